@@ -1,0 +1,1 @@
+//! The containerizer component: containers out of kernel objects.

@@ -1,0 +1,1 @@
+//! The orchestrator: order, concurrency, unwinding and restore of containers.

@@ -1,0 +1,1 @@
+//! Starts keepers and talks to them.

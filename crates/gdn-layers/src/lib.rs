@@ -1,0 +1,1 @@
+//! Image layers: tar applied safely below a directory descriptor.

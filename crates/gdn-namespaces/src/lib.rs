@@ -1,0 +1,1 @@
+//! Namespaces, user maps, pidfds and capabilities by direct system call.

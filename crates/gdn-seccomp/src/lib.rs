@@ -1,0 +1,1 @@
+//! Seccomp profiles compiled to a binary search tree.

@@ -1,0 +1,1 @@
+//! A durable key-value state store: checksummed journal with a sled index.

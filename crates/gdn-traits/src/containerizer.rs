@@ -1,0 +1,230 @@
+//! The containerizer: namespaces, cgroups, init, processes and their streams.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use gdn_types::{
+    BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId, ProcessSpec, ProcessState, Result,
+    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+};
+
+/// Makes containers out of kernel objects and runs processes in them.
+///
+/// # The story of a container
+///
+/// [`prepare`](Self::prepare) makes the container's cgroups and its *sandbox*: a process in namespaces of its own (user,
+/// pid, mount, network, ipc, uts, cgroup) that runs our code, blocked, with nothing of the image in sight. The network
+/// namespace belongs to the container's user namespace. The networker works on the sandbox's descriptors meanwhile.
+///
+/// [`create`](Self::create) gives the sandbox its root file system and turns it into the container's init. From then on
+/// processes can be run, until [`destroy`](Self::destroy).
+///
+/// A container outlives the engine's process: it is held by a keeper, a small process of its own. After a restart of the
+/// engine [`restore`](Self::restore) finds the keepers again. If a keeper dies, its container dies with it and is *lost*.
+///
+/// # Processes
+///
+/// [`run`](Self::run) starts a process and returns the first [`Attachment`]; [`attach`](Self::attach) makes further ones.
+/// Each attachment has pipes of its own: every attachment receives every byte from its beginning on. A reader that does not
+/// read holds the process back (and so the other readers); one that closes its ends is forgotten. Standard input is shared:
+/// what attachments write is interleaved, and only [`close_stdin`](Self::close_stdin) ends it, never a client that goes away.
+///
+/// The exit status is written down before anyone is told, is told to every [`wait`](Self::wait)er, as often as it is asked
+/// for, and survives a kill of the engine. Output written before the exit is complete on the attachments' pipes, which then
+/// reach end of file.
+#[async_trait]
+pub trait Containerizer: Send + Sync + 'static {
+    /// Makes the container's cgroups with their limits, its keeper, and its sandbox.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when privileged containers are switched off; `ResourceExhausted` when the kernel's pools are;
+    /// `InvalidArgument` for a limit that the kernel refuses, naming it.
+    async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox>;
+
+    /// Mounts the root file system and starts init. On return the container is complete.
+    ///
+    /// # Errors
+    /// `ImageInvalid` when the root file system cannot hold a container (`/proc` or `/dev` is a link, say), naming the
+    /// path; `InvalidArgument` for a bind mount whose source does not exist or whose target cannot be made.
+    async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer>;
+
+    /// Ends every process and removes every kernel object and run-time file of the container.
+    ///
+    /// On return every process is reaped. Unmounting, cgroup and file removal may still be under way for up to 5 s in the
+    /// background; they are found again after a crash.
+    async fn destroy(&self, id: &ContainerId) -> Result<()>;
+
+    /// Adopts the containers in `known`, in this order, and destroys every other container of this engine.
+    ///
+    /// Called once, before anything else.
+    async fn restore(&self, known: &[ContainerId]) -> Result<Vec<Restored>>;
+
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the process id is taken by a process whose record still exists; `ExecutableNotFound`;
+    /// `UserNotFound`; `Lost` when the container is.
+    async fn run(&self, id: &ContainerId, context: &RunContext, spec: &ProcessSpec) -> Result<(ProcessId, Attachment)>;
+
+    /// Attaches to a process; to one that has ended, with output pipes that are at their end.
+    ///
+    /// # Errors
+    /// `ProcessNotFound`; `Lost` when the process belonged to an earlier life of the host.
+    async fn attach(&self, id: &ContainerId, process: &ProcessId) -> Result<Attachment>;
+
+    /// Waits until the process has ended.
+    ///
+    /// # Errors
+    /// `ProcessNotFound`; `Lost` when its status cannot be known.
+    async fn wait(&self, id: &ContainerId, process: &ProcessId) -> Result<ExitStatus>;
+
+    /// Sends a signal to the process; to one that has ended, nothing, successfully.
+    async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()>;
+
+    /// Changes the size of the process's terminal.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when the process has no terminal.
+    async fn resize(&self, id: &ContainerId, process: &ProcessId, size: WindowSize) -> Result<()>;
+
+    /// Ends the process's standard input, for good. With a terminal, sends its end-of-file character.
+    async fn close_stdin(&self, id: &ContainerId, process: &ProcessId) -> Result<()>;
+
+    /// The processes whose records exist.
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<(ProcessId, ProcessState)>>;
+
+    /// Ends every process except init: with `kill` by KILL at once, else by TERM, repeated each second, and after 10 s by
+    /// KILL. Returns when none is left or KILL has been sent ten times.
+    async fn stop(&self, id: &ContainerId, kill: bool) -> Result<()>;
+
+    /// Extracts the tar that `source` delivers, as the given user, inside the container. Reads to the end of the archive.
+    ///
+    /// # Errors
+    /// `UserNotFound`; `PermissionDenied` when the user may not write there; `InvalidArgument` for a damaged or truncated tar.
+    async fn stream_in(&self, id: &ContainerId, context: &RunContext, spec: &StreamInSpec, source: OwnedFd) -> Result<()>;
+
+    /// Makes a tar of a file or directory of the container, read as the given user.
+    async fn stream_out(&self, id: &ContainerId, context: &RunContext, spec: &StreamOutSpec) -> Result<StreamOut>;
+
+    /// The container's figures, disk and network excepted.
+    async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics>;
+
+    /// The limits as the kernel has them now.
+    async fn limits(&self, id: &ContainerId) -> Result<Limits>;
+}
+
+/// Receives what a component notices by itself. Never blocks and never fails: a full queue counts what it drops.
+pub trait EventSink: Send + Sync + 'static {
+    /// A process ended; its status is already written down.
+    fn process_exited(&self, id: &ContainerId, process: &ProcessId, status: ExitStatus);
+    /// The kernel ended something in the container for want of memory.
+    fn out_of_memory(&self, id: &ContainerId);
+    /// The container's keeper or init is gone though nobody asked for it.
+    fn container_lost(&self, id: &ContainerId, reason: &str);
+}
+
+/// What a sandbox is made from.
+#[derive(Clone, Debug)]
+pub struct SandboxSpec {
+    /// The container.
+    pub id: ContainerId,
+    /// Host name inside.
+    pub hostname: String,
+    /// Without a user namespace, with wide capabilities.
+    pub privileged: bool,
+    /// Limits to set before anything runs.
+    pub limits: Limits,
+}
+
+/// A blocked sandbox, as the networker needs it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Host pid of the sandbox's process, the later init.
+    pub pid: u32,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Its network namespace, owned by the container's user namespace (the host's when privileged).
+    pub netns: OwnedFd,
+}
+
+/// What turns a sandbox into a container.
+#[derive(Debug)]
+pub struct ContainerPlan {
+    /// The root file system: a detached mount, moved into the container.
+    pub rootfs: OwnedFd,
+    /// Mounts of the image, below the clients' own.
+    pub image_mounts: Vec<ImageMount>,
+    /// Bind mounts of the client and of the network, in order.
+    pub bind_mounts: Vec<BindMount>,
+    /// Kernel settings of the container's namespaces, in order.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// A mount that an image brings with it.
+#[derive(Debug)]
+pub struct ImageMount {
+    /// A detached mount.
+    pub mount: OwnedFd,
+    /// Where it goes, below the container's root.
+    pub target: std::path::PathBuf,
+}
+
+/// A complete container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedContainer {
+    /// Host pid of init.
+    pub init_pid: u32,
+    /// Where the containerizer keeps the container's run-time files.
+    pub path: std::path::PathBuf,
+}
+
+/// What [`Containerizer::restore`] found of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It runs.
+    Running(CreatedContainer),
+    /// It does not; the text says why, for a person.
+    Lost(String),
+}
+
+/// What a process inherits from its container.
+#[derive(Clone, Debug, Default)]
+pub struct RunContext {
+    /// Environment of the image and the container.
+    pub env: Environment,
+    /// Whether the container is privileged.
+    pub privileged: bool,
+    /// Which capability rules the process gets.
+    pub origin: ProcessOrigin,
+}
+
+/// By which door a process was asked for; it decides the inheritable capabilities only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcessOrigin {
+    /// Inheritable capabilities stay empty (CVE-2022-24769).
+    #[default]
+    Grpc,
+    /// Inheritable capabilities equal the bounding set, as Garden's clients assert.
+    Garden,
+}
+
+/// One client's own ends of a process's streams.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Write end of standard input; of a terminal, its writing half. Absent once standard input was closed.
+    pub stdin: Option<OwnedFd>,
+    /// Read end of standard output; with a terminal, all output.
+    pub stdout: OwnedFd,
+    /// Read end of standard error; absent with a terminal.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A tar on its way out.
+pub struct StreamOut {
+    /// Read end; end of file alone does not mean success.
+    pub tar: OwnedFd,
+    /// Tells, after the end of file, whether the tar is complete.
+    pub done: Pin<Box<dyn Future<Output = Result<()>> + Send>>,
+}

@@ -1,0 +1,86 @@
+//! The networker: addresses, links, firewall.
+
+use std::os::fd::OwnedFd;
+
+use async_trait::async_trait;
+use gdn_types::{
+    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties, Result,
+};
+
+use crate::Sandbox;
+
+/// Gives containers a network.
+///
+/// # The story
+///
+/// [`reserve`](Self::reserve) takes addresses, ports and names out of the pools, durably, and touches no kernel object.
+/// [`attach`](Self::attach) then gives the sandbox its links, addresses, routes and firewall in one go: it returns before one
+/// byte of the image or of the client's runs, so there is no moment without rules. [`destroy`](Self::destroy) withdraws the
+/// firewall first and gives an address back only when its namespace is gone.
+#[async_trait]
+pub trait Networker: Send + Sync + 'static {
+    /// Reserves what the request needs.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` when a pool is empty; `AlreadyExists` when a requested address or port is taken;
+    /// `Unimplemented` for a network mode this networker does not offer.
+    async fn reserve(&self, id: &ContainerId, request: &NetworkRequest) -> Result<NetworkInfo>;
+
+    /// Makes the links, addresses and rules in the sandbox's network namespace.
+    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<()>;
+
+    /// Withdraws everything. Succeeds for an unknown id.
+    async fn destroy(&self, id: &ContainerId) -> Result<()>;
+
+    /// Adopts the known containers and removes every other object of this engine.
+    async fn restore(&self, known: &[(ContainerId, Properties)]) -> Result<()>;
+
+    /// Maps a host port.
+    async fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn>;
+
+    /// Adds rules, all or none.
+    async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()>;
+
+    /// Bytes through the container's interface; absent without one.
+    async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>>;
+
+    /// How many more containers the pools can serve in all; `u64::MAX` when nothing limits them.
+    fn capacity(&self) -> u64;
+
+    /// Opens the network namespace of a known container's sandbox for a caller that wants to join it; absent if none.
+    fn netns(&self, id: &ContainerId) -> Option<OwnedFd>;
+}
+
+/// What a container asks of the network.
+#[derive(Clone, Debug)]
+pub struct NetworkRequest {
+    /// For log prefixes and the hosts file.
+    pub handle: Handle,
+    /// Which network.
+    pub mode: NetworkMode,
+    /// Ports to map.
+    pub netin: Vec<NetIn>,
+    /// Rules to begin with.
+    pub netout: Vec<NetOutRule>,
+    /// The client's properties; those of a plug-in network are among them.
+    pub properties: Properties,
+}
+
+/// What a reservation decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// Properties to store on the container (`garden.network.*`).
+    pub properties: Properties,
+    /// Files to show inside (`/etc/hosts`, `/etc/resolv.conf`).
+    pub bind_mounts: Vec<BindMount>,
+    /// The ports that were mapped.
+    pub mapped_ports: Vec<PortMapping>,
+    /// The gateway's address; empty without a network.
+    pub host_ip: String,
+    /// The container's address; empty without a network.
+    pub container_ip: String,
+    /// The container's IPv6 address; empty without one.
+    pub container_ipv6: String,
+    /// The address by which others reach the mapped ports.
+    pub external_ip: String,
+}

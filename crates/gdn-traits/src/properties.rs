@@ -1,0 +1,93 @@
+//! The property store: what the engine must never forget.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gdn_types::{ContainerId, ContainerSpec, ContainerState, Handle, ImageConfig, Properties, Result};
+
+use crate::NetworkInfo;
+
+/// Keeps every container's record. What a call acknowledged survives a kill of the engine and a loss of power.
+///
+/// # The story
+///
+/// [`claim`](Self::claim) takes the handle and writes the intent and the client's properties, in one durable step: two
+/// claims of one handle never both succeed. [`commit`](Self::commit) makes the container visible. [`mark`](Self::mark)
+/// notes that a destroy has begun, [`forget`](Self::forget) that nothing is left and the handle is free.
+///
+/// Reading is from memory and never waits for the disk.
+#[async_trait]
+pub trait PropertyManager: Send + Sync + 'static {
+    /// Takes the record's handle, durably, in the state [`ContainerState::Claimed`].
+    ///
+    /// # Errors
+    /// `AlreadyExists` (`handle 'H' already in use`) and then nothing is changed; `ResourceExhausted` when `max_containers`
+    /// (0 = no limit) records exist.
+    async fn claim(&self, record: ContainerRecord, max_containers: u64) -> Result<()>;
+
+    /// Replaces the claimed record, durably, by its final form in the state [`ContainerState::Created`].
+    async fn commit(&self, record: ContainerRecord) -> Result<()>;
+
+    /// Notes a new state, durably.
+    async fn mark(&self, handle: &Handle, state: ContainerState) -> Result<()>;
+
+    /// Notes that a stop was carried out.
+    async fn mark_stopped(&self, handle: &Handle) -> Result<()>;
+
+    /// Removes the record, durably; the handle is free. Succeeds when there is none.
+    async fn forget(&self, handle: &Handle) -> Result<()>;
+
+    /// All records, in no particular order.
+    fn records(&self) -> Vec<ContainerRecord>;
+
+    /// One record.
+    fn record(&self, handle: &Handle) -> Option<ContainerRecord>;
+
+    /// One property.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `PropertyNotFound` (`property does not exist: K`).
+    fn get(&self, handle: &Handle, key: &str) -> Result<String>;
+
+    /// Sets a property, durably.
+    async fn set(&self, handle: &Handle, key: &str, value: &str) -> Result<()>;
+
+    /// Removes a property, durably.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `PropertyNotFound`.
+    async fn remove(&self, handle: &Handle, key: &str) -> Result<()>;
+
+    /// Changes the grace time, durably.
+    async fn set_grace_time(&self, handle: &Handle, grace_time: Duration) -> Result<()>;
+
+    /// Records that could not be read at start and were put aside, with the reason, for a person.
+    fn quarantined(&self) -> Vec<String>;
+}
+
+/// Everything the engine must remember of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerRecord {
+    /// The engine's own name of it.
+    pub id: ContainerId,
+    /// The clients' name of it.
+    pub handle: Handle,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// Whether a stop was carried out.
+    pub stopped: bool,
+    /// What was asked for. The image's password is not kept.
+    pub spec: ContainerSpec,
+    /// The client's properties and the engine's own, as they are now.
+    pub properties: Properties,
+    /// How long it may go without a request; zero = for ever.
+    pub grace_time: Duration,
+    /// The boot of the host in which it was made (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// What the image says about running it.
+    pub image: ImageConfig,
+    /// What the network decided.
+    pub network: NetworkInfo,
+}

@@ -1,0 +1,51 @@
+//! What happens in an engine, as it happens.
+
+use std::time::SystemTime;
+
+use crate::{ExitStatus, Handle, ProcessId};
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: SystemTime,
+    /// To which container.
+    pub handle: Handle,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The container was acknowledged.
+    Created,
+    /// A stop was carried out.
+    Stopped,
+    /// The container is gone.
+    Destroyed,
+    /// The container's kernel objects are gone; the text says why.
+    Lost(String),
+    /// A process started.
+    ProcessStarted(ProcessId),
+    /// A process ended.
+    ProcessExited(ProcessId, ExitStatus),
+    /// The kernel ended a process for want of memory.
+    OutOfMemory,
+}
+
+impl EventKind {
+    /// The stable name, as it appears on the wire and in `gdn events`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EventKind::Created => "created",
+            EventKind::Stopped => "stopped",
+            EventKind::Destroyed => "destroyed",
+            EventKind::Lost(_) => "lost",
+            EventKind::ProcessStarted(_) => "process_started",
+            EventKind::ProcessExited(..) => "process_exited",
+            EventKind::OutOfMemory => "out_of_memory",
+        }
+    }
+}

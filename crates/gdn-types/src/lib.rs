@@ -1,0 +1,40 @@
+//! The words of the engine: everything that crosses a boundary between two crates of the workspace.
+//!
+//! What it is: plain data with constructors that refuse what cannot be meant ("parse, don't validate"),
+//! one closed [`ErrorKind`], and the names and constants of the Garden API.
+//!
+//! What it is not: no I/O, no serialisation, no async runtime. Every wire format and every record on disk has its own
+//! types in its own crate and converts from and to these.
+//!
+//! Start with [`ContainerSpec`] (what a client asks for), [`Handle`] (how it is named afterwards) and [`Error`].
+//!
+//! ```
+//! use gdn_types::{ErrorKind, Handle};
+//! let handle = Handle::parse("web-1").unwrap();
+//! assert_eq!(handle.hostname(), "web-1");
+//! assert_eq!(Handle::parse("..").unwrap_err().kind(), ErrorKind::InvalidArgument);
+//! ```
+
+mod container;
+mod error;
+mod event;
+mod id;
+mod image;
+mod info;
+mod limits;
+mod metrics;
+mod network;
+mod process;
+mod properties;
+
+pub use container::{BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, Environment};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, EventKind};
+pub use id::{ContainerId, EngineId, Handle, ProcessId};
+pub use image::{ImageConfig, ImageRef};
+pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
+pub use limits::{BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Limits, MemoryLimits, PidLimits, Rlimits};
+pub use metrics::{ContainerMetrics, CpuStat, DiskStat, MemoryStat, NetworkStat, PidStat};
+pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};
+pub use process::{ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec, WindowSize};
+pub use properties::{Properties, PropertyFilter, keys};

@@ -1,0 +1,78 @@
+//! Networks and firewall rules, as clients state them.
+
+use std::net::IpAddr;
+
+/// The network a container is attached to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// A network namespace of its own with the loopback interface and nothing else.
+    None,
+    /// The engine's network: the Garden `network` string, empty for an address out of the pool.
+    Pool(String),
+    /// What the server is configured to do when a client says nothing.
+    #[default]
+    Default,
+}
+
+/// A host port mapped into the container. Garden: `NetIn`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetIn {
+    /// Port on the host; 0 = the next of the pool.
+    pub host_port: u16,
+    /// Port in the container; 0 = the same as on the host.
+    pub container_port: u16,
+}
+
+/// One allowed set of destinations. Garden: `NetOutRule`; the zero value allows everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetOutRule {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Address ranges; empty = all.
+    pub networks: Vec<IpRange>,
+    /// Port ranges, for TCP and UDP; empty = all.
+    pub ports: Vec<PortRange>,
+    /// ICMP type and code, for ICMP and ICMPv6; absent = all.
+    pub icmp: Option<IcmpRule>,
+    /// Whether the kernel logs the first packet of each connection.
+    pub log: bool,
+}
+
+/// Protocols of a [`NetOutRule`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the members are their own names")]
+pub enum Protocol {
+    #[default]
+    All,
+    Tcp,
+    Udp,
+    Icmp,
+    Icmpv6,
+}
+
+/// Addresses from `start` to `end`, both included, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpRange {
+    /// First address.
+    pub start: IpAddr,
+    /// Last address.
+    pub end: IpAddr,
+}
+
+/// Ports from `start` to `end`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// First port.
+    pub start: u16,
+    /// Last port.
+    pub end: u16,
+}
+
+/// An ICMP type, with one code or all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpRule {
+    /// ICMP type.
+    pub kind: u8,
+    /// ICMP code; absent = any.
+    pub code: Option<u8>,
+}

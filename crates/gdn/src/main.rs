@@ -1,0 +1,2 @@
+//! The container engine: server and client in one command.
+fn main() {}

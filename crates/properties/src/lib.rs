@@ -1,0 +1,1 @@
+//! The property store component: records that survive power loss.

@@ -1,0 +1,1 @@
+//! The volumizer component: root file systems out of images.
