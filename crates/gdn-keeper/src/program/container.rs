@@ -1,0 +1,170 @@
+//! The keeper's side of a container: the sandbox it forks, and the devices it makes for it as the host's root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use gdn_mounts::{Attributes, Filesystem};
+use gdn_namespaces::{IdMap, Namespaces, Spawned, spawn};
+use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mkdirat, mknodat, symlinkat};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Gid, Uid};
+
+use super::failure::{During, Result};
+use super::{setup, system};
+use crate::protocol::{Call, Create, FailureKind, Prepare, Request};
+use crate::wire;
+
+/// Nodes of every container's `/dev`, with major and minor number.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+/// Links of every container's `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// A container from its sandbox on.
+pub(crate) struct Container {
+    /// Host pid of init.
+    pub(crate) pid: u32,
+    /// Init.
+    pub(crate) pidfd: OwnedFd,
+    /// Which ids are whose.
+    pub(crate) ids: IdMap,
+    /// The connection to init until it has become `garden-init`.
+    pub(crate) init: OwnedFd,
+    /// Without a user namespace.
+    pub(crate) privileged: bool,
+    /// Its node in the cgroup v2 tree.
+    pub(crate) unified: Option<OwnedFd>,
+    /// `cgroup.procs` of the other trees.
+    pub(crate) procs: Vec<OwnedFd>,
+    /// What there is once init has built the container.
+    pub(crate) built: Option<Built>,
+}
+
+/// A finished container.
+pub(crate) struct Built {
+    /// Its root directory.
+    pub(crate) root: OwnedFd,
+    /// Its own devpts.
+    pub(crate) terminals: OwnedFd,
+    /// The seccomp program of every process.
+    pub(crate) seccomp: Vec<u8>,
+}
+
+impl Container {
+    /// Forks init into all its namespaces and cgroups, where it waits for [`Container::order`].
+    pub(crate) fn prepare(
+        prepare: &Prepare,
+        mut descriptors: Vec<OwnedFd>,
+        init_program: &OwnedFd,
+    ) -> Result<Self> {
+        let unified =
+            if prepare.unified && !descriptors.is_empty() { Some(descriptors.remove(0)) } else { None };
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .during(FailureKind::Exhausted, || "connect to init".into())?;
+        let program =
+            init_program.try_clone().during(FailureKind::Exhausted, || "hand init its program".into())?;
+        let shared =
+            Namespaces::PID | Namespaces::MOUNT | Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS;
+        let namespaces = if prepare.privileged { shared } else { shared | Namespaces::USER };
+        // SAFETY: the keeper is single-threaded.
+        #[allow(unsafe_code, reason = "forking is what the keeper is for")]
+        let spawned = unsafe { spawn(namespaces, unified.as_ref().map(AsFd::as_fd)) }
+            .during(FailureKind::Exhausted, || "make the container's namespaces".into())?;
+        let Spawned::Parent { pid, pidfd } = spawned else {
+            drop(ours);
+            let named = rustix::system::sethostname(prepare.hostname.as_bytes());
+            if named.is_err() {
+                system::exit_now(1);
+            }
+            setup::become_init(theirs, program, prepare.privileged)
+        };
+        let ids = if prepare.privileged { IdMap::identity() } else { IdMap::container_default() };
+        let container = Container {
+            pid,
+            pidfd,
+            ids,
+            init: ours,
+            privileged: prepare.privileged,
+            unified,
+            procs: descriptors,
+            built: None,
+        };
+        if !prepare.privileged {
+            container
+                .ids
+                .write(pid)
+                .during(FailureKind::Internal, || "write the container's id maps".into())?;
+        }
+        for procs in &container.procs {
+            rustix::io::write(procs, pid.to_string().as_bytes())
+                .during(FailureKind::Exhausted, || "put init into its cgroups".into())?;
+        }
+        Ok(container)
+    }
+
+    /// The container's network namespace.
+    pub(crate) fn network_namespace(&self) -> Result<OwnedFd> {
+        std::fs::File::open(format!("/proc/{}/ns/net", self.pid))
+            .map(OwnedFd::from)
+            .during(FailureKind::NotRunning, || "open the container's network namespace".into())
+    }
+
+    /// Tells init what to build. It answers on [`Container::init`].
+    pub(crate) fn order(&self, id: u64, create: &Create, mounts: &[OwnedFd]) -> Result<()> {
+        let devices = self.make_devices()?;
+        let mut descriptors: Vec<BorrowedFd<'_>> = mounts.iter().map(AsFd::as_fd).collect();
+        descriptors.insert(1.min(descriptors.len()), devices.as_fd());
+        let request = Request { id, call: Some(Call::Create(create.clone())) };
+        wire::send(self.init.as_fd(), &request, &descriptors)
+            .during(FailureKind::NotRunning, || "reach init".into())
+    }
+
+    /// A tmpfs with the device nodes, which only the host's root can make, owned by the container's root.
+    fn make_devices(&self) -> Result<OwnedFd> {
+        let during = || "make the container's /dev".to_owned();
+        let root = self.ids.to_host(0).unwrap_or(0);
+        let root_option = root.to_string();
+        let attributes = Attributes::MOUNT_ATTR_NOEXEC | Attributes::MOUNT_ATTR_STRICTATIME;
+        let dev = Filesystem::new("tmpfs")
+            .and_then(|tmpfs| tmpfs.option("mode", "755"))
+            .and_then(|tmpfs| tmpfs.option("size", "1m"))
+            .and_then(|tmpfs| tmpfs.option("uid", &root_option))
+            .and_then(|tmpfs| tmpfs.option("gid", &root_option))
+            .and_then(|tmpfs| tmpfs.mount(attributes))
+            .during(FailureKind::Internal, during)?;
+        let owner = (Some(Uid::from_raw(root)), Some(Gid::from_raw(root)));
+        let fuse = self.privileged.then_some(("fuse", 10, 229));
+        for (name, major, minor) in DEVICES.into_iter().chain(fuse) {
+            mknodat(dev.as_fd(), name, FileType::CharacterDevice, Mode::empty(), makedev(major, minor))
+                .during(FailureKind::Internal, during)?;
+            rustix::fs::chmodat(dev.as_fd(), name, Mode::from_raw_mode(0o666), AtFlags::empty())
+                .during(FailureKind::Internal, during)?;
+            chownat(dev.as_fd(), name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+                .during(FailureKind::Internal, during)?;
+        }
+        for (target, name) in LINKS {
+            symlinkat(target, dev.as_fd(), name).during(FailureKind::Internal, during)?;
+        }
+        for name in ["pts", "shm", "mqueue"] {
+            mkdirat(dev.as_fd(), name, Mode::from_raw_mode(0o755)).during(FailureKind::Internal, during)?;
+            chownat(dev.as_fd(), name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+                .during(FailureKind::Internal, during)?;
+        }
+        Ok(dev.into_fd())
+    }
+
+    /// Ends every process of the container.
+    pub(crate) fn kill(&self) -> Result<()> {
+        match gdn_namespaces::pidfd_signal(self.pidfd.as_fd(), libc::SIGKILL) {
+            // Already reaped: nothing is left.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other.during(FailureKind::Internal, || "kill init".into()),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! The keeper's loop: one thread, one poll, everything it holds.
+//!
+//! It sleeps until a client, a child or a pipe has something to say, and never wakes up by a clock.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{WaitOptions, wait};
+
+use super::container::{Built, Container};
+use super::failure::{During, Result, failure};
+use super::process::{Job, Process};
+use super::pump::{Progress, Side};
+use super::{exec, system};
+use crate::protocol::{
+    Body, Call, Create, Exited, Failure, FailureKind, Message, Reply, Request, Status, Streams, VERSION,
+};
+use crate::wire;
+
+/// Everything one keeper holds.
+pub(crate) struct Keeper {
+    listener: OwnedFd,
+    /// A line for each process that ended, written before anyone is told.
+    exits: OwnedFd,
+    init_program: OwnedFd,
+    children: OwnedFd,
+    connections: Vec<Connection>,
+    next_connection: u64,
+    container: Option<Container>,
+    /// The order that init is carrying out: who asked, and what processes will need of it.
+    building: Option<(u64, u64, Create)>,
+    processes: Vec<Process>,
+    jobs: Vec<Job>,
+    /// Who waits for the container's end.
+    mourners: Vec<(u64, u64)>,
+    /// Init has been reaped, and with it every process.
+    dead: bool,
+    stopping: bool,
+}
+
+struct Connection {
+    key: u64,
+    socket: OwnedFd,
+}
+
+/// Whose descriptor became ready.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Children,
+    Listener,
+    Connection(u64),
+    Init,
+    Start(usize),
+    Output(usize, usize, Side),
+    RelaySource(usize),
+    RelayTarget(usize),
+}
+
+impl Keeper {
+    /// Takes over what the launcher was given; the calling process becomes a keeper.
+    pub(crate) fn new(listener: OwnedFd, exits: OwnedFd, init_program: OwnedFd) -> std::io::Result<Self> {
+        system::set_name(c"gdn-keeper");
+        // Out of the launcher's session, and off its connection to the engine.
+        rustix::process::setsid()?;
+        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+        for number in 0..3 {
+            system::place(rustix::io::fcntl_dupfd_cloexec(&null, 3)?, number)?;
+        }
+        system::new_session_keyring()?;
+        system::ignore_broken_pipes()?;
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        Ok(Keeper {
+            listener,
+            exits,
+            init_program,
+            children: system::child_signals()?,
+            connections: Vec::new(),
+            next_connection: 0,
+            container: None,
+            building: None,
+            processes: Vec::new(),
+            jobs: Vec::new(),
+            mourners: Vec::new(),
+            dead: false,
+            stopping: false,
+        })
+    }
+
+    /// Serves until it is told to stop. Returns the exit status.
+    pub(crate) fn serve(&mut self) -> i32 {
+        while !self.stopping {
+            match self.wait_until_ready() {
+                Ok(ready) => ready.into_iter().for_each(|(what, flags)| self.handle(what, flags)),
+                Err(_) => break,
+            }
+            self.processes.retain(|process| !process.is_over());
+        }
+        0
+    }
+
+    fn wait_until_ready(&self) -> std::io::Result<Vec<(Ready, PollFlags)>> {
+        let mut what = vec![Ready::Children, Ready::Listener];
+        let mut fds =
+            vec![PollFd::new(&self.children, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        for connection in &self.connections {
+            what.push(Ready::Connection(connection.key));
+            fds.push(PollFd::new(&connection.socket, PollFlags::IN));
+        }
+        if let (Some(container), Some(_)) = (&self.container, &self.building) {
+            what.push(Ready::Init);
+            fds.push(PollFd::new(&container.init, PollFlags::IN));
+        }
+        for (index, process) in self.processes.iter().enumerate() {
+            if let Some(starting) = &process.starting {
+                what.push(Ready::Start(index));
+                fds.push(PollFd::new(&starting.errors, PollFlags::IN));
+            }
+            if let Some(source) = process.relay_source() {
+                what.push(Ready::RelaySource(index));
+                fds.push(PollFd::new(source, PollFlags::IN));
+            }
+            if let Some(target) = process.relay_target() {
+                what.push(Ready::RelayTarget(index));
+                fds.push(PollFd::new(target, PollFlags::OUT));
+            }
+            for (number, output) in process.outputs.iter().enumerate() {
+                let Some(output) = output else { continue };
+                for (side, fd, flags) in output.interest() {
+                    what.push(Ready::Output(index, number, side));
+                    fds.push(PollFd::from_borrowed_fd(fd, flags));
+                }
+            }
+        }
+        loop {
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(_) => break,
+            }
+        }
+        let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
+        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    fn handle(&mut self, what: Ready, flags: PollFlags) {
+        match what {
+            Ready::Children => self.reap(),
+            Ready::Listener => self.accept(),
+            Ready::Connection(key) => self.hear(key),
+            Ready::Init => self.hear_init(),
+            Ready::Start(index) => self.finish_start(index),
+            Ready::RelaySource(index) | Ready::RelayTarget(index) => self.processes[index].relay_input(),
+            Ready::Output(index, number, side) => self.move_output(index, number, side, flags),
+        }
+    }
+
+    // ---- clients
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Ok(socket) = accept_with(&self.listener, flags) {
+            self.next_connection += 1;
+            self.connections.push(Connection { key: self.next_connection, socket });
+        }
+    }
+
+    fn hear(&mut self, key: u64) {
+        loop {
+            let Some(connection) = self.connections.iter().find(|connection| connection.key == key) else {
+                return;
+            };
+            match wire::receive::<Request>(connection.socket.as_fd()) {
+                Ok(Some((request, descriptors))) => self.answer(key, request, descriptors),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Ok(None) | Err(_) => return self.connections.retain(|connection| connection.key != key),
+            }
+        }
+    }
+
+    fn answer(&mut self, key: u64, request: Request, descriptors: Vec<OwnedFd>) {
+        let id = request.id;
+        let outcome = match request.call {
+            Some(Call::Hello(_)) => self.status(),
+            Some(Call::Prepare(prepare)) => self.prepare(&prepare, descriptors),
+            Some(Call::Create(create)) => return self.create(key, id, create, &descriptors),
+            Some(Call::Run(run)) => match self.run(key, id, &run) {
+                Ok(()) => return,
+                Err(failure) => Err(failure),
+            },
+            Some(Call::Transfer(transfer)) => match self.transfer(key, id, &transfer, descriptors) {
+                Ok(()) => return,
+                Err(failure) => Err(failure),
+            },
+            Some(Call::Kill(_)) => match self.kill(key, id) {
+                Ok(true) => return,
+                Ok(false) => Ok(Answer::default()),
+                Err(failure) => Err(failure),
+            },
+            Some(Call::Attach(attach)) => {
+                self.process(&attach.process).and_then(Process::attach).map(Answer::streams)
+            }
+            Some(Call::Signal(signal)) if signal.process.is_empty() => {
+                self.signal_everyone(signal.signal).map(|()| Answer::default())
+            }
+            Some(Call::Signal(signal)) => self
+                .process(&signal.process)
+                .and_then(|process| process.signal(signal.signal))
+                .map(|()| Answer::default()),
+            Some(Call::Resize(resize)) => self
+                .process(&resize.process)
+                .and_then(|process| process.resize(resize.window.unwrap_or_default()))
+                .map(|()| Answer::default()),
+            Some(Call::CloseStdin(close)) => {
+                self.process(&close.process).map(Process::close_stdin).map(|()| Answer::default())
+            }
+            Some(Call::Forget(_)) => Ok(Answer::default()),
+            Some(Call::Shutdown(_)) => {
+                self.stopping = true;
+                Ok(Answer::default())
+            }
+            Some(Call::Launch(_) | Call::UserNamespace(_)) | None => {
+                Err(failure(FailureKind::BadRequest, "a call that keepers do not know"))
+            }
+        };
+        self.reply(key, id, outcome);
+    }
+
+    fn reply(&mut self, key: u64, id: u64, outcome: Result<Answer>) {
+        let (reply, descriptors) = match outcome {
+            Ok(answer) => (Reply { id, ..answer.reply }, answer.descriptors),
+            Err(failure) => (Reply { id, failure: Some(failure), ..Reply::default() }, Vec::new()),
+        };
+        let message = Message { body: Some(Body::Reply(reply)) };
+        self.tell(|connection| connection.key == key, &message, &exec::borrow(&descriptors));
+    }
+
+    /// Sends a message; a client that is gone, or that does not read, is dropped and may connect again.
+    fn tell(
+        &mut self,
+        whom: impl Fn(&Connection) -> bool,
+        message: &Message,
+        descriptors: &[BorrowedFd<'_>],
+    ) {
+        self.connections.retain(|connection| {
+            !whom(connection) || wire::send(connection.socket.as_fd(), message, descriptors).is_ok()
+        });
+    }
+
+    // ---- the container
+
+    fn status(&self) -> Result<Answer> {
+        let container = self.container.as_ref().filter(|_| !self.dead);
+        let built = container.and_then(|container| container.built.as_ref());
+        let status = Status {
+            version: VERSION,
+            init_pid: container.map_or(0, |container| container.pid),
+            created: built.is_some(),
+            running: self
+                .processes
+                .iter()
+                .filter(|process| !process.ended)
+                .map(|process| process.name.clone())
+                .collect(),
+        };
+        let descriptors = match built {
+            Some(built) => {
+                vec![built.root.try_clone().during(FailureKind::Exhausted, || "hand out the root".into())?]
+            }
+            None => Vec::new(),
+        };
+        Ok(Answer { reply: Reply { status: Some(status), ..Reply::default() }, descriptors })
+    }
+
+    fn prepare(&mut self, prepare: &crate::protocol::Prepare, descriptors: Vec<OwnedFd>) -> Result<Answer> {
+        if self.container.is_some() {
+            return Err(failure(FailureKind::BadRequest, "the sandbox is made already"));
+        }
+        let container = Container::prepare(prepare, descriptors, &self.init_program)?;
+        // Whatever happens from here on, init is ours to end.
+        let container = self.container.insert(container);
+        gdn_namespaces::join(container.pidfd.as_fd(), gdn_namespaces::Namespaces::PID)
+            .during(FailureKind::Internal, || "join the container's pid namespace".into())?;
+        let pidfd =
+            container.pidfd.try_clone().during(FailureKind::Exhausted, || "hand out the pidfd".into())?;
+        let netns = container.network_namespace()?;
+        Ok(Answer {
+            reply: Reply { pid: container.pid, ..Reply::default() },
+            descriptors: vec![pidfd, netns],
+        })
+    }
+
+    fn create(&mut self, key: u64, id: u64, create: Create, mounts: &[OwnedFd]) {
+        let ordered = match &self.container {
+            Some(container) if !self.dead && container.built.is_none() && self.building.is_none() => {
+                container.order(id, &create, mounts)
+            }
+            _ => Err(failure(FailureKind::NotRunning, "there is no sandbox to be built")),
+        };
+        match ordered {
+            Ok(()) => self.building = Some((key, id, create)),
+            Err(failure) => self.reply(key, id, Err(failure)),
+        }
+    }
+
+    /// Init says how the building went, or has died over it.
+    fn hear_init(&mut self) {
+        let (Some(container), Some((key, id, create))) = (&mut self.container, self.building.take()) else {
+            return;
+        };
+        let outcome = match wire::receive::<Message>(container.init.as_fd()) {
+            Ok(Some((Message { body: Some(Body::Reply(Reply { failure: Some(failure), .. })) }, _))) => {
+                Err(failure)
+            }
+            Ok(Some((_, descriptors))) => <[OwnedFd; 2]>::try_from(descriptors)
+                .map_err(|_| failure(FailureKind::Internal, "init did not hand over the container")),
+            Ok(None) | Err(_) => {
+                Err(failure(FailureKind::Internal, "init ended while it built the container"))
+            }
+        };
+        let outcome = outcome.and_then(|[root, terminals]| {
+            let handed = root.try_clone().during(FailureKind::Exhausted, || "hand out the root".into())?;
+            container.built = Some(Built { root, terminals, seccomp: create.seccomp });
+            Ok(Answer { reply: Reply { pid: container.pid, ..Reply::default() }, descriptors: vec![handed] })
+        });
+        self.reply(key, id, outcome);
+    }
+
+    fn running(&self) -> Result<&Container> {
+        self.container
+            .as_ref()
+            .filter(|container| !self.dead && container.built.is_some())
+            .ok_or_else(|| failure(FailureKind::NotRunning, "the container is not running"))
+    }
+
+    /// Kills init. Returns whether the answer has to wait for its end.
+    fn kill(&mut self, key: u64, id: u64) -> Result<bool> {
+        match &self.container {
+            Some(container) if !self.dead => {
+                container.kill()?;
+                self.mourners.push((key, id));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn signal_everyone(&mut self, signal: i32) -> Result<()> {
+        self.running()?;
+        // SAFETY: the keeper is single-threaded.
+        #[allow(unsafe_code, reason = "forking is what the keeper is for")]
+        let spawned = unsafe { gdn_namespaces::spawn(gdn_namespaces::Namespaces::NONE, None) }
+            .during(FailureKind::Exhausted, || "signal every process".into())?;
+        if let gdn_namespaces::Spawned::Child = spawned {
+            // Nobody there to be signalled is success.
+            let _ = system::kill_everyone(signal);
+            system::exit_now(0);
+        }
+        Ok(())
+    }
+
+    // ---- processes
+
+    fn process(&mut self, name: &str) -> Result<&mut Process> {
+        self.processes
+            .iter_mut()
+            .find(|process| process.name == name && !process.ended)
+            .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
+    }
+
+    fn run(&mut self, key: u64, id: u64, run: &crate::protocol::Run) -> Result<()> {
+        let container = self.running()?;
+        if self.processes.iter().any(|process| process.name == run.process && !process.ended) {
+            return Err(failure(
+                FailureKind::ProcessExists,
+                format!("process ID '{}' already in use", run.process),
+            ));
+        }
+        let process = Process::start(container, run, key, id)?;
+        self.processes.push(process);
+        Ok(())
+    }
+
+    fn finish_start(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        let Some(starting) = process.starting.take() else { return };
+        match Process::start_outcome(&starting) {
+            None => process.starting = Some(starting),
+            Some(outcome) => {
+                if outcome.is_err() {
+                    // Its exit is no exit of a process: nobody is told, nothing is written down.
+                    process.name.clear();
+                }
+                let pid = process.pid;
+                let answer = outcome.map(|()| {
+                    let mut answer = Answer::streams((starting.streams, starting.descriptors));
+                    answer.reply.pid = pid;
+                    answer
+                });
+                self.reply(starting.connection, starting.request, answer);
+            }
+        }
+    }
+
+    fn transfer(
+        &mut self,
+        key: u64,
+        id: u64,
+        transfer: &crate::protocol::Transfer,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let [stream]: [OwnedFd; 1] =
+            descriptors.try_into().map_err(|_| failure(FailureKind::BadRequest, "a copy needs one pipe"))?;
+        let job = Job::start(self.running()?, transfer, stream, key, id)?;
+        self.jobs.push(job);
+        Ok(())
+    }
+
+    fn move_output(&mut self, index: usize, number: usize, side: Side, flags: PollFlags) {
+        let Some(output) = self.processes[index].outputs[number].as_mut() else { return };
+        if side == Side::Sink && flags.intersects(PollFlags::ERR) {
+            output.drop_dead_sinks();
+        }
+        if output.advance() == Progress::Done {
+            self.processes[index].outputs[number] = None;
+        }
+    }
+
+    // ---- ends
+
+    fn reap(&mut self) {
+        let mut drained = [0; 128 * 8];
+        while rustix::io::read(&self.children, &mut drained).is_ok() {}
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            self.ended(pid.as_raw_nonzero().get().cast_unsigned(), status.as_raw());
+        }
+    }
+
+    fn ended(&mut self, pid: u32, wait_status: i32) {
+        if let Some(index) = self.processes.iter().position(|process| process.pid == pid && !process.ended) {
+            // The start may not have been answered yet: the program can be faster than we are.
+            self.finish_start(index);
+            let process = &mut self.processes[index];
+            let name = process.name.clone();
+            process.end();
+            if !name.is_empty() {
+                self.announce(name, wait_status);
+            }
+        } else if let Some(index) = self.jobs.iter().position(|job| job.pid == pid) {
+            let job = self.jobs.remove(index);
+            self.reply(job.connection, job.request, job_outcome(&job, wait_status));
+        } else if self.container.as_ref().is_some_and(|container| container.pid == pid) {
+            self.dead = true;
+            self.hear_init();
+            self.announce(String::new(), wait_status);
+            for (key, id) in std::mem::take(&mut self.mourners) {
+                self.reply(key, id, Ok(Answer::default()));
+            }
+        }
+    }
+
+    /// Writes the end of a process down, then tells everyone. The empty name is init's.
+    fn announce(&mut self, process: String, wait_status: i32) {
+        // If the disk is full the record is lost, but whoever is connected still learns it from the message.
+        let _ = rustix::io::write(&self.exits, format!("{wait_status} {process}\n").as_bytes());
+        let message = Message { body: Some(Body::Exited(Exited { process, wait_status })) };
+        self.tell(|_| true, &message, &[]);
+    }
+}
+
+/// What came of a copy: the child's own words, or the way it ended.
+fn job_outcome(job: &Job, wait_status: i32) -> Result<Answer> {
+    let mut said = vec![0; 8192];
+    match rustix::io::read(&job.errors, &mut said) {
+        Ok(length @ 1..) => Err(<Failure as prost::Message>::decode(&said[..length])
+            .unwrap_or_else(|_| failure(FailureKind::Internal, "the copy did not say why it failed"))),
+        _ if wait_status == 0 => Ok(Answer::default()),
+        _ => Err(failure(
+            FailureKind::Internal,
+            format!("the copy was ended from outside (wait status {wait_status})"),
+        )),
+    }
+}
+
+/// A reply with its descriptors, on its way out.
+#[derive(Default)]
+struct Answer {
+    reply: Reply,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Answer {
+    fn streams((streams, descriptors): (Streams, Vec<OwnedFd>)) -> Self {
+        Answer { reply: Reply { streams: Some(streams), ..Reply::default() }, descriptors }
+    }
+}

@@ -1,0 +1,287 @@
+//! What init does before it becomes `garden-init`: it builds the container around itself, from inside.
+//!
+//! It runs as root of the container's user namespace, so nothing here can do more than the container's root could, except
+//! through the descriptors that the keeper sends: detached mounts made by the host.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use gdn_mounts::{Attributes, Detached, Filesystem, Root};
+use gdn_namespaces::{Capabilities, CapabilitySet};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+
+use super::failure::{During, Result, failure};
+use super::system;
+use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request};
+use crate::wire;
+
+/// Where init keeps its connection to the keeper; `garden-init` knows the number too.
+const KEEPER: i32 = 3;
+/// Where init keeps the program it is going to become.
+const PROGRAM: i32 = 4;
+
+const NOSUID: Attributes = Attributes::MOUNT_ATTR_NOSUID;
+const NODEV: Attributes = Attributes::MOUNT_ATTR_NODEV;
+const NOEXEC: Attributes = Attributes::MOUNT_ATTR_NOEXEC;
+const RDONLY: Attributes = Attributes::MOUNT_ATTR_RDONLY;
+
+/// Files of procfs that tell of, or reach, the whole host: they show the null device instead.
+const MASKED_FILES: [&str; 6] = [
+    "/proc/kcore",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/keys",
+];
+/// Directories of the same kind: they show an empty read-only one.
+const MASKED_DIRS: [&str; 2] = ["/proc/scsi", "/sys/firmware"];
+
+/// Runs in the fresh child, blocked until the keeper says what to build. Never returns.
+pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, privileged: bool) -> ! {
+    // Without orders the keeper is gone, or gave the container up.
+    if let Ok((id, create, mounts)) = wait_for_orders(keeper, program) {
+        let outcome = build(&create, mounts, privileged);
+        if report(id, &outcome) && outcome.is_ok() {
+            start_init(&create);
+        }
+    }
+    system::exit_now(1)
+}
+
+fn wait_for_orders(keeper: OwnedFd, program: OwnedFd) -> Result<(u64, Create, Vec<OwnedFd>), ()> {
+    let _ = system::die_with_parent();
+    // Both are moved out of the way of the fixed numbers first, so that neither overwrites the other.
+    let keeper = rustix::io::fcntl_dupfd_cloexec(&keeper, 10).map_err(drop)?;
+    let program = rustix::io::fcntl_dupfd_cloexec(&program, 10).map_err(drop)?;
+    system::place(keeper, KEEPER).map_err(drop)?;
+    system::place(program, PROGRAM).map_err(drop)?;
+    system::close_from(5).map_err(drop)?;
+    let keeper = borrowed(KEEPER);
+    match wire::receive::<Request>(keeper) {
+        Ok(Some((Request { id, call: Some(Call::Create(create)) }, mounts))) => Ok((id, create, mounts)),
+        _ => Err(()),
+    }
+}
+
+#[allow(unsafe_code, reason = "descriptors at fixed numbers")]
+fn borrowed(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: `wait_for_orders` filled both numbers, and nothing closes them before the exec.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Tells the keeper how it went: on success with the root directory and the terminals' file system.
+fn report(id: u64, outcome: &Result<Built>) -> bool {
+    let (failure, descriptors) = match outcome {
+        Ok(built) => (None, vec![built.root.as_fd(), built.terminals.as_fd()]),
+        Err(failure) => (Some(failure.clone()), vec![]),
+    };
+    let message = Message { body: Some(Body::Reply(Reply { id, failure, ..Reply::default() })) };
+    wire::send(borrowed(KEEPER), &message, &descriptors).is_ok()
+}
+
+/// A finished container, seen from inside.
+struct Built {
+    root: OwnedFd,
+    terminals: OwnedFd,
+}
+
+/// Builds everything and makes the new root the only one.
+fn build(create: &Create, mut mounts: Vec<OwnedFd>, privileged: bool) -> Result<Built> {
+    if mounts.len() != create.mounts.len() + 2 {
+        return Err(failure(FailureKind::BadRequest, "as many mounts as targets are needed"));
+    }
+    let devices = mounts.remove(1);
+    let rootfs = mounts.remove(0);
+    system::become_user(0, 0, &[]).during(FailureKind::Internal, || "become root of the container".into())?;
+    system::new_cgroup_namespace().during(FailureKind::Exhausted, || "make a cgroup namespace".into())?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .during(FailureKind::Internal, || "make the mount tree private".into())?;
+    // The kernel lets a user namespace mount these two only while the host's own are in sight.
+    let proc = make("proc", NOSUID | NODEV | NOEXEC, &[])?;
+    let sys = make("sysfs", NOSUID | NODEV | NOEXEC | RDONLY, &[])?;
+
+    let rootfs = Detached::from_fd(rootfs);
+    rootfs.attach_at("/").during(FailureKind::Internal, || "attach the root file system".into())?;
+    let root = Root::from_fd(rootfs.into_fd());
+    let proc_dir =
+        proc.as_fd().try_clone_to_owned().during(FailureKind::Internal, || "keep procfs".into())?;
+    place(&root, "/proc", &proc)?;
+    place(&root, "/sys", &sys)?;
+    show_cgroups(&root, create, privileged)?;
+    let terminals = show_devices(&root, devices)?;
+    for (target, mount) in create.mounts.iter().zip(mounts) {
+        show_mount(&root, target, Detached::from_fd(mount))?;
+    }
+    if !privileged {
+        mask(&root)?;
+    }
+    set_kernel_settings(&proc_dir, &create.sysctls)?;
+    system::loopback_up().during(FailureKind::Internal, || "bring the loopback interface up".into())?;
+    change_root(root.as_fd())?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .during(FailureKind::Internal, || "open the new root".into())?;
+    Ok(Built { root, terminals })
+}
+
+fn make(kind: &str, attributes: Attributes, options: &[(&str, &str)]) -> Result<Detached> {
+    let during =
+        |error: gdn_mounts::Result<Detached>| error.during(FailureKind::Internal, || format!("mount {kind}"));
+    let mut filesystem = match Filesystem::new(kind) {
+        Ok(filesystem) => filesystem,
+        Err(error) => return during(Err(error)),
+    };
+    for (key, value) in options {
+        let set = if value.is_empty() { filesystem.flag(key) } else { filesystem.option(key, value) };
+        match set {
+            Ok(set) => filesystem = set,
+            Err(error) => return during(Err(error)),
+        }
+    }
+    during(filesystem.mount(attributes))
+}
+
+/// Mounts on a directory of the image that must be there and be a directory, or is made.
+///
+/// A link here is how images have reached for the host (CVE-2019-19921, CVE-2026-41579), so it is refused, not followed.
+fn place(root: &Root, target: &str, mount: &Detached) -> Result<()> {
+    let during = || format!("mount on {target} of the image");
+    let directory = match root.open_dir_no_link(target) {
+        Err(gdn_mounts::Error::Path { errno: Errno::NOENT, .. }) => {
+            root.create_dir(target, 0o755).during(FailureKind::RootFilesystem, during)?
+        }
+        other => other.during(FailureKind::RootFilesystem, during)?,
+    };
+    mount.attach(directory).during(FailureKind::RootFilesystem, during)
+}
+
+/// Shows the container's own cgroups, read-only: v1 hierarchies each below a directory, v2 alone or beside them.
+fn show_cgroups(root: &Root, create: &Create, privileged: bool) -> Result<()> {
+    if create.cgroups_v1.is_empty() {
+        if create.cgroup_v2 {
+            place(root, "/sys/fs/cgroup", &make("cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, &[])?)?;
+        }
+        return Ok(());
+    }
+    if privileged {
+        return Ok(());
+    }
+    let directory = make("tmpfs", NOSUID | NODEV | NOEXEC, &[("mode", "755"), ("size", "64k")])?;
+    let below = Root::from_fd(
+        directory
+            .as_fd()
+            .try_clone_to_owned()
+            .during(FailureKind::Internal, || "keep the cgroup directory".into())?,
+    );
+    place(root, "/sys/fs/cgroup", &directory)?;
+    for hierarchy in &create.cgroups_v1 {
+        let mount = match hierarchy.split_once('=') {
+            Some((key, value)) => {
+                make("cgroup", NOSUID | NODEV | NOEXEC | RDONLY, &[("none", ""), (key, value)])?
+            }
+            None => {
+                let options: Vec<_> = hierarchy.split(',').map(|controller| (controller, "")).collect();
+                make("cgroup", NOSUID | NODEV | NOEXEC | RDONLY, &options)?
+            }
+        };
+        let name = hierarchy.rsplit('=').next().unwrap_or(hierarchy);
+        place(&below, &format!("/{name}"), &mount)?;
+    }
+    if create.cgroup_v2 {
+        place(&below, "/unified", &make("cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, &[])?)?;
+    }
+    directory
+        .set_attributes(RDONLY, Attributes::empty())
+        .during(FailureKind::Internal, || "seal the cgroup directory".into())
+}
+
+/// Shows `/dev`, which the keeper made, with terminals, shared memory and message queues of the container's own.
+fn show_devices(root: &Root, devices: OwnedFd) -> Result<OwnedFd> {
+    let devices = Detached::from_fd(devices);
+    place(root, "/dev", &devices)?;
+    // From here on paths below /dev lead into the fresh mount, which only we have touched.
+    let below = Root::from_fd(devices.into_fd());
+    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let terminals = make("devpts", NOSUID | NOEXEC, &pts)?;
+    place(&below, "/pts", &terminals)?;
+    place(&below, "/shm", &make("tmpfs", NOSUID | NODEV | NOEXEC, &[("mode", "1777")])?)?;
+    place(&below, "/mqueue", &make("mqueue", NOSUID | NODEV | NOEXEC, &[])?)?;
+    Ok(terminals.into_fd())
+}
+
+/// Shows one of the image's or the client's mounts, on what is there or on what is made for it.
+fn show_mount(root: &Root, target: &str, mount: Detached) -> Result<()> {
+    let during = || format!("mount on {target}");
+    let stat = statat(mount.as_fd(), "", AtFlags::EMPTY_PATH).during(FailureKind::MountTarget, during)?;
+    let place = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        root.create_dir(target, 0o755)
+    } else {
+        root.create_file(target, 0o644)
+    };
+    mount.attach(place.during(FailureKind::MountTarget, during)?).during(FailureKind::MountTarget, during)
+}
+
+/// Covers what of procfs and sysfs concerns the host. The null device is the one of our own `/dev`, never the image's.
+fn mask(root: &Root) -> Result<()> {
+    let during = |path: &str| format!("mask {path}");
+    let null =
+        root.open_at("/dev/null", OFlags::PATH).during(FailureKind::Internal, || during("/dev/null"))?;
+    for path in MASKED_FILES {
+        let Some(target) = existing(root, path)? else { continue };
+        let cover = Detached::copy_of(null.as_fd()).during(FailureKind::Internal, || during(path))?;
+        cover.attach(target).during(FailureKind::Internal, || during(path))?;
+    }
+    for path in MASKED_DIRS {
+        let Some(target) = existing(root, path)? else { continue };
+        let cover = make("tmpfs", NOSUID | NODEV | NOEXEC | RDONLY, &[("size", "4k")])?;
+        cover.attach(target).during(FailureKind::Internal, || during(path))?;
+    }
+    Ok(())
+}
+
+fn existing(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
+    match root.open_at(path, OFlags::PATH) {
+        Ok(target) => Ok(Some(target)),
+        Err(gdn_mounts::Error::Path { errno: Errno::NOENT, .. }) => Ok(None),
+        Err(error) => Err(error).during(FailureKind::Internal, || format!("mask {path}")),
+    }
+}
+
+/// Writes kernel settings of the container's own namespaces through our own procfs, never through the image's.
+fn set_kernel_settings(proc: &OwnedFd, settings: &[String]) -> Result<()> {
+    for setting in settings.chunks_exact(2) {
+        let (name, value) = (&setting[0], &setting[1]);
+        let path = format!("sys/{}", name.replace('.', "/"));
+        let during = || format!("set {name} to {value:?}");
+        let file = openat(proc, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .during(FailureKind::Sysctl, during)?;
+        rustix::io::write(file, value.as_bytes()).during(FailureKind::Sysctl, during)?;
+    }
+    Ok(())
+}
+
+/// Makes the new root the only one: the old one goes on top of it and is taken off.
+fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    let during = || "change the root".to_owned();
+    rustix::process::fchdir(root).during(FailureKind::Internal, during)?;
+    rustix::process::pivot_root(".", ".").during(FailureKind::Internal, during)?;
+    unmount(".", UnmountFlags::DETACH).during(FailureKind::Internal, during)?;
+    rustix::process::chdir("/").during(FailureKind::Internal, during)
+}
+
+/// Gives up what init must not have and becomes `garden-init`. Returns only on failure.
+fn start_init(create: &Create) {
+    let bounding = CapabilitySet(create.capabilities);
+    let capabilities = Capabilities { bounding, inheritable: CapabilitySet::EMPTY };
+    system::reset_signals();
+    let dropped = capabilities
+        .limit_bounding()
+        .and_then(
+            |()| if create.seccomp.is_empty() { Ok(()) } else { system::install_seccomp(&create.seccomp) },
+        )
+        .and_then(|()| capabilities.apply(0));
+    if dropped.is_ok() {
+        let _ = system::execute_descriptor(borrowed(PROGRAM), &[c"garden-init".to_owned()]);
+    }
+}

@@ -1,0 +1,385 @@
+//! Messages between the engine, the launcher and the keepers.
+//!
+//! Descriptors travel beside a message; each message says which ones, in order.
+
+/// Version of this protocol. Keepers live as long as their containers, so an engine may meet older ones.
+pub const VERSION: u32 = 1;
+
+/// Engine to launcher, and engine to keeper.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Request {
+    /// Chosen by the sender, repeated in the reply.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// What to do.
+    #[prost(oneof = "Call", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    pub call: Option<Call>,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Call {
+    /// To the launcher. Descriptors: the keeper's listening socket, the exit log.
+    #[prost(message, tag = "2")]
+    Launch(Launch),
+    /// To the launcher: make a user namespace with the given map. Reply descriptors: the namespace.
+    #[prost(message, tag = "3")]
+    UserNamespace(UserNamespace),
+    /// To a keeper, first of all.
+    #[prost(message, tag = "4")]
+    Hello(Hello),
+    /// Descriptors: the container's node in the cgroup v2 tree if `unified`, then the `cgroup.procs` of each other tree.
+    /// Reply descriptors: pidfd of the sandbox, its network namespace.
+    #[prost(message, tag = "5")]
+    Prepare(Prepare),
+    /// Descriptors: the root file system, then one detached mount for each of `mounts`. Reply descriptors: the root directory.
+    #[prost(message, tag = "6")]
+    Create(Create),
+    /// Reply descriptors as in [`Streams`].
+    #[prost(message, tag = "7")]
+    Run(Run),
+    /// Reply descriptors as in [`Streams`].
+    #[prost(message, tag = "8")]
+    Attach(Attach),
+    /// Signal one process.
+    #[prost(message, tag = "9")]
+    Signal(Signal),
+    /// Change the size of a terminal.
+    #[prost(message, tag = "10")]
+    Resize(Resize),
+    /// End a process's standard input.
+    #[prost(message, tag = "11")]
+    CloseStdin(CloseStdin),
+    /// Copy files in or out. Descriptors: the pipe to read the tar from or write it to. The reply comes at the end.
+    #[prost(message, tag = "12")]
+    Transfer(Transfer),
+    /// End the container. The reply comes when every process has been reaped.
+    #[prost(message, tag = "13")]
+    Kill(Kill),
+    /// End the keeper, and with it whatever is left.
+    #[prost(message, tag = "14")]
+    Shutdown(Shutdown),
+    /// Forget the record of a process that has ended.
+    #[prost(message, tag = "15")]
+    Forget(Forget),
+}
+
+/// Make a keeper.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Launch {}
+
+/// Make a user namespace.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct UserNamespace {
+    /// Lines of `uid_map` and `gid_map`: triples of inside, outside, length.
+    #[prost(uint32, repeated, tag = "1")]
+    pub map: Vec<u32>,
+}
+
+/// The first message of a connection.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Hello {
+    /// The engine's [`VERSION`].
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+}
+
+/// Make the sandbox.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Prepare {
+    /// No user namespace.
+    #[prost(bool, tag = "1")]
+    pub privileged: bool,
+    /// Whether the first descriptor is a cgroup v2 directory.
+    #[prost(bool, tag = "2")]
+    pub unified: bool,
+    /// Host name.
+    #[prost(string, tag = "3")]
+    pub hostname: String,
+}
+
+/// Set up the root file system and start init.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Create {
+    /// Where each further mount descriptor goes, in order.
+    #[prost(string, repeated, tag = "1")]
+    pub mounts: Vec<String>,
+    /// Kernel settings: `net.ipv4.ping_group_range` and its value, alternating.
+    #[prost(string, repeated, tag = "2")]
+    pub sysctls: Vec<String>,
+    /// The seccomp program for every process, as the kernel's instructions; empty for none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub seccomp: Vec<u8>,
+    /// Capabilities of init and the bounding set of every process.
+    #[prost(uint64, tag = "4")]
+    pub capabilities: u64,
+    /// Cgroup v1 hierarchies to show below `/sys/fs/cgroup`, by their mount options (`cpu`, `name=systemd`).
+    #[prost(string, repeated, tag = "5")]
+    pub cgroups_v1: Vec<String>,
+    /// Show the cgroup v2 tree at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside v1 hierarchies.
+    #[prost(bool, tag = "6")]
+    pub cgroup_v2: bool,
+}
+
+/// Start a process.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Run {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub process: String,
+    /// Program and arguments.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub args: Vec<Vec<u8>>,
+    /// The whole environment, `NAME=value`.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub env: Vec<Vec<u8>>,
+    /// Working directory, created when missing.
+    #[prost(bytes = "vec", tag = "4")]
+    pub dir: Vec<u8>,
+    /// Ids inside.
+    #[prost(uint32, tag = "5")]
+    pub uid: u32,
+    /// Group id inside.
+    #[prost(uint32, tag = "6")]
+    pub gid: u32,
+    /// Supplementary group ids inside.
+    #[prost(uint32, repeated, tag = "7")]
+    pub groups: Vec<u32>,
+    /// Number and value of resource limits, alternating.
+    #[prost(uint64, repeated, tag = "8")]
+    pub rlimits: Vec<u64>,
+    /// A terminal of this size.
+    #[prost(message, optional, tag = "9")]
+    pub tty: Option<Window>,
+    /// Bounding set.
+    #[prost(uint64, tag = "10")]
+    pub bounding: u64,
+    /// Inheritable set.
+    #[prost(uint64, tag = "11")]
+    pub inheritable: u64,
+    /// Keep output in the pipe while nobody reads, instead of throwing it away.
+    #[prost(bool, tag = "12")]
+    pub block_output: bool,
+}
+
+/// Size of a terminal.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Window {
+    /// Columns.
+    #[prost(uint32, tag = "1")]
+    pub columns: u32,
+    /// Rows.
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+}
+
+/// Attach to a process that runs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Attach {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub process: String,
+}
+
+/// Signal a process.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Signal {
+    /// Its name; empty = every process but init.
+    #[prost(string, tag = "1")]
+    pub process: String,
+    /// The number.
+    #[prost(int32, tag = "2")]
+    pub signal: i32,
+}
+
+/// Change the size of a terminal.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Resize {
+    /// The process.
+    #[prost(string, tag = "1")]
+    pub process: String,
+    /// The size.
+    #[prost(message, optional, tag = "2")]
+    pub window: Option<Window>,
+}
+
+/// End a process's standard input.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CloseStdin {
+    /// The process.
+    #[prost(string, tag = "1")]
+    pub process: String,
+}
+
+/// Copy files.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Transfer {
+    /// Out of the container instead of into it.
+    #[prost(bool, tag = "1")]
+    pub out: bool,
+    /// The path; relative to `home`.
+    #[prost(bytes = "vec", tag = "2")]
+    pub path: Vec<u8>,
+    /// Where relative paths begin.
+    #[prost(bytes = "vec", tag = "3")]
+    pub home: Vec<u8>,
+    /// Whom to act as.
+    #[prost(uint32, tag = "4")]
+    pub uid: u32,
+    /// Group id.
+    #[prost(uint32, tag = "5")]
+    pub gid: u32,
+    /// Supplementary groups.
+    #[prost(uint32, repeated, tag = "6")]
+    pub groups: Vec<u32>,
+}
+
+/// End the container.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Kill {}
+
+/// End the keeper.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Shutdown {}
+
+/// Forget a process that has ended.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Forget {
+    /// The process.
+    #[prost(string, tag = "1")]
+    pub process: String,
+}
+
+/// Launcher or keeper to engine.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Message {
+    /// A reply or news.
+    #[prost(oneof = "Body", tags = "1, 2")]
+    pub body: Option<Body>,
+}
+
+/// A reply or news.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Body {
+    /// The answer to one request.
+    #[prost(message, tag = "1")]
+    Reply(Reply),
+    /// A process has ended; its status is written down.
+    #[prost(message, tag = "2")]
+    Exited(Exited),
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Reply {
+    /// The request's.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Absent on success.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
+    /// To [`Hello`].
+    #[prost(message, optional, tag = "3")]
+    pub status: Option<Status>,
+    /// A pid, to calls that make a process.
+    #[prost(uint32, tag = "4")]
+    pub pid: u32,
+    /// To [`Run`] and [`Attach`]: which descriptors came along.
+    #[prost(message, optional, tag = "5")]
+    pub streams: Option<Streams>,
+}
+
+/// Which descriptors of a process came along, in this order.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Streams {
+    /// The write end of standard input.
+    #[prost(bool, tag = "1")]
+    pub stdin: bool,
+    /// The read end of standard output.
+    #[prost(bool, tag = "2")]
+    pub stdout: bool,
+    /// The read end of standard error.
+    #[prost(bool, tag = "3")]
+    pub stderr: bool,
+}
+
+/// How a container is.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Status {
+    /// The keeper's [`VERSION`].
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// Host pid of init, 0 when there is none (any more). Reply descriptors, when there is one and the container is
+    /// created: the root directory.
+    #[prost(uint32, tag = "2")]
+    pub init_pid: u32,
+    /// Whether the root file system is set up.
+    #[prost(bool, tag = "3")]
+    pub created: bool,
+    /// Names of the processes that run.
+    #[prost(string, repeated, tag = "4")]
+    pub running: Vec<String>,
+}
+
+/// Why a request failed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Failure {
+    /// What kind.
+    #[prost(enumeration = "FailureKind", tag = "1")]
+    pub kind: i32,
+    /// What was being done, with the value that was wrong.
+    #[prost(string, tag = "2")]
+    pub what: String,
+    /// The kernel's error number; 0 when it was not asked.
+    #[prost(int32, tag = "3")]
+    pub errno: i32,
+}
+
+/// Kinds of failures that the engine tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub enum FailureKind {
+    /// A fault of the kernel or of ours.
+    Internal = 0,
+    /// The root file system cannot hold a container.
+    RootFilesystem = 1,
+    /// A mount target cannot be made.
+    MountTarget = 2,
+    /// A kernel setting was refused.
+    Sysctl = 3,
+    /// No process of this name.
+    NoProcess = 4,
+    /// A process of this name exists.
+    ProcessExists = 5,
+    /// The program is not there.
+    NoExecutable = 6,
+    /// The program is there and cannot be executed.
+    NotExecutable = 7,
+    /// The working directory cannot be used.
+    WorkingDirectory = 8,
+    /// The process has no terminal.
+    NoTerminal = 9,
+    /// The container has ended, or has not begun.
+    NotRunning = 10,
+    /// The user may not.
+    Permission = 11,
+    /// The tar is damaged.
+    BadArchive = 12,
+    /// The path does not exist.
+    NoPath = 13,
+    /// The request makes no sense.
+    BadRequest = 14,
+    /// A resource of the kernel is used up.
+    Exhausted = 15,
+}
+
+/// How a process ended.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Exited {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub process: String,
+    /// As the kernel gives it (`wait(2)`).
+    #[prost(int32, tag = "2")]
+    pub wait_status: i32,
+}

@@ -1,0 +1,120 @@
+//! Requests and replies over one socket, many at a time.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use gdn_keeper::protocol::{Body, Call, Exited, Message, Reply, Request};
+use gdn_keeper::wire;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::{Error, Result};
+
+type Waiting = HashMap<u64, oneshot::Sender<(Reply, Vec<OwnedFd>)>>;
+
+/// One connection; its reader task ends with it.
+pub(crate) struct Connection {
+    socket: Arc<AsyncFd<OwnedFd>>,
+    /// Who waits for which reply. `None` once the other side is gone.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    next: AtomicU64,
+    reader: JoinHandle<()>,
+    peer: &'static str,
+}
+
+impl Connection {
+    /// Takes over a connected socket. `news` is called, in order, for what comes unasked; with `None` at the end.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        peer: &'static str,
+        news: impl FnMut(Option<Exited>) + Send + 'static,
+    ) -> Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)
+            .map_err(|errno| Error::io("set a socket non-blocking")(errno.into()))?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        // SAFETY: the descriptor is owned by the value that is registered, which nothing takes out before it is dropped.
+        #[allow(unsafe_code, reason = "tokio asks for the promise that a watched descriptor stays the same")]
+        let socket = unsafe { AsyncFd::register_with_interest(socket, interest) }
+            .map_err(|refused| Error::io("watch a socket")(refused.into()))?;
+        let socket = Arc::new(socket);
+        let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
+        let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting), news));
+        Ok(Connection { socket, waiting, next: AtomicU64::new(1), reader, peer })
+    }
+
+    /// Makes a call and waits for its reply.
+    pub(crate) async fn call(
+        &self,
+        call: Call,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>)> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        match lock(&self.waiting).as_mut() {
+            Some(waiting) => drop(waiting.insert(id, sender)),
+            None => return Err(Error::Gone { peer: self.peer }),
+        }
+        let request = Request { id, call: Some(call) };
+        if let Err(error) = self.send(&request, descriptors).await {
+            if let Some(waiting) = lock(&self.waiting).as_mut() {
+                waiting.remove(&id);
+            }
+            return Err(match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::Gone { peer: self.peer },
+                _ => Error::Io { op: "send a request", source: error },
+            });
+        }
+        let (mut reply, descriptors) = receiver.await.map_err(|_| Error::Gone { peer: self.peer })?;
+        match reply.failure.take() {
+            Some(failure) => Err(failure.into()),
+            None => Ok((reply, descriptors)),
+        }
+    }
+
+    async fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.socket
+            .async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors))
+            .await
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+async fn read(
+    socket: Arc<AsyncFd<OwnedFd>>,
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    mut news: impl FnMut(Option<Exited>) + Send + 'static,
+) {
+    // Ends at the other side's end; a message that cannot be read is taken as that too, since replies may be missing.
+    while let Ok(Some((message, descriptors))) =
+        socket.async_io(Interest::READABLE, |socket| wire::receive::<Message>(socket.as_fd())).await
+    {
+        match message.body {
+            Some(Body::Reply(reply)) => {
+                let waiter = lock(&waiting).as_mut().and_then(|waiting| waiting.remove(&reply.id));
+                if let Some(waiter) = waiter {
+                    // Who no longer waits does not need it; the descriptors close themselves.
+                    let _ = waiter.send((reply, descriptors));
+                }
+            }
+            Some(Body::Exited(exited)) => news(Some(exited)),
+            None => {}
+        }
+    }
+    // Dropping the senders tells everyone who waits.
+    lock(&waiting).take();
+    news(None);
+}
+
+fn lock(waiting: &Mutex<Option<Waiting>>) -> MutexGuard<'_, Option<Waiting>> {
+    waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

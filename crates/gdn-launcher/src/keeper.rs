@@ -1,0 +1,85 @@
+//! A connection to one keeper.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use gdn_keeper::protocol::{Call, Exited, Hello, Kill, Reply, Shutdown, Status, VERSION};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+
+use crate::connection::Connection;
+use crate::launcher::address_in;
+use crate::{Error, Result};
+
+/// A keeper, as one engine sees it.
+pub struct Keeper {
+    connection: Connection,
+}
+
+/// What a keeper tells unasked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A process ended (the empty name: init). Its status is written down already.
+    Exited(Exited),
+    /// The keeper is gone, or has dropped this connection.
+    Gone,
+}
+
+impl Keeper {
+    /// Connects to the keeper that listens in `directory` and exchanges versions. Returns how its container is, with the
+    /// container's root directory if there is one.
+    ///
+    /// `news` is called, in order, from a task of its own; it must not block.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with `ENOENT` or `ECONNREFUSED` when there is no keeper (any more); [`Error::Version`].
+    pub async fn connect(
+        directory: &Path,
+        mut news: impl FnMut(News) + Send + 'static,
+    ) -> Result<(Self, Status, Option<OwnedFd>)> {
+        let socket = connect_in(directory).map_err(Error::io("connect to the keeper"))?;
+        let connection = Connection::new(socket, "keeper", move |exited| {
+            news(exited.map_or(News::Gone, News::Exited));
+        })?;
+        let (reply, descriptors) = connection.call(Call::Hello(Hello { version: VERSION }), &[]).await?;
+        let status = reply.status.ok_or(Error::Version { theirs: 0, ours: VERSION })?;
+        if status.version == 0 || status.version > VERSION {
+            return Err(Error::Version { theirs: status.version, ours: VERSION });
+        }
+        Ok((Keeper { connection }, status, descriptors.into_iter().next()))
+    }
+
+    /// Makes a call; see [`Call`] for which descriptors go along and come back.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with the keeper's own words, [`Error::Gone`] when it is no more.
+    pub async fn call(&self, call: Call, descriptors: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>)> {
+        self.connection.call(call, descriptors).await
+    }
+
+    /// Ends every process of the container. Returns when all are reaped.
+    ///
+    /// # Errors
+    /// As [`Keeper::call`].
+    pub async fn kill(&self) -> Result<()> {
+        self.call(Call::Kill(Kill {}), &[]).await.map(drop)
+    }
+
+    /// Ends the keeper.
+    ///
+    /// # Errors
+    /// As [`Keeper::call`].
+    pub async fn shut_down(&self) -> Result<()> {
+        self.call(Call::Shutdown(Shutdown {}), &[]).await.map(drop)
+    }
+}
+
+fn connect_in(directory: &Path) -> std::io::Result<OwnedFd> {
+    let directory = rustix::fs::open(
+        directory,
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &address_in(&directory)?)?;
+    Ok(socket)
+}

@@ -1,0 +1,280 @@
+//! A keeper on real kernel objects: a container out of busybox, without an engine around it. Needs root and busybox.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use gdn_launcher::protocol::{
+    Attach, Call, CloseStdin, Create, FailureKind, Prepare, Run, Signal, Transfer, Window,
+};
+use gdn_launcher::{Error, Keeper, Launcher, News};
+use gdn_mounts::Detached;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+const CAPABILITIES: u64 = 0xa804_25fb;
+
+struct Container {
+    keeper: Keeper,
+    news: UnboundedReceiver<News>,
+    directory: tempfile::TempDir,
+    init: u32,
+    _launcher: Launcher,
+}
+
+fn busybox_root(at: &Path) {
+    for directory in ["bin", "etc", "proc", "sys", "dev", "tmp"] {
+        std::fs::create_dir_all(at.join(directory)).unwrap();
+    }
+    std::fs::copy("/bin/busybox", at.join("bin/busybox")).unwrap();
+    for name in ["sh", "id", "cat", "echo", "sleep", "true", "stty", "ls", "tty"] {
+        std::os::unix::fs::symlink("busybox", at.join("bin").join(name)).unwrap();
+    }
+    std::os::unix::fs::chown(at, Some(4_294_967_294), Some(4_294_967_294)).unwrap();
+    std::fs::set_permissions(at.join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+}
+
+async fn container() -> Container {
+    let directory = tempfile::tempdir().unwrap();
+    let rootfs = directory.path().join("rootfs");
+    busybox_root(&rootfs);
+    let launcher = Launcher::start().unwrap();
+    launcher.launch(directory.path()).await.unwrap();
+    let (sender, news) = unbounded_channel();
+    let (keeper, status, _) =
+        Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
+    assert_eq!(status.init_pid, 0);
+    let prepare = Prepare { privileged: false, unified: false, hostname: "box".into() };
+    let (reply, descriptors) = keeper.call(Call::Prepare(prepare), &[]).await.unwrap();
+    assert_eq!(descriptors.len(), 2);
+    let root: OwnedFd = std::fs::File::open(&rootfs).unwrap().into();
+    let root = Detached::copy_of(root.as_fd()).unwrap();
+    let create = Create {
+        capabilities: CAPABILITIES,
+        sysctls: vec!["net.ipv4.ip_unprivileged_port_start".into(), "79".into()],
+        ..Create::default()
+    };
+    let (_, descriptors) = keeper.call(Call::Create(create), &[root.as_fd()]).await.unwrap();
+    assert_eq!(descriptors.len(), 1);
+    Container { keeper, news, directory, init: reply.pid, _launcher: launcher }
+}
+
+fn command(process: &str, args: &[&str]) -> Run {
+    Run {
+        process: process.into(),
+        args: args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+        env: vec![b"PATH=/bin".to_vec()],
+        bounding: CAPABILITIES,
+        ..Run::default()
+    }
+}
+
+impl Container {
+    async fn run(&self, run: Run) -> Result<Vec<OwnedFd>, Error> {
+        let (reply, descriptors) = self.keeper.call(Call::Run(run), &[]).await?;
+        let streams = reply.streams.unwrap();
+        assert_eq!(
+            descriptors.len(),
+            [streams.stdin, streams.stdout, streams.stderr].iter().filter(|is| **is).count()
+        );
+        Ok(descriptors)
+    }
+
+    async fn exit(&mut self, process: &str) -> i32 {
+        loop {
+            match self.news.recv().await.expect("the keeper lives") {
+                News::Exited(exited) if exited.process == process => return exited.wait_status,
+                News::Exited(_) => {}
+                News::Gone => panic!("the keeper is gone"),
+            }
+        }
+    }
+
+    async fn output(&mut self, args: &[&str]) -> (String, i32) {
+        let mut streams = self.run(command("p", args)).await.unwrap();
+        let errors = streams.remove(2);
+        let text = text(streams.remove(1)).await + &text(errors).await;
+        (text, self.exit("p").await)
+    }
+
+    async fn end(self) {
+        self.keeper.kill().await.unwrap();
+        assert!(!Path::new(&format!("/proc/{}", self.init)).exists(), "init is reaped");
+        self.keeper.shut_down().await.unwrap();
+    }
+}
+
+async fn text(fd: OwnedFd) -> String {
+    tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        std::fs::File::from(fd).read_to_string(&mut text).unwrap();
+        text
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_container_shows_itself_and_nothing_of_the_host() {
+    let mut container = container().await;
+    let (out, status) = container
+        .output(&[
+            "sh",
+            "-c",
+            "id; cat /proc/1/comm /proc/sys/net/ipv4/ip_unprivileged_port_start; ls /proc/self/fd; exit 42",
+        ])
+        .await;
+    assert_eq!(out, "uid=0 gid=0\ngarden-init\n79\n0\n1\n2\n3\n", "{out}");
+    assert_eq!(status >> 8, 42);
+    let (mounts, _) = container.output(&["cat", "/proc/self/mountinfo"]).await;
+    assert!(!mounts.contains("/run/") && !mounts.contains("cgroup"), "{mounts}");
+    let (caps, _) = container.output(&["cat", "/proc/self/status"]).await;
+    assert!(caps.contains("CapInh:\t0000000000000000\n"), "{caps}");
+    assert!(caps.contains("CapEff:\t00000000a80425fb\n"), "{caps}");
+    assert!(caps.contains("CapBnd:\t00000000a80425fb\n"), "{caps}");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_run_says_why_and_leaves_no_process() {
+    let mut container = container().await;
+    let kind = |error: Error| error.kind().unwrap();
+    assert_eq!(
+        kind(container.run(command("a", &["nonesuch"])).await.unwrap_err()),
+        FailureKind::NoExecutable
+    );
+    assert_eq!(
+        kind(container.run(command("a", &["/bin/nonesuch"])).await.unwrap_err()),
+        FailureKind::NoExecutable
+    );
+    assert_eq!(kind(container.run(command("a", &["/etc"])).await.unwrap_err()), FailureKind::NotExecutable);
+    let elsewhere = Run { dir: b"/proc/self/fd/3/..".to_vec(), ..command("a", &["true"]) };
+    assert!(container.run(elsewhere).await.is_err());
+    assert_eq!(container.output(&["true"]).await.1, 0);
+    container.end().await;
+}
+
+#[tokio::test]
+async fn input_output_signals_and_attachments_reach_the_process() {
+    let mut container = container().await;
+    let mut first = container.run(command("cat", &["cat"])).await.unwrap();
+    let attach = Call::Attach(Attach { process: "cat".into() });
+    let (_, mut second) = container.keeper.call(attach, &[]).await.unwrap();
+    rustix::io::write(&first[0], b"to both\n").unwrap();
+    drop(first.remove(0));
+    drop(second.remove(0));
+    container.keeper.call(Call::CloseStdin(CloseStdin { process: "cat".into() }), &[]).await.unwrap();
+    assert_eq!(container.exit("cat").await, 0);
+    assert_eq!(text(first.remove(0)).await, "to both\n");
+    assert_eq!(text(second.remove(0)).await, "to both\n");
+
+    container.run(command("sleep", &["sleep", "1000"])).await.unwrap();
+    container.keeper.call(Call::Signal(Signal { process: "sleep".into(), signal: 15 }), &[]).await.unwrap();
+    assert_eq!(container.exit("sleep").await, 15);
+    container.run(command("sleep", &["sleep", "1000"])).await.unwrap();
+    container.keeper.call(Call::Signal(Signal { process: String::new(), signal: 9 }), &[]).await.unwrap();
+    assert_eq!(container.exit("sleep").await, 9);
+    let exits = std::fs::read_to_string(container.directory.path().join("exits")).unwrap();
+    assert_eq!(exits, "0 cat\n15 sleep\n9 sleep\n");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_the_containers_own() {
+    let mut container = container().await;
+    let run = Run {
+        tty: Some(Window { columns: 90, rows: 30 }),
+        uid: 1000,
+        gid: 1000,
+        ..command("tty", &["sh", "-c", "tty; stty size; read line; echo got $line; id -u"])
+    };
+    let mut streams = container.run(run).await.unwrap();
+    assert_eq!(streams.len(), 2);
+    rustix::io::write(&streams[0], b"word\n").unwrap();
+    let out = text(streams.remove(1)).await;
+    assert_eq!(
+        out.replace("word\r\n", ""),
+        "/dev/pts/0\r\n30 90\r\ngot word\r\n1000\r\n".replace("word\r\n", ""),
+        "{out:?}"
+    );
+    assert_eq!(container.exit("tty").await, 0);
+    container.end().await;
+}
+
+#[tokio::test]
+async fn files_go_in_and_out_as_a_user() {
+    let mut container = container().await;
+    let (_, status) = container.output(&["sh", "-c", "echo content > /tmp/file"]).await;
+    assert_eq!(status, 0);
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let out =
+        Transfer { out: true, path: b"/tmp/file".to_vec(), uid: 1000, gid: 1000, ..Transfer::default() };
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut tar = Vec::new();
+        std::fs::File::from(read).read_to_end(&mut tar).unwrap();
+        tar
+    });
+    container.keeper.call(Call::Transfer(out), &[write.as_fd()]).await.unwrap();
+    drop(write);
+    let tar = reader.await.unwrap();
+    assert!(tar.windows(8).any(|window| window == b"content\n"));
+
+    for (length, expected) in [
+        (tar.len(), None),
+        (tar.len() - 1024, Some(FailureKind::BadArchive)),
+        (700, Some(FailureKind::BadArchive)),
+    ] {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let into = Transfer { path: b"/tmp/new/place".to_vec(), ..Transfer::default() };
+        let part = tar[..length].to_vec();
+        let feeder = std::thread::spawn(move || rustix::io::write(&write, &part).unwrap());
+        let result = container.keeper.call(Call::Transfer(into), &[read.as_fd()]).await;
+        assert_eq!(feeder.join().unwrap(), length);
+        assert_eq!(result.err().and_then(|error| error.kind()), expected, "{length}");
+    }
+    assert_eq!(container.output(&["cat", "/tmp/new/place/file"]).await.0, "content\n");
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    let denied = Transfer { path: b"/etc/new".to_vec(), uid: 1000, gid: 1000, ..Transfer::default() };
+    let error = container.keeper.call(Call::Transfer(denied), &[read.as_fd()]).await.unwrap_err();
+    assert_eq!(error.kind(), Some(FailureKind::Permission), "{error}");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_root_whose_dev_is_a_link_is_refused_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let rootfs = directory.path().join("rootfs");
+    let canary = directory.path().join("canary");
+    std::fs::create_dir_all(&rootfs).unwrap();
+    std::fs::create_dir(&canary).unwrap();
+    std::os::unix::fs::chown(&rootfs, Some(4_294_967_294), Some(4_294_967_294)).unwrap();
+    std::os::unix::fs::symlink(&canary, rootfs.join("dev")).unwrap();
+    let launcher = Launcher::start().unwrap();
+    launcher.launch(directory.path()).await.unwrap();
+    let (keeper, _, _) = Keeper::connect(directory.path(), |_| ()).await.unwrap();
+    keeper.call(Call::Prepare(Prepare::default()), &[]).await.unwrap();
+    let root: OwnedFd = std::fs::File::open(&rootfs).unwrap().into();
+    let root = Detached::copy_of(root.as_fd()).unwrap();
+    let error = keeper.call(Call::Create(Create::default()), &[root.as_fd()]).await.unwrap_err();
+    assert_eq!(error.kind(), Some(FailureKind::RootFilesystem));
+    assert!(error.to_string().contains("\"/dev\" is a symbolic link"), "{error}");
+    assert_eq!(std::fs::read_dir(canary).unwrap().count(), 0);
+    keeper.kill().await.unwrap();
+    keeper.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_outlives_its_launcher_and_its_engine() {
+    let Container { keeper, news: _news, directory, init, _launcher: launcher } = container().await;
+    keeper.call(Call::Run(command("sleep", &["sleep", "1000"])), &[]).await.unwrap();
+    drop((keeper, launcher));
+    let (sender, mut news) = unbounded_channel();
+    let (keeper, status, root) =
+        Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
+    assert_eq!((status.init_pid, status.created, status.running), (init, true, vec!["sleep".to_owned()]));
+    assert!(root.is_some());
+    keeper.kill().await.unwrap();
+    assert!(
+        matches!(news.recv().await, Some(News::Exited(exited)) if exited.process == "sleep" && exited.wait_status == 9)
+    );
+    keeper.shut_down().await.unwrap();
+}
