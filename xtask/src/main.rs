@@ -1,1 +1,91 @@
-fn main() {}
+//! Everything automated in this repository: `cargo xtask help` lists it.
+//!
+//! Each subcommand is one module with one `run` function, and nothing here is part of the product.
+
+mod bench;
+mod ci;
+mod codegen;
+mod deny;
+mod layers;
+mod leakcheck;
+mod packages;
+mod shell;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Everything automated in this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that must hold before a change lands, cheap checks first.
+    Ci,
+    /// Installs what the tests need, builds gdn, and runs every test and doc test.
+    Test {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Generates the code of the protocol buffers.
+    Codegen {
+        /// Only says whether the committed code is fresh.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Checks every dependency edge of the workspace against the table of rings.
+    Layers,
+    /// Checks licences, sources and banned crates with cargo-deny.
+    Deny,
+    /// Checks what no compiler checks: file lengths, ignored tests, machine paths, links.
+    Tidy,
+    /// Compares what the kernel holds of an engine before and after, or lists what is left of any.
+    #[command(disable_help_flag = true)]
+    Leakcheck {
+        /// Handed on; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures the engine against the kernel's floor and its peers.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Handed on; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = repository();
+    let outcome = match Arguments::parse().task {
+        Task::Ci => ci::run(&root),
+        Task::Test { filter } => test::run(&root, filter.as_deref()),
+        Task::Codegen { check } => codegen::run(&root, check),
+        Task::Layers => layers::run(&root),
+        Task::Deny => deny::run(&root),
+        Task::Tidy => tidy::run(&root),
+        Task::Leakcheck { arguments } => leakcheck::run(&root, &arguments),
+        Task::Bench { arguments } => bench::run(&root, &arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: the parent of this package's directory.
+fn repository() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().expect("this package lies in a folder of the repository").to_path_buf()
+}

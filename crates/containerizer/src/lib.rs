@@ -1,1 +1,30 @@
 //! The containerizer component: containers out of kernel objects.
+//!
+//! What it is: [`KernelContainerizer`], the implementation of [`Containerizer`](gdn_traits::Containerizer) over cgroups,
+//! namespaces and keepers. It holds one connection to each container's keeper, and in memory what clients ask most: which
+//! processes exist and how they ended.
+//!
+//! What it is not: it knows no image, no network and no handle. What it keeps on disk is only for its own restart: below
+//! the run directory one directory for each container, named by the container's id, with the keeper's socket and exit log.
+//!
+//! # Invariants
+//! A container's keeper lives in the engine's `keepers` cgroup, outside the cgroups of the server and of every container.
+//! Nothing here forks. What is below a container's root is reached through a [`Root`](gdn_mounts::Root) only.
+//!
+//! # Limitations
+//! Sidecars (processes with an image of their own) and copies out of lost containers are not available yet.
+
+mod arguments;
+mod binds;
+mod component;
+mod container;
+mod environment;
+mod failures;
+mod processes;
+mod restore;
+mod stop;
+mod sysctls;
+mod transfers;
+mod users;
+
+pub use component::{ContainerizerConfig, KernelContainerizer};

@@ -1,45 +1,78 @@
-//! What can go wrong with a control group.
+//! What can go wrong.
+
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-/// The result of every call of this crate.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+use crate::Controller;
 
-/// A refused cgroup operation.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+/// A failed operation on control groups.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A directory or file of a hierarchy could not be used.
-    #[error("{op} cgroup {path}: {errno}")]
+    /// No hierarchy that could hold processes is mounted.
+    #[error("no control group hierarchy is mounted")]
+    NoHierarchy,
+    /// A limit was asked for that no mounted hierarchy can hold.
+    #[error("controller {controller} is not available in any mounted hierarchy")]
+    NoController {
+        /// The controller that is missing.
+        controller: Controller,
+    },
+    /// The name cannot be the name of a control group of ours.
+    #[error("invalid control group name {name:?}")]
+    InvalidName {
+        /// The name as given.
+        name: String,
+    },
+    /// The kernel refused a value.
+    #[error("write {value:?} to {}", path.display())]
+    Value {
+        /// The control file.
+        path: PathBuf,
+        /// What was written.
+        value: String,
+        /// Why the kernel refused it.
+        #[source]
+        errno: Errno,
+    },
+    /// A system call failed.
+    #[error("{op} {}", path.display())]
     Path {
         /// What was being done.
         op: &'static str,
-        /// Where, with the hierarchy's name first.
-        path: String,
-        /// The kernel's answer.
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
         errno: Errno,
     },
-    /// The kernel refused a value.
-    #[error("write {value:?} to cgroup file {file}: {errno}")]
-    Value {
-        /// The file, with the hierarchy's name first.
-        file: String,
-        /// The value.
-        value: String,
-        /// The kernel's answer.
-        errno: Errno,
+    /// A control file held something else than what the kernel documents.
+    #[error("unexpected content {content:?} in {}", path.display())]
+    Unexpected {
+        /// The control file.
+        path: PathBuf,
+        /// What it held.
+        content: String,
     },
-    /// The host has no usable hierarchy.
-    #[error("no cgroup hierarchy is mounted below /sys/fs/cgroup")]
-    NoHierarchy,
+    /// A control group still holds processes (or the kernel is not yet done with dead ones).
+    #[error("control group {} is still in use", path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 impl Error {
-    /// The kernel's error number, where there is one.
-    pub fn errno(&self) -> Option<Errno> {
+    /// The error number, where the kernel gave one.
+    pub fn errno(&self) -> Option<i32> {
         match self {
-            Error::Path { errno, .. } | Error::Value { errno, .. } => Some(*errno),
-            Error::NoHierarchy => None,
+            Error::Value { errno, .. } | Error::Path { errno, .. } => Some(errno.raw_os_error()),
+            Error::Busy { .. } => Some(Errno::BUSY.raw_os_error()),
+            _ => None,
         }
     }
 }
+
+/// The result of an operation on control groups.
+pub type Result<T> = std::result::Result<T, Error>;

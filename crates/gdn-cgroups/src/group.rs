@@ -1,222 +1,199 @@
-//! One control group, in every hierarchy at once.
+//! One group: a directory of the same name in every hierarchy.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use rustix::fs::{Mode as FileMode, OFlags, openat};
-use rustix::io::Errno;
+use crate::devices;
+use crate::error::{Error, Result};
+use crate::layout::Controller;
+use crate::resources::{
+    DEFAULT_PERIOD_US, DevicePolicy, EffectiveLimits, Resources, Swap, bytes_text, pids_text,
+    shares_to_weight,
+};
+use crate::tree::{Hierarchy, Tree, Version};
+use crate::{DeviceRule, memory};
 
-use crate::hierarchy::{self, Hierarchy, Mode};
-use crate::resources::{CPU_PERIOD_US, DEFAULT_DEVICES, clamped};
-use crate::{DevicePolicy, Error, Resources, Result, Stats, shares_to_weight, stats, weight_to_shares};
+mod kill;
+mod oom;
+mod stats;
 
-/// A group's directory in one hierarchy.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) hierarchy: String,
-    pub(crate) dir: OwnedFd,
-    pub(crate) unified: bool,
-}
+pub use oom::OomWatch;
+pub use stats::Stats;
 
-impl Node {
-    pub(crate) fn new(hierarchy: &Hierarchy, dir: OwnedFd) -> Self {
-        Node { hierarchy: hierarchy.name.clone(), dir, unified: hierarchy.unified }
-    }
-
-    fn has(&self, controller: &str) -> bool {
-        !self.unified && self.hierarchy.split(',').any(|name| name == controller)
-    }
-
-    pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {
-        hierarchy::write(self.dir.as_fd(), &self.hierarchy, file, value)
-    }
-
-    pub(crate) fn read(&self, file: &str) -> Result<Option<String>> {
-        hierarchy::read(self.dir.as_fd(), &self.hierarchy, file)
-    }
-}
-
-/// A control group.
-#[derive(Debug)]
+/// One group of processes. Dropping it does not remove it: see [`Cgroups::remove`](crate::Cgroups::remove).
 pub struct Cgroup {
-    mode: Mode,
-    nodes: Vec<Node>,
+    tree: Arc<Tree>,
+    name: String,
+    unified: Option<OwnedFd>,
 }
 
 impl Cgroup {
-    pub(crate) fn new(mode: Mode, nodes: Vec<Node>) -> Self {
-        Cgroup { mode, nodes }
+    pub(crate) fn new(tree: Arc<Tree>, name: &str, unified: Option<OwnedFd>) -> Self {
+        Cgroup { tree, name: name.to_owned(), unified }
     }
 
-    /// Its directory in the cgroup v2 tree, for `CLONE_INTO_CGROUP`.
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its directory in the cgroup2 hierarchy, for `CLONE_INTO_CGROUP`; `None` on a host with v1 only.
     pub fn unified_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.nodes.iter().find(|node| node.unified).map(|node| node.dir.as_fd())
+        self.unified.as_ref().map(AsFd::as_fd)
     }
 
-    /// `cgroup.procs` of every v1 hierarchy, open for writing: a process that writes `0` moves itself.
+    /// `cgroup.procs` of each **v1** hierarchy, open for writing, in the order of
+    /// [`Cgroups::v1_hierarchies`](crate::Cgroups::v1_hierarchies). Whoever writes `0` joins; this works in another process
+    /// too, and in another mount namespace. The cgroup2 hierarchy is joined through [`Cgroup::unified_dir`].
     ///
     /// # Errors
-    /// [`Error::Path`].
+    /// [`Error::Path`] when a file cannot be opened, for example because the group was removed.
     pub fn attach_fds(&self) -> Result<Vec<OwnedFd>> {
-        let v1 = self.nodes.iter().filter(|node| !node.unified);
-        v1.map(|node| {
-            openat(&node.dir, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty()).map_err(
-                |errno| Error::Path { op: "open", path: format!("{}:cgroup.procs", node.hierarchy), errno },
-            )
-        })
-        .collect()
+        let v1 = self.tree.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
+        v1.map(|hierarchy| hierarchy.directory.open_for_writing(&self.file("cgroup.procs"))).collect()
     }
 
-    /// Moves a process into the group.
+    /// Moves a process into the group, in every hierarchy.
     ///
     /// # Errors
-    /// [`Error::Value`], `ESRCH` in it when the process is gone.
+    /// [`Error::Value`] with `ESRCH` when there is no such process.
     pub fn attach(&self, pid: u32) -> Result<()> {
-        self.nodes.iter().try_for_each(|node| node.write("cgroup.procs", &pid.to_string()))
-    }
-
-    /// Sets every limit that is given.
-    ///
-    /// # Errors
-    /// [`Error::Value`] naming the file and the value that the kernel refused.
-    pub fn set(&self, resources: &Resources) -> Result<()> {
-        if let Some(bytes) = resources.memory_bytes {
-            self.set_memory(clamped(bytes))?;
-        }
-        if let Some(shares) = resources.cpu_shares {
-            match self.v1("cpu") {
-                Some(node) => node.write("cpu.shares", &shares.to_string())?,
-                None => self.v2()?.write("cpu.weight", &shares_to_weight(shares).to_string())?,
-            }
-        }
-        if let Some(quota) = resources.cpu_quota_us {
-            match self.v1("cpu") {
-                Some(node) => node.write("cpu.cfs_quota_us", &quota.to_string())?,
-                None => self.v2()?.write("cpu.max", &format!("{quota} {CPU_PERIOD_US}"))?,
-            }
-        }
-        if let Some(max) = resources.pids_max {
-            self.v1("pids").map_or_else(|| self.v2(), Ok)?.write("pids.max", &clamped(max).to_string())?;
-        }
-        if let (DevicePolicy::Default, Some(node)) = (resources.devices, self.v1("devices")) {
-            node.write("devices.deny", "a")?;
-            DEFAULT_DEVICES.iter().try_for_each(|rule| node.write("devices.allow", rule))?;
+        let pid = pid.to_string();
+        for hierarchy in &self.tree.hierarchies {
+            self.write(hierarchy, "cgroup.procs", &pid)?;
         }
         Ok(())
     }
 
-    /// Memory and swap together get the limit: on v1 by `memsw`, which must not be below the memory limit at any time; on
-    /// v2 by forbidding swap.
-    fn set_memory(&self, bytes: u64) -> Result<()> {
-        let value = bytes.to_string();
-        let Some(node) = self.v1("memory") else {
-            let node = self.v2()?;
-            node.write("memory.max", &value)?;
-            return absent_is_fine(node.write("memory.swap.max", "0"));
-        };
-        match node.write("memory.limit_in_bytes", &value) {
-            // Above the old memory+swap limit: that has to go up first.
-            Err(Error::Value { errno: Errno::INVAL, .. }) => {
-                absent_is_fine(node.write("memory.memsw.limit_in_bytes", &value))?;
-                node.write("memory.limit_in_bytes", &value)
-            }
-            other => {
-                other?;
-                absent_is_fine(node.write("memory.memsw.limit_in_bytes", &value))
-            }
+    /// Sets limits; a member that is `None` stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Value`] naming the file and the value that the kernel refused; [`Error::NoController`].
+    pub fn set(&self, limits: &Resources) -> Result<()> {
+        if let Some(bytes) = limits.memory_bytes {
+            memory::limit(
+                self,
+                self.home(Controller::Memory)?,
+                &bytes_text(bytes),
+                limits.swap == Swap::Counted,
+            )?;
+        }
+        if let Some(shares) = limits.cpu_shares {
+            self.set_shares(shares)?;
+        }
+        if limits.cpu_quota_us.is_some() || limits.cpu_period_us.is_some() {
+            self.set_quota(limits.cpu_quota_us, limits.cpu_period_us)?;
+        }
+        if let Some(max) = limits.pids_max {
+            self.write(self.home(Controller::Pids)?, "pids.max", &pids_text(max))?;
+        }
+        match &limits.devices {
+            DevicePolicy::Inherit => Ok(()),
+            DevicePolicy::AllowAll => self.set_devices(None),
+            DevicePolicy::Default => self.set_devices(Some(&DeviceRule::container_defaults())),
+            DevicePolicy::Only(rules) => self.set_devices(Some(rules)),
         }
     }
 
-    /// The limits as the kernel has them.
+    /// Reads the limits back from the kernel.
     ///
     /// # Errors
-    /// [`Error::Path`].
-    pub fn limits(&self) -> Result<Resources> {
-        let number = |node: Option<&Node>, file: &str| -> Result<Option<u64>> {
-            let Some(node) = node else { return Ok(None) };
-            Ok(node.read(file)?.and_then(|value| value.split_whitespace().next()?.parse().ok()))
-        };
-        // cgroup v1 says "unlimited" by the largest number of whole pages.
-        let bounded = |value: Option<u64>| value.filter(|value| *value < 1 << 62);
-        if self.mode == Mode::V2 {
-            let node = self.v2()?;
-            return Ok(Resources {
-                memory_bytes: number(Some(node), "memory.max")?,
-                cpu_shares: number(Some(node), "cpu.weight")?.map(weight_to_shares),
-                cpu_quota_us: number(Some(node), "cpu.max")?,
-                pids_max: number(Some(node), "pids.max")?,
-                devices: DevicePolicy::Inherit,
-            });
+    /// [`Error::Path`] when a file cannot be read, [`Error::Unexpected`] when it holds something unknown.
+    pub fn limits(&self) -> Result<EffectiveLimits> {
+        let mut limits = EffectiveLimits::default();
+        if let Some(home) = self.tree.home(Controller::Memory) {
+            limits.memory_bytes = memory::read_limit(self, home)?;
         }
-        Ok(Resources {
-            memory_bytes: bounded(number(self.v1("memory"), "memory.limit_in_bytes")?),
-            cpu_shares: number(self.v1("cpu"), "cpu.shares")?,
-            cpu_quota_us: number(self.v1("cpu"), "cpu.cfs_quota_us")?,
-            pids_max: number(self.v1("pids"), "pids.max")?,
-            devices: DevicePolicy::Inherit,
-        })
+        if let Some(home) = self.tree.home(Controller::Pids) {
+            limits.pids_max = home.directory.read_limit(&self.file("pids.max"))?;
+        }
+        if let Some(home) = self.tree.home(Controller::Cpu) {
+            self.read_cpu(home, &mut limits)?;
+        }
+        Ok(limits)
     }
 
-    /// Pids of the processes in the group, groups below it left out.
-    ///
-    /// # Errors
-    /// [`Error::Path`].
-    pub fn procs(&self) -> Result<Vec<u32>> {
-        let node =
-            self.v1("pids").or_else(|| self.v1("memory")).or(self.nodes.first()).ok_or(Error::NoHierarchy)?;
-        let procs = node.read("cgroup.procs")?.unwrap_or_default();
-        Ok(procs.lines().filter_map(|line| line.parse().ok()).collect())
+    fn set_shares(&self, shares: u64) -> Result<()> {
+        let home = self.home(Controller::Cpu)?;
+        match home.version {
+            Version::V1 => self.write(home, "cpu.shares", &bytes_text(shares)),
+            Version::V2 => self.write(home, "cpu.weight", &shares_to_weight(shares).to_string()),
+        }
     }
 
-    /// Kills every process in the group and below, at once where the host has a cgroup v2 tree.
-    ///
-    /// # Errors
-    /// [`Error::Value`].
-    pub fn kill(&self) -> Result<()> {
-        if let Some(node) = self.nodes.iter().find(|node| node.unified) {
-            match node.write("cgroup.kill", "1") {
-                // Before Linux 5.14 there is no such file.
-                Err(Error::Value { errno: Errno::NOENT, .. }) => {}
-                other => other?,
-            }
-        }
-        for node in &self.nodes {
-            let procs = node.read("cgroup.procs")?.unwrap_or_default();
-            for pid in
-                procs.lines().filter_map(|line| line.parse().ok()).filter_map(rustix::process::Pid::from_raw)
-            {
-                // A descriptor first: the number could be somebody else's by the time the signal is sent.
-                if let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-                    let _gone = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
+    fn set_quota(&self, quota_us: Option<u64>, period_us: Option<u64>) -> Result<()> {
+        let home = self.home(Controller::Cpu)?;
+        match home.version {
+            Version::V1 => {
+                if let Some(period) = period_us {
+                    self.write(home, "cpu.cfs_period_us", &period.to_string())?;
                 }
+                quota_us.map_or(Ok(()), |quota| self.write(home, "cpu.cfs_quota_us", &bytes_text(quota)))
+            }
+            Version::V2 => {
+                let quota = quota_us.map_or_else(|| "max".to_owned(), bytes_text);
+                let period = period_us.unwrap_or(DEFAULT_PERIOD_US);
+                self.write(home, "cpu.max", &format!("{quota} {period}"))
+            }
+        }
+    }
+
+    fn set_devices(&self, rules: Option<&[DeviceRule]>) -> Result<()> {
+        match (self.tree.home(Controller::Devices), rules) {
+            (Some(home), Some(rules)) => devices::restrict_v1(&home.directory, &self.name, rules),
+            (Some(home), None) => devices::allow_all_v1(&home.directory, &self.name),
+            (None, rules) => {
+                let missing = Error::NoController { controller: Controller::Devices };
+                let (node, unified) = self.unified.as_ref().zip(self.tree.unified()).ok_or(missing)?;
+                devices::program::replace(node.as_fd(), rules).map_err(|(op, errno)| Error::Path {
+                    op,
+                    path: unified.directory.path.join(&self.name),
+                    errno,
+                })
+            }
+        }
+    }
+
+    fn read_cpu(&self, home: &Hierarchy, limits: &mut EffectiveLimits) -> Result<()> {
+        let directory = &home.directory;
+        match home.version {
+            Version::V1 => {
+                limits.cpu_shares = Some(directory.read_number(&self.file("cpu.shares"))?);
+                limits.cpu_quota_us = directory.read_limit(&self.file("cpu.cfs_quota_us"))?;
+                limits.cpu_period_us = Some(directory.read_number(&self.file("cpu.cfs_period_us"))?);
+            }
+            Version::V2 => {
+                limits.cpu_weight = Some(directory.read_number(&self.file("cpu.weight"))?);
+                let file = self.file("cpu.max");
+                let content = directory.read(&file)?;
+                let unexpected = || directory.unexpected(&file, &content);
+                let (quota, period) = content.trim().split_once(' ').ok_or_else(unexpected)?;
+                if quota != "max" {
+                    limits.cpu_quota_us = Some(quota.parse().map_err(|_| unexpected())?);
+                }
+                limits.cpu_period_us = Some(period.parse().map_err(|_| unexpected())?);
             }
         }
         Ok(())
     }
 
-    /// Figures of the group.
-    ///
-    /// # Errors
-    /// [`Error::Path`].
-    pub fn stats(&self) -> Result<Stats> {
-        match self.mode {
-            Mode::V2 => stats::read_v2(self.v2()?),
-            Mode::V1 | Mode::Hybrid => stats::read_v1(|controller| self.v1(controller)),
-        }
+    fn home(&self, controller: Controller) -> Result<&Hierarchy> {
+        self.tree.home(controller).ok_or(Error::NoController { controller })
     }
 
-    fn v1(&self, controller: &str) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.has(controller))
+    /// A control file's path below the engine's directory.
+    pub(crate) fn file(&self, file: &str) -> String {
+        format!("{}/{file}", self.name)
     }
 
-    fn v2(&self) -> Result<&Node> {
-        self.nodes.iter().find(|node| node.unified).ok_or(Error::NoHierarchy)
+    pub(crate) fn write(&self, hierarchy: &Hierarchy, file: &str, value: &str) -> Result<()> {
+        hierarchy.directory.write(&self.file(file), value)
     }
 }
 
-/// Swap accounting may be switched off; then there is no swap to be limited.
-fn absent_is_fine(result: Result<()>) -> Result<()> {
-    match result {
-        Err(Error::Value { errno: Errno::NOENT | Errno::ACCESS, .. }) => Ok(()),
-        other => other,
+impl fmt::Debug for Cgroup {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cgroup").field("name", &self.name).finish_non_exhaustive()
     }
 }

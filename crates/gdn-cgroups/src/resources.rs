@@ -1,79 +1,104 @@
-//! Limits, in the words of cgroup v1 where the two versions differ.
+//! What a group may use, and what the kernel says it may.
 
-/// Microseconds of the period to which a processor quota refers: the kernel's default.
-pub(crate) const CPU_PERIOD_US: u64 = 100_000;
+use crate::devices::DeviceRule;
 
-/// What a control group may use; `None` is "no limit of ours".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Lowest and highest number of v1 shares; the kernel clamps to these.
+const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+/// Highest v2 weight.
+const MAX_WEIGHT: u64 = 10_000;
+/// Period of the processor quota when none is given, in microseconds; the kernel's own default.
+pub(crate) const DEFAULT_PERIOD_US: u64 = 100_000;
+/// From here on `pids.max` refuses a number: no host can have more tasks (`PID_MAX_LIMIT` of a 64-bit kernel).
+const PIDS_UNREACHABLE: u64 = 4 * 1024 * 1024;
+
+/// What a group may use. `None` leaves what the kernel has (for a new group: no limit).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    /// Memory in bytes, swap included.
+    /// Bytes of memory. Values above `i64::MAX` mean `i64::MAX`.
     pub memory_bytes: Option<u64>,
-    /// Processor weight in shares (1024 = normal).
+    /// What the memory limit says about swap.
+    pub swap: Swap,
+    /// Weight against other groups, in v1 shares (2..=262144, clamped); on v2 it is converted by [`shares_to_weight`].
     pub cpu_shares: Option<u64>,
-    /// Processor time in microseconds for each 100 ms.
+    /// Microseconds of processor time per period, at least 1000.
     pub cpu_quota_us: Option<u64>,
+    /// The period in microseconds; without it 100 ms.
+    pub cpu_period_us: Option<u64>,
     /// Number of tasks.
     pub pids_max: Option<u64>,
-    /// Device nodes that work.
+    /// Device files.
     pub devices: DevicePolicy,
 }
 
-/// Which device nodes processes may open, and which they may make.
+/// What a memory limit says about swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Swap {
+    /// Memory and swap together may use the memory limit (v1: `memsw` is the same number; v2: no swap). A kernel without swap
+    /// accounting is not an error.
+    #[default]
+    Counted,
+    /// Swap is not limited.
+    Unlimited,
+}
+
+/// Which device files may be made, read and written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DevicePolicy {
-    /// As the parent has it.
+    /// What the parent allows (new group) or what was set before.
     #[default]
     Inherit,
-    /// Any node may be made; null, zero, full, tty, random, urandom, terminals, tun and fuse may be opened.
+    /// The usual devices of a container: [`DeviceRule::container_defaults`].
     Default,
+    /// All that the parent allows.
+    AllowAll,
+    /// Only these.
+    Only(Vec<DeviceRule>),
 }
 
-/// The lines of [`DevicePolicy::Default`] for `devices.allow`, after everything was denied.
-pub(crate) const DEFAULT_DEVICES: [&str; 12] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:8 rwm",
-    "c 1:7 rwm",
-    "c 5:0 rwm",
-    "c 1:5 rwm",
-    "c 1:9 rwm",
-    "c 136:* rwm",
-    "c 5:2 rwm",
-    "c 10:200 rwm",
-    "c 10:229 rwm",
-];
+/// The limits as the kernel has them now; `None` = unlimited, or no such controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EffectiveLimits {
+    /// Bytes of memory, rounded down to pages by the kernel.
+    pub memory_bytes: Option<u64>,
+    /// v1 shares.
+    pub cpu_shares: Option<u64>,
+    /// v2 weight.
+    pub cpu_weight: Option<u64>,
+    /// Microseconds per period.
+    pub cpu_quota_us: Option<u64>,
+    /// The period in microseconds.
+    pub cpu_period_us: Option<u64>,
+    /// Number of tasks.
+    pub pids_max: Option<u64>,
+}
 
-/// A cgroup v1 weight as a v2 weight, by the curve through (2, 1), (1024, 100) and (262144, 10000).
+/// The v2 weight for a number of v1 shares.
 ///
-/// Source: the opencontainers cgroups module, since 2025; conformance G29.
+/// The curve runs through (2, 1), (1024, 100) and (262144, 10000), so that a default in one is the default in the other; it
+/// is the one runc, crun and systemd's successors of the linear formula agreed on (`opencontainers/cgroups`).
 pub fn shares_to_weight(shares: u64) -> u64 {
-    let shares = shares.clamp(2, 262_144);
-    let logarithm = (shares as f64).log2();
-    let exponent = (logarithm * logarithm + 125.0 * logarithm) / 612.0 - 7.0 / 34.0;
-    // The curve stays between 1 and 10000 on the clamped range.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 <= value <= 10000")]
-    let weight = 10_f64.powf(exponent).ceil() as u64;
-    weight.clamp(1, 10_000)
-}
-
-/// The smallest number of shares that gives this v2 weight.
-pub fn weight_to_shares(weight: u64) -> u64 {
-    let (mut low, mut high) = (2, 262_144);
-    while low < high {
-        let middle = u64::midpoint(low, high);
-        if shares_to_weight(middle) < weight {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    if shares <= *SHARES.start() {
+        return 1;
     }
-    low
+    if shares >= *SHARES.end() {
+        return MAX_WEIGHT;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "shares are below 2^18 here")]
+    let log = (shares as f64).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 10000")]
+    let weight = 10f64.powf(exponent).ceil() as u64;
+    weight
 }
 
-/// The kernel's numbers are signed.
-pub(crate) fn clamped(value: u64) -> u64 {
-    value.min(i64::MAX.cast_unsigned())
+/// A number of bytes as the kernel takes it: it parses signed numbers.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    bytes.min(i64::MAX.unsigned_abs()).to_string()
+}
+
+/// A number of tasks as `pids.max` takes it.
+pub(crate) fn pids_text(max: u64) -> String {
+    if max >= PIDS_UNREACHABLE { "max".to_owned() } else { max.to_string() }
 }
 
 #[cfg(test)]
@@ -81,10 +106,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_meet_the_fixed_points_and_lead_back() {
-        assert_eq!([2, 1024, 262_144].map(shares_to_weight), [1, 100, 10_000]);
-        for weight in [1, 2, 50, 100, 500, 10_000] {
-            assert_eq!(shares_to_weight(weight_to_shares(weight)), weight);
+    fn shares_become_weights_by_the_agreed_curve() {
+        let expected =
+            [(0, 1), (2, 1), (3, 2), (128, 20), (512, 60), (1024, 100), (2048, 170), (262_144, 10_000)];
+        for (shares, weight) in expected {
+            let got = shares_to_weight(shares);
+            assert!(got.abs_diff(weight) <= weight / 10, "{shares} shares: {got}, about {weight}");
         }
+        assert_eq!(shares_to_weight(1024), 100);
+        assert_eq!(shares_to_weight(u64::MAX), 10_000);
+        let weights: Vec<u64> = (2..=262_144).map(shares_to_weight).collect();
+        assert!(weights.is_sorted(), "more shares never weigh less");
+    }
+
+    #[test]
+    fn numbers_the_kernel_cannot_hold_become_its_largest() {
+        assert_eq!(bytes_text(u64::MAX), "9223372036854775807");
+        assert_eq!(pids_text(u64::MAX), "max");
+        assert_eq!(pids_text(12), "12");
     }
 }

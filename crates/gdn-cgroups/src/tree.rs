@@ -1,247 +1,320 @@
 //! One engine's subtree in every hierarchy.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode as FileMode, OFlags, mkdirat, openat, unlinkat};
-use rustix::io::Errno;
+use crate::error::{Error, Result};
+use crate::files::Directory;
+use crate::group::Cgroup;
+use crate::layout::{Controller, Layout, Mode};
+use crate::resources::Resources;
 
-use crate::group::Node;
-use crate::hierarchy::{self, Hierarchy, Mode};
-use crate::{Cgroup, Error, Resources, Result};
-
-/// Controllers of version 1 that containers get a directory for; others only cost time.
-const CONTROLLERS: [&str; 8] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio"];
-/// Controllers of version 2 that are switched on for containers.
-const CONTROLLERS_V2: [&str; 4] = ["cpu", "io", "memory", "pids"];
-/// The group of processes that outlive the server.
+/// The group for processes that must outlive both the server and the containers.
 const KEEPERS: &str = "keepers";
+/// v2 controllers that are switched on for groups, where the host has them.
+const V2_CONTROLLERS: [Controller; 4] =
+    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids];
+/// How long [`Cgroups::remove`] waits for the kernel to be done with processes that are dead already. Measured: below a
+/// millisecond as a rule, some tens under load.
+const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
+/// First pause between two tries; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+/// Longest file name the kernel takes.
+const NAME_MAX: usize = 255;
 
-/// The subtree of one engine.
-#[derive(Debug)]
-pub struct Cgroups {
-    engine: String,
-    mode: Mode,
-    branches: Vec<Branch>,
+/// Which files a hierarchy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
 }
 
-/// The engine's directory in one hierarchy.
+/// One engine's directory in one hierarchy.
 #[derive(Debug)]
-struct Branch {
-    hierarchy: Hierarchy,
-    dir: OwnedFd,
+pub(crate) struct Hierarchy {
+    pub(crate) version: Version,
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) directory: Directory,
+    /// The hierarchy's own root, for taking the engine's directory away.
+    mount: Directory,
+    /// What names a v1 hierarchy among the mount options.
+    options: String,
+}
+
+/// What all handles of one engine share.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    name: String,
+    layout: Layout,
+    /// The cgroup2 hierarchy first, if there is one: it is the one that can kill a whole group.
+    pub(crate) hierarchies: Vec<Hierarchy>,
+}
+
+impl Tree {
+    /// The hierarchy that has the controller.
+    pub(crate) fn home(&self, controller: Controller) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.contains(&controller))
+    }
+
+    /// The cgroup2 hierarchy.
+    pub(crate) fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2)
+    }
+
+    /// The hierarchy whose list of processes counts.
+    pub(crate) fn primary(&self) -> &Hierarchy {
+        &self.hierarchies[0]
+    }
+}
+
+/// One engine's subtree in every hierarchy, opened once. Cheap to clone; all work is relative to the opened directories.
+#[derive(Clone)]
+pub struct Cgroups {
+    tree: Arc<Tree>,
 }
 
 impl Cgroups {
-    /// Opens, and where needed makes, the engine's directories in every hierarchy of the host.
+    /// Detects the host's [`Layout`] and opens the subtree `name` in it, making it where it is missing.
     ///
     /// # Errors
-    /// [`Error::NoHierarchy`]; [`Error::Path`] when a directory cannot be made.
-    pub fn open(engine: &str) -> Result<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|_| Error::NoHierarchy)?;
-        Self::open_in(engine, &mounts)
+    /// As [`Layout::detect`] and [`Cgroups::open_in`].
+    pub fn open(name: &str) -> Result<Self> {
+        Self::open_in(Layout::detect()?, name)
     }
 
-    fn open_in(engine: &str, mounts: &str) -> Result<Self> {
-        let mut branches = Vec::new();
-        for (name, path, unified) in hierarchy::parse_mounts(mounts) {
-            let used =
-                unified || name.split(',').any(|part| CONTROLLERS.contains(&part) || part == "name=systemd");
-            if !used || branches.iter().any(|branch: &Branch| branch.hierarchy.name == name) {
-                continue;
-            }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = openat(CWD, &path, flags, FileMode::empty()).map_err(|errno| Error::Path {
-                op: "open",
-                path: path.clone(),
-                errno,
-            })?;
-            let dir = make(root.as_fd(), &name, engine)?;
-            let branch = Branch { hierarchy: Hierarchy { name, root, unified }, dir };
-            branch.prepare()?;
-            branches.push(branch);
+    /// Opens the subtree `name` directly below the root of every needed hierarchy, making it where it is missing. It is
+    /// placed there, and not below the group of this process, so that the groups survive the end of this process's service.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] unless `name` is one file name of ASCII letters, digits, `_`, `-` and `.`;
+    /// [`Error::NoHierarchy`] for a layout of no use; [`Error::Path`] or [`Error::Value`] when the kernel refuses.
+    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
+        check_name(name)?;
+        let mut hierarchies = Vec::new();
+        if let Some(mount) = &layout.unified {
+            hierarchies.push(open_v2(mount, name)?);
         }
-        let unified = branches.iter().any(|branch| branch.hierarchy.unified);
-        let v1 = branches.iter().any(|branch| !branch.hierarchy.unified);
-        let mode = match (v1, unified) {
-            (true, true) => Mode::Hybrid,
-            (true, false) => Mode::V1,
-            (false, true) => Mode::V2,
-            (false, false) => return Err(Error::NoHierarchy),
-        };
-        Ok(Cgroups { engine: engine.to_owned(), mode, branches })
+        let beside_unified = !hierarchies.is_empty();
+        for v1 in layout.v1.iter().filter(|hierarchy| hierarchy.is_needed(beside_unified)) {
+            let mount = Directory::open(&v1.mount)?;
+            mount.make(name)?;
+            let directory = Directory::open(&v1.mount.join(name))?;
+            let controllers = v1.controllers();
+            if controllers.contains(&Controller::Cpuset) {
+                copy_cpuset(&mount, "", name)?;
+            }
+            let options = v1.options.join(",");
+            hierarchies.push(Hierarchy { version: Version::V1, controllers, directory, mount, options });
+        }
+        if hierarchies.is_empty() {
+            return Err(Error::NoHierarchy);
+        }
+        Ok(Cgroups { tree: Arc::new(Tree { name: name.to_owned(), layout, hierarchies }) })
     }
 
-    /// Which generation the host has.
+    /// What is mounted on this host.
+    pub fn layout(&self) -> &Layout {
+        &self.tree.layout
+    }
+
+    /// How the host has its control groups.
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.tree.layout.mode()
     }
 
-    /// The v1 hierarchies a container sees, by their mount options.
+    /// The v1 hierarchies in which each group has a directory, by the mount options that name them (`cpu,cpuacct`,
+    /// `name=systemd`), in the order of [`Cgroup::attach_fds`].
     pub fn v1_hierarchies(&self) -> Vec<String> {
-        let names = self.branches.iter().filter(|branch| !branch.hierarchy.unified);
-        names.map(|branch| branch.hierarchy.name.clone()).filter(|name| !name.starts_with("name=")).collect()
+        let v1 = self.tree.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
+        v1.map(|hierarchy| hierarchy.options.clone()).collect()
     }
 
-    /// Makes a group with its limits. One that exists already (from a crash) is taken over.
+    /// Makes the group `name` in every hierarchy and sets its limits. A group left by a crash is taken over.
+    ///
+    /// On an error nothing is left of a group that this call made.
     ///
     /// # Errors
-    /// [`Error::Value`] naming the file and the value that the kernel refused.
-    pub fn create(&self, name: &str, resources: &Resources) -> Result<Cgroup> {
-        let mut nodes = Vec::with_capacity(self.branches.len());
-        for branch in &self.branches {
-            let dir = make(branch.dir.as_fd(), &branch.hierarchy.name, name)?;
-            if branch.hierarchy.has("cpuset") {
-                inherit_cpuset(branch.dir.as_fd(), dir.as_fd(), &branch.hierarchy.name)?;
-            }
-            nodes.push(Node::new(&branch.hierarchy, dir));
+    /// [`Error::InvalidName`]; [`Error::NoController`] for a limit that no hierarchy can hold; [`Error::Value`] for one
+    /// that the kernel refuses.
+    pub fn create(&self, name: &str, limits: &Resources) -> Result<Cgroup> {
+        check_name(name)?;
+        if name == KEEPERS {
+            return Err(Error::InvalidName { name: name.to_owned() });
         }
-        let group = Cgroup::new(self.mode, nodes);
-        group.set(resources)?;
-        Ok(group)
+        self.make(name).and_then(|group| group.set(limits).map(|()| group)).inspect_err(|_| {
+            // The caller is told of the first failure; what could not be removed is found by `list`.
+            let _left_for_the_next_sweep = self.try_remove(name);
+        })
     }
 
-    /// Opens a group that exists in any hierarchy; missing parts of it are made.
+    /// The group for processes that must outlive both the server and the containers; made when missing, without limits.
     ///
     /// # Errors
-    /// [`Error::Path`].
+    /// [`Error::Path`] or [`Error::Value`] when the kernel refuses.
+    pub fn keepers(&self) -> Result<Cgroup> {
+        self.make(KEEPERS)
+    }
+
+    /// The group `name`, if it exists in any hierarchy. What a crash left undone is completed, without limits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]; [`Error::Path`] when the kernel refuses.
     pub fn open_existing(&self, name: &str) -> Result<Option<Cgroup>> {
-        if !self.list()?.iter().any(|existing| existing == name) {
-            return Ok(None);
+        check_name(name)?;
+        for hierarchy in &self.tree.hierarchies {
+            if hierarchy.directory.has(name)? {
+                return self.make(name).map(Some);
+            }
         }
-        self.create(name, &Resources::default()).map(Some)
+        Ok(None)
     }
 
-    /// Names of the engine's groups in any hierarchy, the keepers' left out.
+    /// The names of all groups, sorted; the keepers' is not among them. One that exists in a single hierarchy only, after a
+    /// crash, is listed too.
     ///
     /// # Errors
-    /// [`Error::Path`].
+    /// [`Error::Path`] when the kernel refuses.
     pub fn list(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for branch in &self.branches {
-            names.extend(children(branch.dir.as_fd(), &branch.hierarchy.name)?);
+        for hierarchy in &self.tree.hierarchies {
+            names.extend(hierarchy.directory.directories(".")?);
         }
+        names.retain(|name| name != KEEPERS);
         names.sort_unstable();
         names.dedup();
-        names.retain(|name| name != KEEPERS);
         Ok(names)
     }
 
-    /// The group of processes that belong to the engine and to no container.
+    /// Removes the group `name` with all groups below it, waiting up to half a second for the kernel to be done with
+    /// dead processes. One that is gone already is as good. Nothing is killed: see [`Cgroup::kill`].
     ///
     /// # Errors
-    /// [`Error::Path`].
-    pub fn keepers(&self) -> Result<Cgroup> {
-        self.create(KEEPERS, &Resources::default())
-    }
-
-    /// Removes a group with everything below it. Succeeds when there is none.
-    ///
-    /// # Errors
-    /// `EBUSY` while a process is in it; the rest is removed all the same.
+    /// [`Error::Busy`] when processes are left; every hierarchy has been tried then.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let mut first = None;
-        for branch in &self.branches {
-            if let Err(error) = remove_tree(branch.dir.as_fd(), &branch.hierarchy.name, name) {
-                first.get_or_insert(error);
+        let deadline = Instant::now() + REMOVE_DEADLINE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_remove(name) {
+                // v1 has no event for "the last dead process is gone", so the condition is asked for again.
+                Err(Error::Busy { .. }) if Instant::now() < deadline => pause_for(pause),
+                other => return other,
             }
+            pause *= 2;
         }
-        first.map_or(Ok(()), Err)
     }
 
-    /// Removes the engine's whole subtree.
+    /// As [`Cgroups::remove`], without waiting.
     ///
     /// # Errors
-    /// `EBUSY` while a process is in it.
+    /// As [`Cgroups::remove`].
+    pub fn try_remove(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let mut outcome = Ok(());
+        for hierarchy in &self.tree.hierarchies {
+            let removed = remove_deep(&hierarchy.directory, name);
+            outcome = outcome.and(removed);
+        }
+        outcome
+    }
+
+    /// Removes all groups, the keepers' included, and then the subtree itself.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when processes are left in any of them; all others have been removed then.
     pub fn remove_all(self) -> Result<()> {
-        let mut first = None;
-        for branch in &self.branches {
-            if let Err(error) =
-                remove_tree(branch.hierarchy.root.as_fd(), &branch.hierarchy.name, &self.engine)
-            {
-                first.get_or_insert(error);
+        let mut outcome = Ok(());
+        for name in self.list()?.iter().map(String::as_str).chain([KEEPERS]) {
+            outcome = outcome.and(self.remove(name));
+        }
+        outcome?;
+        let roots = self.tree.hierarchies.iter().map(|hierarchy| hierarchy.mount.remove(&self.tree.name));
+        roots.fold(Ok(()), Result::and)
+    }
+
+    fn make(&self, name: &str) -> Result<Cgroup> {
+        for hierarchy in &self.tree.hierarchies {
+            hierarchy.directory.make(name)?;
+            if hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Cpuset) {
+                copy_cpuset(&hierarchy.directory, "", name)?;
             }
         }
-        first.map_or(Ok(()), Err)
+        Ok(Cgroup::new(Arc::clone(&self.tree), name, self.unified_node(name)?))
+    }
+
+    fn unified_node(&self, name: &str) -> Result<Option<OwnedFd>> {
+        self.tree.unified().map_or(Ok(None), |hierarchy| hierarchy.directory.open_below(name))
     }
 }
 
-impl Branch {
-    /// What a fresh directory needs before it can have children with processes.
-    fn prepare(&self) -> Result<()> {
-        if self.hierarchy.has("cpuset") {
-            inherit_cpuset(self.hierarchy.root.as_fd(), self.dir.as_fd(), &self.hierarchy.name)?;
-        }
-        if self.hierarchy.unified {
-            for dir in [self.hierarchy.root.as_fd(), self.dir.as_fd()] {
-                let available = hierarchy::read(dir, "unified", "cgroup.controllers")?.unwrap_or_default();
-                for controller in CONTROLLERS_V2
-                    .iter()
-                    .filter(|wanted| available.split_whitespace().any(|has| has == **wanted))
-                {
-                    hierarchy::write(dir, "unified", "cgroup.subtree_control", &format!("+{controller}"))?;
-                }
-            }
-        }
-        Ok(())
+impl fmt::Debug for Cgroups {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cgroups").field("name", &self.tree.name).field("mode", &self.mode()).finish()
     }
 }
 
-fn make(parent: std::os::fd::BorrowedFd<'_>, hierarchy: &str, name: &str) -> Result<OwnedFd> {
-    let path = || format!("{hierarchy}:{name}");
-    match mkdirat(parent, name, FileMode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::Path { op: "make", path: path(), errno }),
-    }
-    hierarchy::open_dir(parent, name).map_err(|errno| Error::Path { op: "open", path: path(), errno })
+/// Opens the cgroup2 hierarchy and switches on, for the groups to come, the controllers we use.
+fn open_v2(mount: &Path, name: &str) -> Result<Hierarchy> {
+    let root = Directory::open(mount)?;
+    let available = root.read("cgroup.controllers")?;
+    let available =
+        |controller: &Controller| available.split_whitespace().any(|known| known == controller.name());
+    let controllers: Vec<_> = V2_CONTROLLERS.into_iter().filter(available).collect();
+    enable(&root, "cgroup.subtree_control", &controllers)?;
+    root.make(name)?;
+    let directory = Directory::open(&mount.join(name))?;
+    enable(&directory, "cgroup.subtree_control", &controllers)?;
+    Ok(Hierarchy { version: Version::V2, controllers, directory, mount: root, options: String::new() })
 }
 
-/// A v1 cpuset without processors and memory nodes takes no processes.
-fn inherit_cpuset(
-    parent: std::os::fd::BorrowedFd<'_>,
-    child: std::os::fd::BorrowedFd<'_>,
-    hierarchy: &str,
-) -> Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if hierarchy::read(child, hierarchy, file)?.is_some_and(|value| value.trim().is_empty()) {
-            let value = hierarchy::read(parent, hierarchy, file)?.unwrap_or_default();
-            hierarchy::write(child, hierarchy, file, value.trim())?;
+fn enable(directory: &Directory, file: &str, controllers: &[Controller]) -> Result<()> {
+    let enabled = directory.read(file)?;
+    for controller in controllers {
+        if !enabled.split_whitespace().any(|known| known == controller.name()) {
+            directory.write(file, &format!("+{controller}"))?;
         }
     }
     Ok(())
 }
 
-fn children(dir: std::os::fd::BorrowedFd<'_>, hierarchy: &str) -> Result<Vec<String>> {
-    let refused = |errno| Error::Path { op: "list", path: hierarchy.to_owned(), errno };
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir).map_err(refused)? {
-        let entry = entry.map_err(refused)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            names.push(name);
+/// Gives the v1 cpuset `group` below `parent` what its parent has: a new one is empty and holds no process.
+fn copy_cpuset(directory: &Directory, parent: &str, group: &str) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let target = format!("{group}/{file}");
+        if directory.read(&target)?.trim().is_empty() {
+            let source = if parent.is_empty() { file.to_owned() } else { format!("{parent}/{file}") };
+            directory.write(&target, directory.read(&source)?.trim())?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
-/// Removes a directory and those below it, deepest first.
-fn remove_tree(parent: std::os::fd::BorrowedFd<'_>, hierarchy: &str, name: &str) -> Result<()> {
-    // Most have nothing below them.
-    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::BUSY | Errno::NOTEMPTY) => {}
-        Err(errno) => return Err(Error::Path { op: "remove", path: format!("{hierarchy}:{name}"), errno }),
+/// Removes `name` and, if it is not empty, first what is below it.
+fn remove_deep(directory: &Directory, name: &str) -> Result<()> {
+    match directory.remove(name) {
+        Err(Error::Busy { .. }) => {}
+        other => return other,
     }
-    match hierarchy::open_dir(parent, name) {
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(Error::Path { op: "open", path: format!("{hierarchy}:{name}"), errno }),
-        Ok(dir) => {
-            for child in children(dir.as_fd(), hierarchy)? {
-                remove_tree(dir.as_fd(), hierarchy, &child)?;
-            }
-        }
+    for below in directory.directories(name)? {
+        remove_deep(directory, &format!("{name}/{below}"))?;
     }
-    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Error::Path { op: "remove", path: format!("{hierarchy}:{name}"), errno }),
-    }
+    directory.remove(name)
+}
+
+#[allow(clippy::disallowed_methods, reason = "between two looks at a condition, before a deadline")]
+fn pause_for(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
+/// One file name that cannot be taken for one of the kernel's control files or lead elsewhere.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let valid = !name.is_empty()
+        && name.len() <= NAME_MAX
+        && name.bytes().all(plain)
+        && !name.starts_with('.')
+        && !Controller::is_control_file(name);
+    if valid { Ok(()) } else { Err(Error::InvalidName { name: name.to_owned() }) }
 }

@@ -25,6 +25,7 @@
 mod detached;
 mod error;
 mod overlay;
+mod propagation;
 mod root;
 
 pub use detached::{Attributes, Detached, Filesystem};

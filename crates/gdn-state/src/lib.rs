@@ -1,1 +1,61 @@
-//! A durable key-value state store: checksummed journal with a sled index.
+//! A durable key-value store for the state of a daemon: small, kept in memory, written to a checksummed journal.
+//!
+//! What it is: a map from byte keys to byte values. A [`Batch`] is atomic. A commit answers only after `fdatasync`, and all
+//! batches that wait at one moment share one. The truth is an append-only journal; sled holds a second, verified copy that
+//! is brought up behind the acknowledgements and fills gaps when the journal is damaged.
+//!
+//! What it is not: a database. Everything live is in memory, there are no transactions over reads, and one process owns a
+//! store.
+//!
+//! Start with [`Store`].
+//!
+//! ```
+//! # fn main() -> gdn_state::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! let store = gdn_state::Store::open(&dir.path().join("state"))?;
+//! let mut batch = gdn_state::Batch::new();
+//! batch.put("color", "green")?;
+//! store.commit(batch).wait()?; // or .await
+//! assert_eq!(store.get("color").as_deref(), Some(&b"green"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Invariants
+//!
+//! * What was acknowledged survives the end of the process and a loss of power.
+//! * A batch is there as a whole or not at all. A batch whose commit failed is not visible.
+//! * A change becomes visible only when it is durable.
+//! * No content of any file makes [`Store::open`] panic: what can be read is served, what cannot is kept in `quarantine/`
+//!   and told by [`Store::damages`].
+//!
+//! # Limitations
+//!
+//! * A disk that lies about `fdatasync`, or that tears a 512-byte sector, can cost the last acknowledged group.
+//! * Damage to the very last record looks like a torn write; only the index can tell the difference, and it is up to half a
+//!   second behind after a kill.
+//! * A batch whose disk write failed may reappear when the process is killed before the next commit succeeds.
+
+mod batch;
+mod commit;
+mod damage;
+mod error;
+mod files;
+mod header;
+mod identity;
+mod index;
+mod journal;
+mod lock;
+mod record;
+mod recovery;
+mod repair;
+mod scan;
+mod segment;
+mod store;
+mod writer;
+
+pub use batch::{Batch, MAX_BATCH, MAX_KEY, MAX_VALUE};
+pub use commit::Commit;
+pub use damage::{Damage, DamageKind};
+pub use error::{Error, Result};
+pub use store::{Options, Pair, Stats, Store};

@@ -1,0 +1,278 @@
+//! The engine under test: a release server with default flags, reached over gRPC.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use gdn_client::{Client, ProcessEvent};
+use gdn_types::{
+    ContainerSpec, CpuLimits, CpuShares, ExitStatus, Handle, ImageRef, Limits, MemoryLimits, NetworkMode,
+    OutputPolicy, PidLimits, ProcessSpec, WindowSize,
+};
+use tokio::process::{Child, Command};
+
+/// How long a server may take from its start until it answers.
+const START: Duration = Duration::from_secs(20);
+
+/// How long a server may take to end after it was asked to.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A server that runs, with one container to execute in.
+pub(crate) struct Engine {
+    server: Child,
+    client: Client,
+    image: String,
+    resident: Option<Handle>,
+}
+
+/// One cycle's parts, in microseconds.
+pub(crate) struct Cycle {
+    pub(crate) whole: f64,
+    pub(crate) create: f64,
+    pub(crate) destroy: f64,
+}
+
+impl Engine {
+    /// Starts the server, and checks from inside a container that what is measured is protected as it should be.
+    pub(crate) async fn start(gdn: &Path, root: &Path, image: &Path) -> Result<Self> {
+        let log = fs::File::create(root.with_extension("log"))?;
+        let mut command = Command::new(gdn);
+        command
+            .arg("server")
+            .arg("--root")
+            .arg(root)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut server =
+            command.kill_on_drop(true).spawn().with_context(|| format!("start {}", gdn.display()))?;
+        let client = match connect(&mut server, &root.join("grpc.sock")).await {
+            Ok(client) => client,
+            Err(error) => bail!("{error:#}; its log: {}", fs::read_to_string(root.with_extension("log"))?),
+        };
+        let mut engine =
+            Engine { server, client, image: image.to_string_lossy().into_owned(), resident: None };
+        let resident = engine.client.create(engine.spec()).await.context("create the first container")?;
+        engine.resident = Some(resident);
+        engine.verify().await?;
+        Ok(engine)
+    }
+
+    /// Create, run `/bin/true`, wait, destroy.
+    pub(crate) async fn cycle(&self) -> Result<Cycle> {
+        let start = Instant::now();
+        let handle = self.client.create(self.spec()).await?;
+        let created = Instant::now();
+        let outcome = self.run(&handle, program("/bin/true", &[])).await;
+        let ran = Instant::now();
+        self.client.destroy(&handle).await?;
+        outcome?;
+        let end = Instant::now();
+        let part = |from: Instant, to: Instant| (to - from).as_nanos() as f64 / 1000.0;
+        Ok(Cycle { whole: part(start, end), create: part(start, created), destroy: part(ran, end) })
+    }
+
+    /// `/bin/true` in the container that is there, in microseconds.
+    pub(crate) async fn exec(&self, tty: bool) -> Result<f64> {
+        let tty = tty.then(|| WindowSize::default().or_default());
+        let start = Instant::now();
+        self.run(self.resident(), ProcessSpec { tty, ..program("/bin/true", &[]) }).await?;
+        Ok(start.elapsed().as_nanos() as f64 / 1000.0)
+    }
+
+    /// Cycles a second with this many workers.
+    pub(crate) async fn throughput(&self, workers: usize, cycles: usize) -> Result<f64> {
+        let start = Instant::now();
+        let each = cycles.div_ceil(workers);
+        let work = || async {
+            for _ in 0..each {
+                self.cycle().await?;
+            }
+            anyhow::Ok(())
+        };
+        let mut running = Vec::new();
+        for _ in 0..workers {
+            running.push(work());
+        }
+        join_all(running).await?;
+        Ok((workers * each) as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Megabytes a second of standard output.
+    pub(crate) async fn stdout(&self, megabytes: u64) -> Result<f64> {
+        let count = format!("count={}", megabytes * 16);
+        let spec = program("/bin/dd", &["if=/dev/zero", "bs=65536", &count]);
+        let start = Instant::now();
+        let read = self.run(self.resident(), ProcessSpec { output: OutputPolicy::Block, ..spec }).await?.len;
+        ensure!(read == megabytes << 20, "{read} bytes arrived of {megabytes} MiB");
+        Ok(megabytes as f64 * 1.048_576 / start.elapsed().as_secs_f64())
+    }
+
+    /// KB of memory per idle container, and processes per process run, over `count` containers.
+    pub(crate) async fn memory(&self, count: usize) -> Result<(f64, f64)> {
+        let before = helpers_memory()?.kilobytes;
+        let mut handles = Vec::new();
+        for _ in 0..count {
+            handles.push(self.client.create(self.spec()).await?);
+        }
+        let idle = helpers_memory()?;
+        for handle in &handles {
+            self.client.run(handle, program("/bin/sleep", &["1000"])).await?;
+        }
+        let busy = helpers_memory()?;
+        for handle in &handles {
+            self.client.destroy(handle).await?;
+        }
+        let extra = busy.processes.saturating_sub(idle.processes);
+        Ok((idle.kilobytes.saturating_sub(before) as f64 / count as f64, extra as f64 / count as f64))
+    }
+
+    /// Removes the container and ends the server.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        if let Some(handle) = &self.resident {
+            self.client.destroy(handle).await?;
+        }
+        let pid = self.server.id().context("the server ended by itself")?;
+        let ended = Command::new("kill").arg(pid.to_string()).status().await?;
+        ensure!(ended.success(), "the server could not be asked to end");
+        tokio::time::timeout(STOP, self.server.wait()).await.context("the server did not end")??;
+        Ok(())
+    }
+
+    fn resident(&self) -> &Handle {
+        self.resident.as_ref().expect("a started engine has a container")
+    }
+
+    /// What Garden clients ask for: limits on, unprivileged, no network.
+    fn spec(&self) -> ContainerSpec {
+        ContainerSpec {
+            image: ImageRef::uri(&self.image),
+            network: NetworkMode::None,
+            limits: Limits {
+                cpu: CpuLimits { shares: CpuShares::new(512), ..CpuLimits::default() },
+                memory: MemoryLimits { bytes: 256 << 20 },
+                pids: PidLimits { max: 100 },
+                ..Limits::default()
+            },
+            ..ContainerSpec::default()
+        }
+    }
+
+    /// User namespace and system call filter are on: a run without them would measure something else.
+    async fn verify(&self) -> Result<()> {
+        let shown = self
+            .run(self.resident(), program("/bin/cat", &["/proc/self/status", "/proc/self/uid_map"]))
+            .await?;
+        let text = String::from_utf8_lossy(&shown.start).into_owned();
+        ensure!(text.contains("Seccomp:\t2"), "processes run without a system call filter");
+        let map = text.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(!map.ends_with("4294967295"), "containers run without a user namespace: {map}");
+        Ok(())
+    }
+
+    async fn run(&self, handle: &Handle, spec: ProcessSpec) -> Result<Shown> {
+        let mut process = self.client.run(handle, spec).await?;
+        let mut shown = Shown { len: 0, start: Vec::new() };
+        loop {
+            match process.next().await? {
+                Some(ProcessEvent::Stdout(bytes)) => shown.add(&bytes),
+                Some(ProcessEvent::Stderr(_)) => {}
+                Some(ProcessEvent::Exited(ExitStatus::Code(0))) => return Ok(shown),
+                Some(ProcessEvent::Exited(status)) => bail!("the process {status}"),
+                None => bail!("the process's stream ended before its exit status"),
+            }
+        }
+    }
+}
+
+/// What a process printed: how much, and the first 64 KiB of it.
+struct Shown {
+    len: u64,
+    start: Vec<u8>,
+}
+
+impl Shown {
+    fn add(&mut self, bytes: &[u8]) {
+        self.len += bytes.len() as u64;
+        if self.start.len() < 64 * 1024 {
+            self.start.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn program(path: &str, arguments: &[&str]) -> ProcessSpec {
+    ProcessSpec {
+        path: path.into(),
+        args: arguments.iter().map(ToString::to_string).collect(),
+        ..ProcessSpec::default()
+    }
+}
+
+async fn connect(server: &mut Child, socket: &Path) -> Result<Client> {
+    let end = Instant::now() + START;
+    loop {
+        if let Some(status) = server.try_wait()? {
+            bail!("the server ended at its start: {status}");
+        }
+        let answer = async {
+            let client = Client::connect(&socket.to_string_lossy()).await?;
+            client.ping().await.map(|_| client)
+        };
+        match answer.await {
+            Ok(client) => return Ok(client),
+            Err(error) if Instant::now() > end => bail!("the server does not answer: {}", error.report()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Runs futures beside each other on this task, to the end of all, and answers with the first error.
+async fn join_all<F: Future<Output = Result<()>>>(futures: Vec<F>) -> Result<()> {
+    let mut futures: Vec<_> = futures.into_iter().map(|future| Some(Box::pin(future))).collect();
+    let mut first_error = Ok(());
+    std::future::poll_fn(|context| {
+        for slot in &mut futures {
+            if let Some(std::task::Poll::Ready(outcome)) =
+                slot.as_mut().map(|future| future.as_mut().poll(context))
+            {
+                *slot = None;
+                if first_error.is_ok() {
+                    first_error = outcome;
+                }
+            }
+        }
+        if futures.iter().all(Option::is_none) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    first_error
+}
+
+/// Memory and number of the engine's helper processes: keepers and inits.
+struct Helpers {
+    kilobytes: u64,
+    processes: usize,
+}
+
+fn helpers_memory() -> Result<Helpers> {
+    let mut helpers = Helpers { kilobytes: 0, processes: 0 };
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let comm = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        if !matches!(comm.trim_end(), "gdn-keeper" | "garden-init") {
+            continue;
+        }
+        // A helper of another container may end meanwhile.
+        let Ok(rollup) = fs::read_to_string(process.join("smaps_rollup")) else { continue };
+        let pss =
+            rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has no Pss")?;
+        helpers.kilobytes += pss.trim().trim_end_matches(" kB").parse::<u64>()?;
+        helpers.processes += 1;
+    }
+    Ok(helpers)
+}

@@ -1,0 +1,112 @@
+//! Other engines on the same root file system: an OCI bundle for runc and crun.
+//!
+//! They make no overlay, no network beyond an empty namespace, and load no system call filter: they do less than the engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tokio::process::Command;
+
+/// One OCI runtime with a bundle of its own.
+pub(crate) struct Peer {
+    program: &'static str,
+    state: PathBuf,
+    once: PathBuf,
+    stays: PathBuf,
+    number: u64,
+}
+
+impl Peer {
+    /// Writes the bundles and starts one container to execute in.
+    pub(crate) async fn start(program: &'static str, rootfs: &Path, work: &Path) -> Result<Self> {
+        let peer = Peer {
+            program,
+            state: work.join("state"),
+            once: work.join("once"),
+            stays: work.join("stays"),
+            number: 0,
+        };
+        write_bundle(&peer.once, rootfs, &["/bin/true"])?;
+        write_bundle(&peer.stays, rootfs, &["/bin/sleep", "100000"])?;
+        let bundle = peer.stays.to_string_lossy();
+        peer.call(&["run", "--detach", "--bundle", &bundle, &peer.resident()]).await?;
+        Ok(peer)
+    }
+
+    /// The whole life of a container, in microseconds: create, run, wait, delete.
+    pub(crate) async fn run(&mut self) -> Result<f64> {
+        self.number += 1;
+        let name = format!("bench-{}-{}", std::process::id(), self.number);
+        let bundle = self.once.to_string_lossy();
+        let start = Instant::now();
+        self.call(&["run", "--bundle", &bundle, &name]).await?;
+        Ok(start.elapsed().as_nanos() as f64 / 1000.0)
+    }
+
+    /// One process in the running container, in microseconds.
+    pub(crate) async fn exec(&self) -> Result<f64> {
+        let start = Instant::now();
+        self.call(&["exec", &self.resident(), "/bin/true"]).await?;
+        Ok(start.elapsed().as_nanos() as f64 / 1000.0)
+    }
+
+    /// Removes the running container.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.call(&["delete", "--force", &self.resident()]).await
+    }
+
+    fn resident(&self) -> String {
+        format!("bench-{}-stays", std::process::id())
+    }
+
+    async fn call(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(self.program);
+        command.arg("--root").arg(&self.state).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let status = command.status().await.with_context(|| format!("start {}", self.program))?;
+        if !status.success() {
+            bail!("{} {}: {status}", self.program, arguments.join(" "));
+        }
+        Ok(())
+    }
+}
+
+fn write_bundle(directory: &Path, rootfs: &Path, arguments: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let namespaces = ["pid", "network", "ipc", "uts", "mount", "user"].map(|kind| json!({"type": kind}));
+    let capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"];
+    let config = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0}, "args": arguments, "env": ["PATH=/bin"], "cwd": "/", "noNewPrivileges": true,
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+        },
+        "root": {"path": rootfs, "readonly": true},
+        "hostname": "bench",
+        "mounts": [
+            mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+            mount("/dev", "tmpfs", &["nosuid", "mode=755"]),
+            mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance"]),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev"]),
+            mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        ],
+        "linux": {
+            "uidMappings": map, "gidMappings": map,
+            "namespaces": namespaces,
+            "resources": {
+                "memory": {"limit": 268_435_456}, "cpu": {"shares": 512}, "pids": {"limit": 100},
+                "devices": [{"allow": false, "access": "rwm"}],
+            },
+            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    });
+    std::fs::write(directory.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+    Ok(())
+}

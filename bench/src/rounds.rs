@@ -1,0 +1,145 @@
+//! The contest: who takes part, and the rounds in which each takes its turn.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::Options;
+use crate::bars::Results;
+use crate::engine::Engine;
+use crate::floor::Floor;
+use crate::peers::Peer;
+use crate::rootfs;
+use crate::samples::Samples;
+
+/// Rounds before those that count.
+const WARM_UP: usize = 2;
+
+/// The longest that one step of one round may take.
+const STEP: Duration = Duration::from_secs(10);
+
+/// The longest for a figure that takes many steps.
+const FIGURE: Duration = Duration::from_secs(120);
+
+/// Rows in the order of a round.
+const ROWS: [&str; 9] = [
+    "floor cycle",
+    "gdn cycle",
+    "runc run",
+    "crun run",
+    "floor exec",
+    "gdn exec",
+    "gdn exec tty",
+    "runc exec",
+    "crun exec",
+];
+
+/// Everyone who takes part.
+pub(crate) struct Contest {
+    floor_cycle: Floor,
+    floor_exec: Floor,
+    runc: Peer,
+    crun: Peer,
+    engine: Option<Engine>,
+}
+
+impl Contest {
+    /// Makes the shared root file system and starts everyone.
+    pub(crate) async fn prepare(options: &Options, work: &Path) -> Result<Self> {
+        let (root, tar) = rootfs::make(work)?;
+        let engine = match &options.gdn {
+            Some(gdn) if !options.without_engine => {
+                Some(Engine::start(gdn, &work.join("engine"), &tar).await?)
+            }
+            _ => None,
+        };
+        Ok(Contest {
+            floor_cycle: Floor::start("cycle", &root, &work.join("floor-cycle"))?,
+            floor_exec: Floor::start("exec", &root, &work.join("floor-exec"))?,
+            runc: Peer::start("runc", &root, &work.join("runc")).await?,
+            crun: Peer::start("crun", &root, &work.join("crun")).await?,
+            engine,
+        })
+    }
+
+    /// All rounds, then the figures that are no rounds.
+    pub(crate) async fn measure(&mut self, options: &Options) -> Result<Results> {
+        let chosen: Vec<&str> = ROWS.into_iter().filter(|row| self.takes_part(row, options)).collect();
+        let mut rows: BTreeMap<&'static str, Samples> = BTreeMap::new();
+        for round in 0..WARM_UP + options.rounds {
+            let mut kept = BTreeMap::new();
+            for row in &chosen {
+                self.turn(row, &mut kept).await.with_context(|| format!("round {round} of {row}"))?;
+            }
+            if round >= WARM_UP {
+                kept.into_iter().for_each(|(row, value)| rows.entry(row).or_default().add(value));
+            }
+        }
+        let figures = self.figures(options).await?;
+        let rows = rows.into_iter().filter_map(|(row, samples)| Some((row, samples.summary()?))).collect();
+        Ok(Results { rows, figures })
+    }
+
+    /// Everyone puts away what it made.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.floor_cycle.stop().await?;
+        self.floor_exec.stop().await?;
+        self.runc.stop().await?;
+        self.crun.stop().await?;
+        match self.engine {
+            Some(engine) => engine.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    fn takes_part(&self, row: &str, options: &Options) -> bool {
+        let asked = options.rows.is_empty() || options.rows.iter().any(|word| row.contains(word.as_str()));
+        asked && (self.engine.is_some() || !row.starts_with("gdn"))
+    }
+
+    async fn turn(&mut self, row: &str, kept: &mut BTreeMap<&'static str, f64>) -> Result<()> {
+        let step = async {
+            match (row, &self.engine) {
+                ("floor cycle", _) => kept.insert("floor cycle", self.floor_cycle.round().await?),
+                ("floor exec", _) => kept.insert("floor exec", self.floor_exec.round().await?),
+                ("runc run", _) => kept.insert("runc run", self.runc.run().await?),
+                ("crun run", _) => kept.insert("crun run", self.crun.run().await?),
+                ("runc exec", _) => kept.insert("runc exec", self.runc.exec().await?),
+                ("crun exec", _) => kept.insert("crun exec", self.crun.exec().await?),
+                ("gdn exec", Some(engine)) => kept.insert("gdn exec", engine.exec(false).await?),
+                ("gdn exec tty", Some(engine)) => kept.insert("gdn exec tty", engine.exec(true).await?),
+                ("gdn cycle", Some(engine)) => {
+                    let cycle = engine.cycle().await?;
+                    kept.insert("gdn create", cycle.create);
+                    kept.insert("gdn destroy", cycle.destroy);
+                    kept.insert("gdn cycle", cycle.whole)
+                }
+                _ => bail!("nobody takes this turn"),
+            };
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(STEP, step).await.context("took longer than 10 s")?
+    }
+
+    /// Throughput, memory and streaming of the engine.
+    async fn figures(&self, options: &Options) -> Result<BTreeMap<&'static str, f64>> {
+        let mut figures = BTreeMap::new();
+        let Some(engine) = self.engine.as_ref().filter(|_| options.rows.is_empty()) else {
+            return Ok(figures);
+        };
+        let (cycles, containers, megabytes) = if options.smoke { (16, 5, 10) } else { (160, 50, 100) };
+        let measure = async {
+            figures.insert("cycles/s by 1 worker", engine.throughput(1, cycles).await?);
+            figures.insert("cycles/s by 8 workers", engine.throughput(8, cycles).await?);
+            figures.insert("stdout MB/s", engine.stdout(megabytes).await?);
+            let (kilobytes, extra) = engine.memory(containers).await?;
+            figures.insert("KB per idle container", kilobytes);
+            figures.insert("extra processes per process", extra);
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(FIGURE, measure).await.context("the figures took longer than 120 s")??;
+        Ok(figures)
+    }
+}

@@ -1,0 +1,424 @@
+//! The component: one method for each call of the trait, and what they share.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use gdn_cgroups::{Cgroups, DevicePolicy, Resources};
+use gdn_launcher::Launcher;
+use gdn_launcher::protocol::{
+    Attach, Call, CloseStdin, Create, Prepare, Reply, Resize, Signal as SignalCall,
+};
+use gdn_mounts::Root;
+use gdn_namespaces::{CapabilitySet, IdMap};
+use gdn_traits::{
+    Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, Restored, RunContext, Sandbox,
+    SandboxSpec, StreamOut,
+};
+use gdn_types::{
+    ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind, ExitStatus,
+    Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec, ProcessState, Result,
+    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+};
+
+use crate::container::Container;
+use crate::{arguments, binds, failures, restore, stop, sysctls, transfers, users};
+
+/// How the component is set up.
+pub struct ContainerizerConfig {
+    /// Names the engine's cgroups.
+    pub engine: EngineId,
+    /// Where run-time files go: one directory for each boot of the host, below it one for each container.
+    pub run_dir: PathBuf,
+    /// The boot of the host that this is.
+    pub boot_id: String,
+    /// Who is told of exits and losses.
+    pub events: Arc<dyn EventSink>,
+}
+
+/// Containers out of kernel objects.
+pub struct KernelContainerizer {
+    pub(crate) cgroups: Arc<Cgroups>,
+    pub(crate) launcher: Launcher,
+    /// Run-time files of this boot.
+    pub(crate) run_dir: PathBuf,
+    pub(crate) events: Arc<dyn EventSink>,
+    /// Containers with a living keeper, and those found lost (without one).
+    held: Mutex<HashMap<ContainerId, Held>>,
+    seccomp: Vec<u8>,
+}
+
+/// What is known of a container.
+#[derive(Clone)]
+pub(crate) enum Held {
+    /// Its keeper lives.
+    Living(Arc<Container>),
+    /// It was found without one; why, for a person.
+    Lost(String),
+}
+
+impl KernelContainerizer {
+    /// Starts the launcher and opens the engine's cgroups. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Internal` when a directory, a cgroup or the launcher cannot be made.
+    pub async fn start(config: ContainerizerConfig) -> Result<Self> {
+        let run_dir = restore::enter_boot(&config.run_dir, &config.boot_id)?;
+        let cgroups = Cgroups::open(&format!("gdn-{}", config.engine)).map_err(cgroup_error)?;
+        let launcher = Launcher::start().map_err(failures::keeper)?;
+        // Keepers are born where their launcher is: outside the server's cgroup, so that they outlive it.
+        cgroups.keepers().and_then(|keepers| keepers.attach(launcher.pid())).map_err(cgroup_error)?;
+        let seccomp = gdn_seccomp::Profile::default_profile()
+            .compile()
+            .map_err(|error| Error::caused(ErrorKind::Internal, "compile the seccomp profile", error))?;
+        Ok(KernelContainerizer {
+            cgroups: Arc::new(cgroups),
+            launcher,
+            run_dir,
+            events: config.events,
+            held: Mutex::default(),
+            seccomp: seccomp.as_bytes(),
+        })
+    }
+
+    /// A user namespace with the map of unprivileged containers, for mounts that show files with mapped ids.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` when the kernel has no more namespaces.
+    pub async fn user_namespace(&self) -> Result<OwnedFd> {
+        self.launcher.user_namespace(&IdMap::container_default()).await.map_err(failures::keeper)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, HashMap<ContainerId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The container, if it is alive.
+    fn living(&self, id: &ContainerId) -> Result<Arc<Container>> {
+        match self.held().get(id) {
+            Some(Held::Living(container)) => Ok(Arc::clone(container)),
+            Some(Held::Lost(reason)) => {
+                Err(Error::new(ErrorKind::Lost, format!("the container was lost: {reason}")))
+            }
+            None => Err(Error::internal(format!("the containerizer holds no container {id}"))),
+        }
+    }
+
+    pub(crate) fn directory(&self, id: &ContainerId) -> PathBuf {
+        self.run_dir.join(id.as_str())
+    }
+
+    /// The container's cgroups, and meanwhile its keeper.
+    async fn make_keeper(&self, spec: &SandboxSpec) -> Result<Container> {
+        let (cgroups, name, limits) = (Arc::clone(&self.cgroups), spec.id, resources(&spec.limits));
+        let directory = self.directory(&spec.id);
+        let made = directory.clone();
+        let cgroup = tokio::task::spawn_blocking(move || {
+            restore::make_directory(&made)?;
+            cgroups.create(name.as_str(), &limits).map_err(cgroup_error)
+        })
+        .await
+        .map_err(|error| failures::joined(&error))??;
+        self.launcher.launch(&directory).await.map_err(failures::keeper)?;
+        let connected = Container::connect(spec.id, directory, cgroup, Arc::clone(&self.events)).await;
+        connected.map(|(container, _)| container).map_err(failures::keeper)
+    }
+
+    /// Asks for one user of the container, on a thread that may block.
+    async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
+        let (container, asked) = (Arc::clone(container), asked.to_owned());
+        tokio::task::spawn_blocking(move || users::look_up(container.root()?, &asked))
+            .await
+            .map_err(|error| failures::joined(&error))?
+    }
+}
+
+#[async_trait]
+impl Containerizer for KernelContainerizer {
+    async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+        let container = Arc::new(self.make_keeper(spec).await?);
+        container.privileged.store(spec.privileged, Ordering::Relaxed);
+        self.held().insert(spec.id, Held::Living(Arc::clone(&container)));
+        let attach = container.cgroup.attach_fds().map_err(cgroup_error)?;
+        let unified = container.cgroup.unified_dir();
+        let descriptors: Vec<BorrowedFd<'_>> =
+            unified.into_iter().chain(attach.iter().map(AsFd::as_fd)).collect();
+        let prepare = Prepare {
+            privileged: spec.privileged,
+            unified: unified.is_some(),
+            hostname: spec.hostname.clone(),
+        };
+        let (reply, descriptors) =
+            container.keeper.call(Call::Prepare(prepare), &descriptors).await.map_err(failures::keeper)?;
+        let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
+            .map_err(|_| Error::internal("the keeper did not hand over the sandbox's descriptors"))?;
+        container.init_pid.store(reply.pid, Ordering::Relaxed);
+        Ok(Sandbox { pid: reply.pid, pidfd, netns })
+    }
+
+    async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer> {
+        let container = self.living(id)?;
+        let privileged = container.privileged.load(Ordering::Relaxed);
+        let sysctls = sysctls::checked(&plan.sysctls)?;
+        let binds = plan.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
+        let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
+        let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
+        let create = Create {
+            mounts: targets.chain(bind_targets).collect(),
+            sysctls,
+            seccomp: if privileged { Vec::new() } else { self.seccomp.clone() },
+            capabilities: if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED }.0,
+            cgroups_v1: self.cgroups.v1_hierarchies(),
+            cgroup_v2: self.cgroups.mode() != gdn_cgroups::Mode::V1,
+        };
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(plan.rootfs.as_fd())
+            .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
+            .chain(binds.iter().map(AsFd::as_fd))
+            .collect();
+        let (_, handed) =
+            container.keeper.call(Call::Create(create), &descriptors).await.map_err(failures::keeper)?;
+        let root = handed
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::internal("the keeper did not hand over the root"))?;
+        let _first = container.root.set(Root::from_fd(root));
+        Ok(restore::created(&container))
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<()> {
+        let held = self.held().get(id).cloned();
+        let mut errors = Vec::new();
+        let living = match held {
+            Some(Held::Living(container)) => Some(container),
+            Some(Held::Lost(_)) => None,
+            None => restore::find_keeper(self, id).await.map(Arc::new),
+        };
+        if let Some(container) = living {
+            errors.extend(container.kill().await.err());
+            match container.keeper.shut_down().await {
+                Ok(()) | Err(gdn_launcher::Error::Gone { .. }) => {}
+                Err(error) => errors.push(failures::keeper(error)),
+            }
+        }
+        errors.extend(restore::remove_traces(self, id).await.err());
+        match Error::gathered(&format!("destroy container {id}"), errors) {
+            Some(error) => Err(error),
+            None => {
+                self.held().remove(id);
+                Ok(())
+            }
+        }
+    }
+
+    async fn restore(&self, known: &[ContainerId]) -> Result<Vec<Restored>> {
+        restore::restore(self, known).await
+    }
+
+    async fn run(
+        &self,
+        id: &ContainerId,
+        context: &RunContext,
+        spec: &ProcessSpec,
+    ) -> Result<(ProcessId, Attachment)> {
+        if spec.image.is_some() || spec.limits.is_some() {
+            return Err(Error::not_yet("a process with an image or limits of its own"));
+        }
+        if !spec.bind_mounts.is_empty() {
+            return Err(Error::invalid(
+                "Running a process with bind mounts and no image provided is not allowed",
+            ));
+        }
+        let container = self.living(id)?;
+        let process = match &spec.id {
+            Some(process) => process.clone(),
+            None => ProcessId::parse(&uuid::Uuid::new_v4().to_string())?,
+        };
+        let user = self.user(&container, &spec.user).await?;
+        let run = arguments::run(&process, spec, context, &user)?;
+        container.shared.processes().reserve(&process)?;
+        match container.keeper.call(Call::Run(run), &[]).await {
+            Ok(started) => Ok((process, attachment(started)?)),
+            Err(error) => {
+                container.shared.processes().release(&process);
+                Err(failures::keeper(error))
+            }
+        }
+    }
+
+    async fn attach(&self, id: &ContainerId, process: &ProcessId) -> Result<Attachment> {
+        let container = self.living(id)?;
+        match container.shared.processes().state(process)? {
+            ProcessState::Exited(_) => return ended_attachment(),
+            ProcessState::Lost => return Err(lost_process(process)),
+            ProcessState::Running => {}
+        }
+        let attach = Call::Attach(Attach { process: process.as_str().to_owned() });
+        match container.keeper.call(attach, &[]).await.map_err(failures::keeper) {
+            Ok(attached) => attachment(attached),
+            // It ended while we asked.
+            Err(error) if error.kind() == ErrorKind::ProcessNotFound => ended_attachment(),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn wait(&self, id: &ContainerId, process: &ProcessId) -> Result<ExitStatus> {
+        let mut watch = self.living(id)?.shared.processes().watch(process)?;
+        let state = watch
+            .wait_for(|state| *state != ProcessState::Running)
+            .await
+            .map_err(|_| Error::process_not_found(process))?;
+        match *state {
+            ProcessState::Exited(status) => Ok(status),
+            ProcessState::Running | ProcessState::Lost => Err(lost_process(process)),
+        }
+    }
+
+    async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()> {
+        let call = Call::Signal(SignalCall { process: process.as_str().to_owned(), signal: signal.number() });
+        self.tell(id, process, call).await
+    }
+
+    async fn resize(&self, id: &ContainerId, process: &ProcessId, size: WindowSize) -> Result<()> {
+        let window = Some(arguments::window(size));
+        self.tell(id, process, Call::Resize(Resize { process: process.as_str().to_owned(), window })).await
+    }
+
+    async fn close_stdin(&self, id: &ContainerId, process: &ProcessId) -> Result<()> {
+        self.tell(id, process, Call::CloseStdin(CloseStdin { process: process.as_str().to_owned() })).await
+    }
+
+    async fn processes(&self, id: &ContainerId) -> Result<Vec<(ProcessId, ProcessState)>> {
+        Ok(self.living(id)?.shared.processes().list())
+    }
+
+    async fn stop(&self, id: &ContainerId, kill: bool) -> Result<()> {
+        stop::stop(&*self.living(id)?, kill).await
+    }
+
+    async fn stream_in(
+        &self,
+        id: &ContainerId,
+        _context: &RunContext,
+        spec: &StreamInSpec,
+        source: OwnedFd,
+    ) -> Result<()> {
+        let container = self.living(id)?;
+        let user =
+            self.user(&container, &spec.user).await.map_err(|error| during("error streaming in", error))?;
+        transfers::stream_in(&container, user, &spec.path, source)
+            .await
+            .map_err(|error| during("error streaming in", error))
+    }
+
+    async fn stream_out(
+        &self,
+        id: &ContainerId,
+        _context: &RunContext,
+        spec: &StreamOutSpec,
+    ) -> Result<StreamOut> {
+        let container = self.living(id)?;
+        let user = self.user(&container, &spec.user).await?;
+        transfers::stream_out(container, user, &spec.path)
+    }
+
+    async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
+        let container = self.living(id)?;
+        let stats = tokio::task::spawn_blocking(move || container.cgroup.stats().map_err(cgroup_error))
+            .await
+            .map_err(|error| failures::joined(&error))??;
+        let time = std::time::Duration::from_nanos;
+        Ok(ContainerMetrics {
+            memory: MemoryStat { usage_toward_limit: stats.memory_toward_limit, lines: stats.memory },
+            cpu: CpuStat {
+                usage: time(stats.cpu_usage_ns),
+                user: time(stats.cpu_user_ns),
+                system: time(stats.cpu_system_ns),
+            },
+            pids: PidStat { current: stats.pids_current, max: stats.pids_max },
+            ..ContainerMetrics::default()
+        })
+    }
+
+    async fn limits(&self, id: &ContainerId) -> Result<Limits> {
+        let limits = self.living(id)?.cgroup.limits().map_err(cgroup_error)?;
+        Ok(Limits {
+            cpu: CpuLimits {
+                shares: limits.cpu_shares.and_then(CpuShares::new),
+                quota_us: limits.cpu_quota_us.unwrap_or(0),
+            },
+            memory: MemoryLimits { bytes: limits.memory_bytes.unwrap_or(0) },
+            pids: PidLimits { max: limits.pids_max.unwrap_or(0) },
+            ..Limits::default()
+        })
+    }
+}
+
+impl KernelContainerizer {
+    /// A call about one process; to one that has ended, nothing, successfully.
+    async fn tell(&self, id: &ContainerId, process: &ProcessId, call: Call) -> Result<()> {
+        let container = self.living(id)?;
+        match container.shared.processes().state(process)? {
+            ProcessState::Exited(_) => return Ok(()),
+            ProcessState::Lost => return Err(lost_process(process)),
+            ProcessState::Running => {}
+        }
+        match container.keeper.call(call, &[]).await.map_err(failures::keeper) {
+            Err(error) if error.kind() == ErrorKind::ProcessNotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// The descriptors of one attachment, by what the reply says they are.
+fn attachment((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<Attachment> {
+    let streams = reply.streams.unwrap_or_default();
+    let mut descriptors = descriptors.into_iter();
+    let mut next = |there: bool| if there { descriptors.next() } else { None };
+    let (stdin, stdout, stderr) = (next(streams.stdin), next(streams.stdout), next(streams.stderr));
+    let stdout =
+        stdout.ok_or_else(|| Error::internal("the keeper did not hand over the process's output"))?;
+    Ok(Attachment { stdin, stdout, stderr })
+}
+
+/// An attachment to a process that has ended: outputs at their end.
+fn ended_attachment() -> Result<Attachment> {
+    let at_end = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map(|(read, _write)| read)
+            .map_err(|errno| failures::os("make a pipe")(errno.into()))
+    };
+    Ok(Attachment { stdin: None, stdout: at_end()?, stderr: Some(at_end()?) })
+}
+
+fn lost_process(process: &ProcessId) -> Error {
+    Error::new(ErrorKind::Lost, format!("process {process} was lost with its container"))
+}
+
+/// Puts what clients look for in front of a message.
+fn during(what: &str, error: Error) -> Error {
+    Error::new(error.kind(), format!("{what}: {}", error.report()))
+}
+
+pub(crate) fn cgroup_error(error: gdn_cgroups::Error) -> Error {
+    let kind = match &error {
+        gdn_cgroups::Error::Value { .. } => ErrorKind::InvalidArgument,
+        gdn_cgroups::Error::Path { errno: rustix::io::Errno::NOSPC, .. } => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
+    };
+    Error::new(kind, error.to_string())
+}
+
+/// The limits in the words of control groups; zero is "none of ours".
+fn resources(limits: &Limits) -> Resources {
+    let given = |value: u64| (value > 0).then_some(value);
+    Resources {
+        memory_bytes: given(limits.memory.bytes),
+        cpu_shares: limits.cpu.shares.map(CpuShares::get),
+        cpu_quota_us: given(limits.cpu.quota_us),
+        pids_max: given(limits.pids.max),
+        devices: DevicePolicy::Default,
+    }
+}

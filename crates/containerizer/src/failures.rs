@@ -1,0 +1,55 @@
+//! Which kind of error a failure of the tools is to a client.
+
+use gdn_launcher::Error as KeeperError;
+use gdn_launcher::protocol::FailureKind;
+use gdn_types::{Error, ErrorKind};
+
+/// Translates what a keeper or the launcher said. `during` is left out where the failure's own words suffice.
+pub(crate) fn keeper(error: KeeperError) -> Error {
+    match error {
+        KeeperError::Failed { kind, .. } => Error::new(kind_of(kind), error.to_string()),
+        KeeperError::Gone { .. } => Error::new(ErrorKind::Lost, error.to_string()),
+        _ => Error::new(ErrorKind::Internal, error.to_string()),
+    }
+}
+
+fn kind_of(kind: FailureKind) -> ErrorKind {
+    match kind {
+        FailureKind::Internal => ErrorKind::Internal,
+        FailureKind::RootFilesystem => ErrorKind::ImageInvalid,
+        FailureKind::MountTarget
+        | FailureKind::Sysctl
+        | FailureKind::WorkingDirectory
+        | FailureKind::BadArchive
+        | FailureKind::NoPath
+        | FailureKind::BadRequest => ErrorKind::InvalidArgument,
+        FailureKind::NoProcess => ErrorKind::ProcessNotFound,
+        FailureKind::ProcessExists => ErrorKind::AlreadyExists,
+        FailureKind::NoExecutable | FailureKind::NotExecutable => ErrorKind::ExecutableNotFound,
+        FailureKind::NoTerminal | FailureKind::NotRunning => ErrorKind::FailedPrecondition,
+        FailureKind::Permission => ErrorKind::PermissionDenied,
+        FailureKind::Exhausted => ErrorKind::ResourceExhausted,
+    }
+}
+
+/// An error of the operating system, said with what was being done.
+pub(crate) fn os(during: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let during = during.into();
+    move |error| {
+        let kind = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(
+                rustix::io::Errno::NOSPC
+                | rustix::io::Errno::DQUOT
+                | rustix::io::Errno::MFILE
+                | rustix::io::Errno::NFILE,
+            ) => ErrorKind::ResourceExhausted,
+            _ => ErrorKind::Internal,
+        };
+        Error::caused(kind, during, error)
+    }
+}
+
+/// A blocking task that panicked or was cancelled with the runtime.
+pub(crate) fn joined(error: &tokio::task::JoinError) -> Error {
+    Error::internal(format!("a task of the containerizer ended early: {error}"))
+}

@@ -1,0 +1,179 @@
+//! The records of a container's processes: who runs, and how those that ended did.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use gdn_types::{Error, ErrorKind, ExitStatus, ProcessId, ProcessState, Result};
+use tokio::sync::watch;
+
+/// Ended processes whose status is kept in memory. The oldest are forgotten first; clients ask within seconds.
+const MAX_ENDED: usize = 4096;
+/// Largest exit log that is read back, in bytes: some 200,000 records.
+const MAX_LOG: u64 = 16 * 1024 * 1024;
+
+/// All records of one container.
+#[derive(Default)]
+pub(crate) struct Processes {
+    records: HashMap<ProcessId, Record>,
+    /// Grows with every process, to tell which records are old.
+    started: u64,
+}
+
+struct Record {
+    order: u64,
+    state: watch::Sender<ProcessState>,
+}
+
+impl Processes {
+    /// The records after a restart: those that run now, and those whose end is in the log.
+    pub(crate) fn restored(running: &[String], log: &Path) -> Self {
+        let mut processes = Processes::default();
+        for (name, status) in read_log(log) {
+            processes.insert(name, ProcessState::Exited(status));
+        }
+        for name in running.iter().filter_map(|name| ProcessId::parse(name).ok()) {
+            processes.insert(name, ProcessState::Running);
+        }
+        processes
+    }
+
+    fn insert(&mut self, id: ProcessId, state: ProcessState) {
+        self.started += 1;
+        let order = self.started;
+        self.records.insert(id, Record { order, state: watch::Sender::new(state) });
+    }
+
+    /// Takes a name for a process about to start.
+    pub(crate) fn reserve(&mut self, id: &ProcessId) -> Result<()> {
+        if self.records.contains_key(id) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("process ID '{id}' already in use")));
+        }
+        self.forget_oldest();
+        self.insert(id.clone(), ProcessState::Running);
+        Ok(())
+    }
+
+    /// Gives a name back whose process could not be started.
+    pub(crate) fn release(&mut self, id: &ProcessId) {
+        self.records.remove(id);
+    }
+
+    /// Notes how a process ended and tells everyone who waits.
+    pub(crate) fn ended(&mut self, id: &ProcessId, status: ExitStatus) {
+        if let Some(record) = self.records.get(id) {
+            record.state.send_replace(ProcessState::Exited(status));
+        }
+    }
+
+    /// The container is gone without a word about these: nobody will ever know.
+    pub(crate) fn lost(&mut self) {
+        for record in self.records.values() {
+            record.state.send_if_modified(|state| {
+                let runs = *state == ProcessState::Running;
+                if runs {
+                    *state = ProcessState::Lost;
+                }
+                runs
+            });
+        }
+    }
+
+    /// A view of one process that tells when it changes.
+    pub(crate) fn watch(&self, id: &ProcessId) -> Result<watch::Receiver<ProcessState>> {
+        self.records
+            .get(id)
+            .map(|record| record.state.subscribe())
+            .ok_or_else(|| Error::process_not_found(id))
+    }
+
+    /// The state of one process.
+    pub(crate) fn state(&self, id: &ProcessId) -> Result<ProcessState> {
+        self.records.get(id).map(|record| *record.state.borrow()).ok_or_else(|| Error::process_not_found(id))
+    }
+
+    /// Every record, oldest first.
+    pub(crate) fn list(&self) -> Vec<(ProcessId, ProcessState)> {
+        let mut list: Vec<_> = self.records.iter().collect();
+        list.sort_by_key(|(_, record)| record.order);
+        list.into_iter().map(|(id, record)| (id.clone(), *record.state.borrow())).collect()
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.records.len() < MAX_ENDED {
+            return;
+        }
+        let ended = self.records.iter().filter(|(_, record)| *record.state.borrow() != ProcessState::Running);
+        let oldest = ended.min_by_key(|(_, record)| record.order).map(|(id, _)| id.clone());
+        if let Some(oldest) = oldest {
+            self.records.remove(&oldest);
+        }
+    }
+}
+
+/// Lines of a wait status, a blank, and the process; the empty name is init's. A torn last line is left out.
+fn read_log(log: &Path) -> Vec<(ProcessId, ExitStatus)> {
+    let readable = std::fs::metadata(log).is_ok_and(|log| log.len() <= MAX_LOG);
+    let text = if readable { std::fs::read_to_string(log).unwrap_or_default() } else { String::new() };
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    complete
+        .lines()
+        .filter_map(|line| {
+            let (status, name) = line.split_once(' ')?;
+            Some((ProcessId::parse(name).ok()?, exit_status(status.parse().ok()?)))
+        })
+        .collect()
+}
+
+/// What `wait(2)` says, as clients know it.
+pub(crate) fn exit_status(wait_status: i32) -> ExitStatus {
+    let signal = u8::try_from(wait_status & 0x7f).unwrap_or(0);
+    let code = u8::try_from((wait_status >> 8) & 0xff).unwrap_or(0);
+    if signal == 0 { ExitStatus::Code(code) } else { ExitStatus::Signal(signal) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> ProcessId {
+        ProcessId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn wait_statuses_are_codes_or_signals() {
+        assert_eq!(exit_status(42 << 8), ExitStatus::Code(42));
+        assert_eq!(exit_status(9), ExitStatus::Signal(9));
+        assert_eq!(exit_status(11 | 0x80), ExitStatus::Signal(11));
+    }
+
+    #[test]
+    fn a_restart_finds_who_runs_and_how_the_others_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("exits");
+        std::fs::write(&log, "10752 first\n9 second\n0 \n0 torn").unwrap();
+        let processes = Processes::restored(&["third".into()], &log);
+        assert_eq!(
+            processes.list(),
+            [
+                (id("first"), ProcessState::Exited(ExitStatus::Code(42))),
+                (id("second"), ProcessState::Exited(ExitStatus::Signal(9))),
+                (id("third"), ProcessState::Running),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_is_taken_until_its_record_is_gone_and_the_oldest_ended_go_first() {
+        let mut processes = Processes::default();
+        processes.reserve(&id("long-lived")).unwrap();
+        assert_eq!(processes.reserve(&id("long-lived")).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        for number in 0..MAX_ENDED + 10 {
+            let name = id(&number.to_string());
+            processes.reserve(&name).unwrap();
+            processes.ended(&name, ExitStatus::Code(0));
+        }
+        assert_eq!(processes.list().len(), MAX_ENDED);
+        assert_eq!(processes.state(&id("long-lived")).unwrap(), ProcessState::Running);
+        assert!(processes.state(&id("0")).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! What outlives the engine: finding containers again, and removing what nobody knows any more.
+
+use std::collections::HashSet;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gdn_traits::{Containerizer, CreatedContainer, Restored};
+use gdn_types::{ContainerId, Error, Result};
+use tokio::time::{Instant, sleep_until};
+
+use crate::component::{Held, KernelContainerizer, cgroup_error};
+use crate::container::Container;
+use crate::failures;
+use crate::processes::Processes;
+
+/// How long a killed process may take to leave its cgroup before a destroy gives up (and is tried again later).
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
+pub(crate) fn enter_boot(run_dir: &Path, boot_id: &str) -> Result<PathBuf> {
+    make_directory(run_dir)?;
+    let current = run_dir.join(boot_id);
+    let entries = std::fs::read_dir(run_dir).map_err(failures::os(format!("read {}", run_dir.display())))?;
+    for entry in entries {
+        let path = entry.map_err(failures::os(format!("read {}", run_dir.display())))?.path();
+        if path != current {
+            std::fs::remove_dir_all(&path).map_err(failures::os(format!("remove {}", path.display())))?;
+        }
+    }
+    make_directory(&current)?;
+    Ok(current)
+}
+
+/// Makes a directory that only root can enter, with its parents; one that exists is fine.
+pub(crate) fn make_directory(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failures::os(format!("make directory {}", path.display())))
+}
+
+/// Connects to the keepers of known containers, and destroys everything else of this engine.
+pub(crate) async fn restore(
+    containerizer: &KernelContainerizer,
+    known: &[ContainerId],
+) -> Result<Vec<Restored>> {
+    let mut restored = Vec::with_capacity(known.len());
+    for id in known {
+        restored.push(adopt(containerizer, id).await);
+    }
+    let known: HashSet<&ContainerId> = known.iter().collect();
+    let mut errors = Vec::new();
+    for id in traces(containerizer)? {
+        if !known.contains(&id) {
+            tracing::info!(container = %id, "removing a container that nobody knows");
+            errors.extend(containerizer.destroy(&id).await.err());
+        }
+    }
+    if let Some(error) = Error::gathered("remove unknown containers", errors) {
+        // The rest of the engine can serve; what is left is found again at the next start.
+        tracing::warn!(error = %error, "could not remove everything of unknown containers");
+    }
+    Ok(restored)
+}
+
+async fn adopt(containerizer: &KernelContainerizer, id: &ContainerId) -> Restored {
+    let (held, restored) = match find_keeper(containerizer, id).await {
+        Some(container) if container.root.get().is_some() => {
+            let container = Arc::new(container);
+            let created = created(&container);
+            (Held::Living(container), Restored::Running(created))
+        }
+        Some(_) => (Held::Lost("its init has ended".into()), Restored::Lost("its init has ended".into())),
+        None => (Held::Lost("its keeper is gone".into()), Restored::Lost("its keeper is gone".into())),
+    };
+    containerizer.held().insert(*id, held);
+    restored
+}
+
+/// Connects to the container's keeper, if it still listens.
+pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &ContainerId) -> Option<Container> {
+    let directory = containerizer.directory(id);
+    if !directory.join("keeper").exists() {
+        return None;
+    }
+    let cgroup = containerizer.cgroups.create(id.as_str(), &gdn_cgroups::Resources::default()).ok()?;
+    match Container::connect(*id, directory.clone(), cgroup, Arc::clone(&containerizer.events)).await {
+        Ok((container, status)) => {
+            *container.shared.processes() = Processes::restored(&status.running, &directory.join("exits"));
+            container.init_pid.store(status.init_pid, Ordering::Relaxed);
+            Some(container)
+        }
+        Err(error) => {
+            tracing::debug!(container = %id, %error, "no keeper answers");
+            None
+        }
+    }
+}
+
+/// What the orchestrator is told of a complete container.
+pub(crate) fn created(container: &Container) -> CreatedContainer {
+    CreatedContainer {
+        init_pid: container.init_pid.load(Ordering::Relaxed),
+        path: container.directory.clone(),
+    }
+}
+
+/// Every container of this engine of which there is a directory or a cgroup.
+fn traces(containerizer: &KernelContainerizer) -> Result<Vec<ContainerId>> {
+    let run_dir = &containerizer.run_dir;
+    let entries = std::fs::read_dir(run_dir).map_err(failures::os(format!("read {}", run_dir.display())))?;
+    let directories = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names = directories.chain(containerizer.cgroups.list().map_err(cgroup_error)?);
+    let mut ids: Vec<_> = names.filter_map(|name| ContainerId::parse(&name).ok()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Kills what is left in the container's cgroups, and removes them and its run-time directory.
+pub(crate) async fn remove_traces(containerizer: &KernelContainerizer, id: &ContainerId) -> Result<()> {
+    let deadline = Instant::now() + LEAVE;
+    let mut pause = Duration::from_micros(200);
+    let mut killed = false;
+    loop {
+        let (cgroups, name) = (Arc::clone(&containerizer.cgroups), *id);
+        let removed = tokio::task::spawn_blocking(move || {
+            let removed = cgroups.remove(name.as_str());
+            if removed.is_err()
+                && !killed
+                && let Some(left) = cgroups.open_existing(name.as_str())?
+            {
+                left.kill()?;
+            }
+            removed
+        })
+        .await
+        .map_err(|error| failures::joined(&error))?;
+        killed = true;
+        match removed {
+            Ok(()) => break,
+            Err(error) if Instant::now() >= deadline => return Err(cgroup_error(error)),
+            // A reaped process leaves its cgroup a moment later.
+            Err(_) => sleep_until(Instant::now() + pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    let directory = containerizer.directory(id);
+    match std::fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failures::os(format!("remove {}", directory.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,202 @@
+//! One container as the orchestrator holds it in memory.
+//!
+//! ```text
+//!             commit                destroy, expiry
+//! Creating ------------> Created ------------------> Destroying -----> (gone)
+//!     |                                               ^   |  ^
+//!     +---- failed, cancelled ------------------------+   +--+ something remains: tried again
+//! ```
+//!
+//! *Creating* is hidden from every client. A created container may be *lost* besides: its kernel objects are gone.
+//! *Destroying* is either active (a pass over the components runs) or resting until the next pass.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gdn_traits::CreatedContainer;
+use gdn_types::{
+    ContainerId, Error, ErrorKind, ExitStatus, Handle, LifeState, PortMapping, ProcessId, Result,
+};
+
+use crate::grace::Countdown;
+
+/// The most entries of [`ContainerInfo::events`](gdn_types::ContainerInfo): a container that runs out of memory all day
+/// must not make the engine do so.
+const MAX_EVENTS: usize = 100;
+
+/// A container in memory; its durable half is the property manager's record.
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    pub(crate) handle: Handle,
+    status: Mutex<Status>,
+    /// Held while the networker changes or removes this container's network, so that it sees one call at a time.
+    pub(crate) network: tokio::sync::Mutex<()>,
+}
+
+/// What changes about a container. Guarded by one lock that is never held across an await.
+pub(crate) struct Status {
+    pub(crate) phase: Phase,
+    /// Why its kernel objects are gone, if they are.
+    pub(crate) lost: Option<String>,
+    /// Why it is being destroyed, and what stood in the way so far.
+    pub(crate) reason: String,
+    pub(crate) stopped: bool,
+    pub(crate) created: Option<CreatedContainer>,
+    pub(crate) mapped_ports: Vec<PortMapping>,
+    pub(crate) processes: HashMap<ProcessId, ProcessMark>,
+    /// Counts exits, so that a listing of processes can be told to be stale.
+    pub(crate) exits: u64,
+    pub(crate) countdown: Countdown,
+    /// Whether the reclaim queue has it.
+    pub(crate) reclaiming: bool,
+    events: VecDeque<String>,
+}
+
+/// Where a container is between claim and forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Creating,
+    Created,
+    Destroying { active: bool },
+}
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessMark {
+    /// Its start was asked for; it may have ended before the answer came.
+    Starting(Option<ExitStatus>),
+    Running,
+}
+
+impl Container {
+    pub(crate) fn new(id: ContainerId, handle: Handle, phase: Phase) -> Self {
+        let status = Status {
+            phase,
+            lost: None,
+            reason: String::new(),
+            stopped: false,
+            created: None,
+            mapped_ports: Vec::new(),
+            processes: HashMap::new(),
+            exits: 0,
+            countdown: Countdown::default(),
+            reclaiming: false,
+            events: VecDeque::new(),
+        };
+        Container { id, handle, status: Mutex::new(status), network: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The status, locked. A panic elsewhere cannot leave it half changed in a way that matters: every change is one
+    /// assignment or one collection call.
+    pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether clients can see it at all.
+    pub(crate) fn is_visible(&self) -> bool {
+        self.status().phase != Phase::Creating
+    }
+
+    /// Refuses what only a container that is not being destroyed can do.
+    pub(crate) fn must_stay(&self) -> Result<()> {
+        match self.status().phase {
+            Phase::Creating => Err(Error::container_not_found(&self.handle)),
+            Phase::Created => Ok(()),
+            Phase::Destroying { .. } => Err(being_destroyed()),
+        }
+    }
+
+    /// Refuses what only a container with kernel objects can do.
+    pub(crate) fn must_live(&self) -> Result<()> {
+        self.must_stay()?;
+        match &self.status().lost {
+            None => Ok(()),
+            Some(reason) => {
+                Err(Error::new(ErrorKind::Lost, format!("container {} was lost: {reason}", self.handle)))
+            }
+        }
+    }
+
+    /// Takes the one destroy that may run at a time.
+    ///
+    /// # Errors
+    /// `ContainerNotFound` while it is being created; `BeingDestroyed` while a destroy runs.
+    pub(crate) fn begin_destroy(&self, reason: &str) -> Result<()> {
+        let mut status = self.status();
+        match status.phase {
+            Phase::Creating => Err(Error::container_not_found(&self.handle)),
+            Phase::Destroying { active: true } => Err(being_destroyed()),
+            Phase::Created | Phase::Destroying { active: false } => {
+                status.doom(reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the destroy of a container that nobody else can reach or that has just been loaded.
+    pub(crate) fn doom(&self, reason: &str) {
+        self.status().doom(reason);
+    }
+
+    /// Lets the destroy rest until its next pass, and says what stood in the way.
+    pub(crate) fn rest(&self, obstacle: &Error) {
+        let mut status = self.status();
+        status.phase = Phase::Destroying { active: false };
+        status.reason = obstacle.report();
+    }
+}
+
+impl Status {
+    /// Enters an active destroy.
+    pub(crate) fn doom(&mut self, reason: &str) {
+        self.phase = Phase::Destroying { active: true };
+        if self.reason.is_empty() {
+            self.reason = reason.to_owned();
+        }
+    }
+
+    /// The state clients see.
+    pub(crate) fn life(&self) -> LifeState {
+        match (self.phase, &self.lost, self.stopped) {
+            (Phase::Destroying { .. }, ..) => LifeState::Destroying,
+            (_, Some(_), _) => LifeState::Lost,
+            (_, None, true) => LifeState::Stopped,
+            (_, None, false) => LifeState::Active,
+        }
+    }
+
+    /// Why it is in that state, for a person.
+    pub(crate) fn why(&self) -> String {
+        match self.life() {
+            LifeState::Destroying => self.reason.clone(),
+            LifeState::Lost => self.lost.clone().unwrap_or_default(),
+            LifeState::Active | LifeState::Stopped => String::new(),
+        }
+    }
+
+    /// Notes something for [`ContainerInfo::events`](gdn_types::ContainerInfo), dropping the oldest of too many.
+    pub(crate) fn note_event(&mut self, text: &str) {
+        if self.events.len() == MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(text.to_owned());
+    }
+
+    /// What happened, oldest first.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.events.iter().cloned().collect()
+    }
+
+    /// Names of the processes that run, in order.
+    pub(crate) fn running(&self) -> Vec<String> {
+        let running = self.processes.iter().filter(|(_, mark)| **mark == ProcessMark::Running);
+        let mut names: Vec<String> = running.map(|(process, _)| process.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// The text is compared literally by clients (Diego's executor).
+fn being_destroyed() -> Error {
+    Error::new(ErrorKind::BeingDestroyed, "container already being destroyed")
+}

@@ -1,0 +1,237 @@
+//! Create: claim, build, commit; anything else is unwound by the ordinary destroy.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gdn_traits::{
+    ContainerPlan, ContainerRecord, CreatedContainer, NetworkInfo, NetworkRequest, Sandbox, SandboxSpec,
+    Volume, VolumeRequest,
+};
+use gdn_types::{
+    ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result, keys,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::Gardener;
+use crate::container::{Container, Phase};
+use crate::ports;
+use crate::uid::UidGenerator;
+
+impl Gardener {
+    /// Creates a container and answers its handle once it is durable and complete.
+    ///
+    /// Dropping the future before that leaves nothing behind: the steps under way come to their end, and then the
+    /// ordinary destroy runs in the background.
+    ///
+    /// # Errors
+    /// In this order: `PermissionDenied` for a privileged container where they are switched off, `AlreadyExists` for a
+    /// handle in use, `ResourceExhausted` for too many containers; then what a component answers.
+    pub async fn create(self: &Arc<Self>, spec: ContainerSpec) -> Result<Handle> {
+        let _working = self.work.token();
+        self.open()?;
+        self.permit(&spec)?;
+        let handle = spec.handle.clone().unwrap_or_else(UidGenerator::handle);
+        let container = self.containers.reserve(UidGenerator::container(), handle)?;
+        self.events.register(&container);
+
+        let cancelled = CancellationToken::new();
+        let abandoned = cancelled.clone().drop_guard();
+        let gardener = Arc::clone(self);
+        let task = async move { Creation { gardener, container, spec, cancelled }.carry_out().await };
+        let outcome = self.to_its_end("create", task).await;
+        abandoned.disarm();
+        outcome
+    }
+
+    fn permit(&self, spec: &ContainerSpec) -> Result<()> {
+        if spec.privileged && !self.config.allow_privileged {
+            return Err(Error::new(ErrorKind::PermissionDenied, "privileged container creation is disabled"));
+        }
+        Ok(())
+    }
+}
+
+/// One create under way.
+struct Creation {
+    gardener: Arc<Gardener>,
+    container: Arc<Container>,
+    spec: ContainerSpec,
+    /// The client has gone away.
+    cancelled: CancellationToken,
+}
+
+impl Creation {
+    async fn carry_out(mut self) -> Result<Handle> {
+        if self.spec.image.uri.is_empty() {
+            self.spec.image.uri.clone_from(&self.gardener.config.default_image);
+        }
+        let record = self.intent();
+        self.claim(&record).await?;
+        // Caught as a whole too: whatever happens after the claim, the destroy must run.
+        let built = self.gardener.faults.caught("create", self.build(record)).await;
+        match built {
+            Ok(created) => {
+                self.publish(created);
+                Ok(self.container.handle.clone())
+            }
+            Err(error) => {
+                self.unwind(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the claim writes down.
+    fn intent(&self) -> ContainerRecord {
+        let mut spec = self.spec.clone();
+        spec.image.password.clear();
+        spec.handle = Some(self.container.handle.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        ContainerRecord {
+            id: self.container.id,
+            handle: self.container.handle.clone(),
+            state: ContainerState::Claimed,
+            stopped: false,
+            properties: spec.properties.clone(),
+            grace_time: spec.grace_time.unwrap_or(self.gardener.config.default_grace_time),
+            boot_id: self.gardener.config.boot_id.clone(),
+            created_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            image: gdn_types::ImageConfig::default(),
+            network: NetworkInfo::default(),
+            spec,
+        }
+    }
+
+    /// Takes the handle durably. A claim that failed has nothing to unwind, unless its record is there all the same.
+    async fn claim(&self, record: &ContainerRecord) -> Result<()> {
+        let gardener = &self.gardener;
+        let properties = &gardener.components.properties;
+        let claim = properties.claim(record.clone(), gardener.config.max_containers);
+        let Err(error) = gardener.faults.caught("properties.claim", claim).await else { return Ok(()) };
+        if properties.record(&record.handle).is_some_and(|kept| kept.id == record.id) {
+            self.unwind(&error).await;
+        } else {
+            gardener.events.unregister(&record.id);
+            gardener.containers.remove(&self.container);
+        }
+        Err(error)
+    }
+
+    /// Everything between the claim and the acknowledgement.
+    async fn build(&self, record: ContainerRecord) -> Result<CreatedContainer> {
+        self.go_on()?;
+        let (volume, network, sandbox) = self.gather().await?;
+        self.go_on()?;
+        self.attach(&sandbox).await?;
+        self.go_on()?;
+        let Volume { rootfs, mounts, config } = volume;
+        let mut bind_mounts = self.spec.bind_mounts.clone();
+        bind_mounts.extend(network.bind_mounts.iter().cloned());
+        let sysctls = self.spec.sysctls.clone();
+        let created =
+            self.complete(ContainerPlan { rootfs, image_mounts: mounts, bind_mounts, sysctls }).await?;
+        self.go_on()?;
+        self.container.status().mapped_ports.clone_from(&network.mapped_ports);
+        let properties = final_properties(&record.properties, &network, record.grace_time)?;
+        let record =
+            ContainerRecord { state: ContainerState::Created, properties, image: config, network, ..record };
+        let commit = self.gardener.components.properties.commit(record);
+        self.gardener.faults.caught("properties.commit", commit).await?;
+        Ok(created)
+    }
+
+    /// The three parts that need nothing of each other, each to its end: one that failed must not leave another behind
+    /// half done, going on behind the unwind.
+    async fn gather(&self) -> Result<(Volume, NetworkInfo, Sandbox)> {
+        let (id, spec) = (&self.container.id, &self.spec);
+        let faults = &self.gardener.faults;
+        let components = &self.gardener.components;
+        let volume = VolumeRequest {
+            image: spec.image.clone(),
+            privileged: spec.privileged,
+            limits: spec.limits.disk,
+        };
+        let network = NetworkRequest {
+            handle: self.container.handle.clone(),
+            mode: spec.network.clone(),
+            netin: spec.netin.clone(),
+            netout: spec.netout.clone(),
+            properties: spec.properties.clone(),
+        };
+        let sandbox = SandboxSpec {
+            id: *id,
+            hostname: self.container.handle.hostname().to_owned(),
+            privileged: spec.privileged,
+            limits: spec.limits,
+        };
+        let (volume, network, sandbox) = futures::join!(
+            faults.caught("volumizer.create", components.volumizer.create(id, &volume)),
+            faults.caught("networker.reserve", components.networker.reserve(id, &network)),
+            faults.caught("containerizer.prepare", components.containerizer.prepare(&sandbox)),
+        );
+        Ok((volume?, network?, sandbox?))
+    }
+
+    async fn attach(&self, sandbox: &Sandbox) -> Result<()> {
+        let attach = self.gardener.components.networker.attach(&self.container.id, sandbox);
+        self.gardener.faults.caught("networker.attach", attach).await
+    }
+
+    async fn complete(&self, plan: ContainerPlan) -> Result<CreatedContainer> {
+        let create = self.gardener.components.containerizer.create(&self.container.id, plan);
+        self.gardener.faults.caught("containerizer.create", create).await
+    }
+
+    /// Between two steps: whether the next one still makes sense.
+    fn go_on(&self) -> Result<()> {
+        let handle = &self.container.handle;
+        if self.cancelled.is_cancelled() {
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("create of {handle} was abandoned by its client"),
+            ));
+        }
+        if let Some(reason) = &self.container.status().lost {
+            return Err(Error::internal(format!("container {handle} ended while it was created: {reason}")));
+        }
+        Ok(())
+    }
+
+    /// Shows the container to clients and starts its countdown.
+    fn publish(&self, created: CreatedContainer) {
+        let mut status = self.container.status();
+        status.phase = Phase::Created;
+        status.countdown.grace_time = self.spec.grace_time.unwrap_or(self.gardener.config.default_grace_time);
+        let lost = status.lost.clone();
+        if lost.is_none() {
+            status.created = Some(created);
+        }
+        self.gardener.clock.wind(&self.container.handle, &mut status);
+        self.gardener.events.emit(&self.container, EventKind::Created);
+        if let Some(reason) = lost {
+            self.gardener.events.emit(&self.container, EventKind::Lost(reason));
+        }
+    }
+
+    async fn unwind(&self, error: &Error) {
+        self.container.doom(&format!("its create failed: {}", error.report()));
+        // What could not be removed is on its way through the reclaim queue; the client learns the first error.
+        let _ = self.gardener.destroy_pass(&self.container).await;
+    }
+}
+
+/// The client's properties with the engine's own laid over them.
+fn final_properties(client: &Properties, network: &NetworkInfo, grace_time: Duration) -> Result<Properties> {
+    let mut properties = client.clone();
+    for (key, value) in network.properties.iter() {
+        properties.set(key, value)?;
+    }
+    if !network.mapped_ports.is_empty() {
+        properties.set(keys::MAPPED_PORTS, ports::to_json(&network.mapped_ports))?;
+    }
+    if !grace_time.is_zero() {
+        properties.set(keys::GRACE_TIME, grace_time.as_nanos().to_string())?;
+    }
+    properties.set(keys::STATE, "created")?;
+    Ok(properties)
+}

@@ -1,0 +1,147 @@
+//! The orchestrator itself: what it holds, and when it answers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gdn_types::{Capacity, Error, ErrorKind, Event, Handle, Result};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::container::Container;
+use crate::containers::Containers;
+use crate::faults::Faults;
+use crate::grace::GraceClock;
+use crate::{Components, Config, EventHub, Hold};
+
+/// The orchestrator. Every gate calls this one.
+pub struct Gardener {
+    pub(crate) config: Config,
+    pub(crate) components: Components,
+    pub(crate) containers: Containers,
+    pub(crate) events: Arc<EventHub>,
+    pub(crate) clock: Arc<GraceClock>,
+    pub(crate) faults: Faults,
+    /// Set once everything of the earlier run is restored.
+    pub(crate) started: AtomicBool,
+    /// One start at a time.
+    pub(crate) starting: tokio::sync::Mutex<()>,
+    /// Cancelled by shutdown: no new calls, no new background passes.
+    pub(crate) closing: CancellationToken,
+    /// Creates, destroys and other work that must come to its end before a shutdown.
+    pub(crate) work: TaskTracker,
+}
+
+impl Gardener {
+    /// An orchestrator over these components; it answers `Unavailable` until [`start`](Self::start) is done.
+    pub fn new(config: Config, components: Components, events: Arc<EventHub>) -> Arc<Self> {
+        Arc::new(Gardener {
+            config,
+            components,
+            containers: Containers::default(),
+            events,
+            clock: Arc::default(),
+            faults: Faults::default(),
+            started: AtomicBool::new(false),
+            starting: tokio::sync::Mutex::default(),
+            closing: CancellationToken::new(),
+            work: TaskTracker::new(),
+        })
+    }
+
+    /// Succeeds while the engine serves.
+    ///
+    /// # Errors
+    /// `Unavailable` before the start is done and after a shutdown began.
+    pub async fn ping(&self) -> Result<()> {
+        self.open()
+    }
+
+    /// What this engine can hold: the smaller of the configured maximum and the network's pools.
+    ///
+    /// # Errors
+    /// `Unavailable`; what the volumizer answers.
+    pub async fn capacity(&self) -> Result<Capacity> {
+        self.open()?;
+        let (disk_bytes, schedulable_disk_bytes) =
+            self.faults.caught("volumizer.capacity", self.components.volumizer.capacity()).await?;
+        let pools = self.components.networker.capacity();
+        let max_containers = match self.config.max_containers {
+            0 => pools,
+            configured => configured.min(pools),
+        };
+        Ok(Capacity {
+            memory_bytes: self.config.memory_bytes,
+            disk_bytes,
+            schedulable_disk_bytes,
+            max_containers,
+        })
+    }
+
+    /// Every event from now on. The channel is bounded: a receiver that lags learns how many events it missed.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// How many panics of components or tasks became the error `Internal` so far.
+    pub fn panics(&self) -> u64 {
+        self.faults.count()
+    }
+
+    /// Refuses new calls and waits for the creates and destroys in progress. Containers stay, and what could not be
+    /// destroyed yet is destroyed after the next start.
+    pub async fn shutdown(&self) {
+        self.closing.cancel();
+        self.work.close();
+        self.work.wait().await;
+    }
+
+    /// Refuses calls while the engine does not serve.
+    pub(crate) fn open(&self) -> Result<()> {
+        if self.closing.is_cancelled() {
+            return Err(Error::new(ErrorKind::Unavailable, "the engine is shutting down"));
+        }
+        if !self.started.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Unavailable, "the engine is starting"));
+        }
+        Ok(())
+    }
+
+    /// The container of a handle, as far as clients can see it.
+    pub(crate) fn find(&self, handle: &Handle) -> Result<Arc<Container>> {
+        self.open()?;
+        self.containers.visible(handle)
+    }
+
+    /// The container of a handle, its countdown paused.
+    pub(crate) fn hold(&self, handle: &Handle) -> Result<(Arc<Container>, Hold)> {
+        let container = self.find(handle)?;
+        let hold = Hold::new(Arc::clone(&container), Arc::clone(&self.clock));
+        Ok((container, hold))
+    }
+
+    /// As [`hold`](Self::hold), for what needs a container with kernel objects.
+    pub(crate) fn hold_living(&self, handle: &Handle) -> Result<(Arc<Container>, Hold)> {
+        let held = self.hold(handle)?;
+        held.0.must_live()?;
+        Ok(held)
+    }
+
+    /// Runs work to its end even if the caller goes away, and makes a shutdown wait for it.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        self: &Arc<Self>,
+        task: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let gardener = Arc::clone(self);
+        let task_work = async move { gardener.faults.caught(task, work).await };
+        self.work.spawn(task_work).await.unwrap_or_else(|error| Err(self.faults.died(task, &error)))
+    }
+}
+
+impl std::fmt::Debug for Gardener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gardener").field("config", &self.config).finish_non_exhaustive()
+    }
+}

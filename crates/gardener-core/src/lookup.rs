@@ -1,0 +1,144 @@
+//! List, info and metrics, one by one and in bulk.
+
+use std::future::Future;
+
+use futures::StreamExt;
+use gdn_traits::ContainerRecord;
+use gdn_types::{
+    ContainerInfo, ContainerMetrics, Error, Handle, Limits, Properties, PropertyFilter, Result, keys,
+};
+
+use crate::Gardener;
+use crate::container::{Container, Phase};
+
+/// How many containers of one bulk call are asked at the same time: enough to fill two cores, few enough that a bulk call
+/// over a thousand containers does not hold a thousand descriptors.
+const BULK_WIDTH: usize = 32;
+
+impl Gardener {
+    /// The handles whose containers match, in order. Without `garden.state=all` only acknowledged ones that are not being
+    /// destroyed. Answered from memory; pauses no countdown.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn list(&self, filter: &PropertyFilter) -> Result<Vec<Handle>> {
+        self.open()?;
+        let everything =
+            *filter == PropertyFilter::new([(keys::STATE, "all")]) || *filter == PropertyFilter::default();
+        let listed = |container: &Container| match container.status().phase {
+            Phase::Creating => false,
+            Phase::Created => true,
+            Phase::Destroying { .. } => filter.all_states(),
+        };
+        let matches = |container: &Container| {
+            everything
+                || self.record(container).is_ok_and(|record| filter.matches(&visible_properties(record)))
+        };
+        let containers = self.containers.all();
+        let shown = containers.iter().filter(|container| listed(container) && matches(container));
+        Ok(shown.map(|container| container.handle.clone()).collect())
+    }
+
+    /// One container, from memory.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`.
+    pub async fn info(&self, handle: &Handle) -> Result<ContainerInfo> {
+        let (container, _hold) = self.hold(handle)?;
+        self.describe(&container)
+    }
+
+    /// Many containers, from memory; each answer has its own error. Pauses no countdown.
+    pub async fn bulk_info(&self, handles: &[Handle]) -> Vec<(Handle, Result<ContainerInfo>)> {
+        let describe = |handle: &Handle| self.describe(self.find(handle)?.as_ref());
+        handles.iter().map(|handle| (handle.clone(), describe(handle))).collect()
+    }
+
+    /// The figures of one container.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `Lost`; what a component answers.
+    pub async fn metrics(&self, handle: &Handle) -> Result<ContainerMetrics> {
+        let (container, _hold) = self.hold(handle)?;
+        self.measure(&container).await
+    }
+
+    /// The figures of many containers, asked side by side; each answer has its own error. Pauses no countdown.
+    pub async fn bulk_metrics(&self, handles: &[Handle]) -> Vec<(Handle, Result<ContainerMetrics>)> {
+        bulk(handles, |handle| async move { self.measure(self.find(&handle)?.as_ref()).await }).await
+    }
+
+    /// The limits as the kernel has them.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `Lost`; what the containerizer answers.
+    pub async fn limits(&self, handle: &Handle) -> Result<Limits> {
+        let (container, _hold) = self.hold_living(handle)?;
+        self.faults.caught("containerizer.limits", self.components.containerizer.limits(&container.id)).await
+    }
+
+    /// The container's record.
+    pub(crate) fn record(&self, container: &Container) -> Result<ContainerRecord> {
+        self.components
+            .properties
+            .record(&container.handle)
+            .filter(|record| record.id == container.id)
+            .ok_or_else(|| Error::container_not_found(&container.handle))
+    }
+
+    fn describe(&self, container: &Container) -> Result<ContainerInfo> {
+        let record = self.record(container)?;
+        let status = container.status();
+        let created = status.created.as_ref();
+        Ok(ContainerInfo {
+            state: status.life(),
+            reason: status.why(),
+            events: status.events(),
+            host_ip: record.network.host_ip.clone(),
+            container_ip: record.network.container_ip.clone(),
+            container_ipv6: record.network.container_ipv6.clone(),
+            external_ip: record.network.external_ip.clone(),
+            container_path: created.map(|created| created.path.display().to_string()).unwrap_or_default(),
+            process_ids: status.running(),
+            mapped_ports: status.mapped_ports.clone(),
+            image_command: record.image.command.clone(),
+            init_pid: created.map_or(0, |created| created.init_pid),
+            created_at_ms: record.created_at_ms,
+            properties: visible_properties(record),
+        })
+    }
+
+    async fn measure(&self, container: &Container) -> Result<ContainerMetrics> {
+        container.must_live()?;
+        let (id, faults, components) = (&container.id, &self.faults, &self.components);
+        let (figures, network, disk) = futures::join!(
+            faults.caught("containerizer.metrics", components.containerizer.metrics(id)),
+            faults.caught("networker.metrics", components.networker.metrics(id)),
+            faults.caught("volumizer.metrics", components.volumizer.metrics(id)),
+        );
+        Ok(ContainerMetrics { network: network?, disk: disk?, ..figures? })
+    }
+}
+
+/// The properties as clients see them: the grace time is the one in force, whoever changed it last.
+pub(crate) fn visible_properties(record: ContainerRecord) -> Properties {
+    let mut properties = record.properties;
+    if record.grace_time.is_zero() {
+        properties.remove(keys::GRACE_TIME);
+    } else {
+        // Fails only for a client that itself set as many properties as there may be; its own come first.
+        let _ = properties.set(keys::GRACE_TIME, record.grace_time.as_nanos().to_string());
+    }
+    properties
+}
+
+async fn bulk<T, F: Future<Output = Result<T>>>(
+    handles: &[Handle],
+    ask: impl Fn(Handle) -> F,
+) -> Vec<(Handle, Result<T>)> {
+    let asked = futures::stream::iter(handles.iter().cloned()).map(|handle| {
+        let answer = ask(handle.clone());
+        async move { (handle, answer.await) }
+    });
+    asked.buffered(BULK_WIDTH).collect().await
+}

@@ -1,0 +1,56 @@
+//! Ports and firewall rules of a container that exists.
+
+use std::sync::Arc;
+
+use gdn_types::{Handle, NetIn, NetOutRule, PortMapping, Result, keys};
+
+use crate::container::Container;
+use crate::{Gardener, ports};
+
+impl Gardener {
+    /// Maps a host port, and answers which. Goes on even if the caller goes away.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
+    pub async fn net_in(self: &Arc<Self>, handle: &Handle, request: NetIn) -> Result<NetIn> {
+        let (container, hold) = self.hold_living(handle)?;
+        let gardener = Arc::clone(self);
+        let map = async move {
+            let _hold = hold;
+            gardener.map_port(&container, request).await
+        };
+        self.to_its_end("net_in", map).await
+    }
+
+    /// Adds firewall rules, all or none. Goes on even if the caller goes away.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
+    pub async fn net_out(self: &Arc<Self>, handle: &Handle, rules: &[NetOutRule]) -> Result<()> {
+        let (container, hold) = self.hold_living(handle)?;
+        let (gardener, rules) = (Arc::clone(self), rules.to_vec());
+        let add = async move {
+            let _hold = hold;
+            let _alone = container.network.lock().await;
+            container.must_live()?;
+            let add = gardener.components.networker.net_out(&container.id, &rules);
+            gardener.faults.caught("networker.net_out", add).await
+        };
+        self.to_its_end("net_out", add).await
+    }
+
+    async fn map_port(&self, container: &Container, request: NetIn) -> Result<NetIn> {
+        let _alone = container.network.lock().await;
+        // A destroy may have been taken while we waited; it removes the network after us or before, never meanwhile.
+        container.must_live()?;
+        let map = self.components.networker.net_in(&container.id, request);
+        let mapped = self.faults.caught("networker.net_in", map).await?;
+        let mut mappings = container.status().mapped_ports.clone();
+        mappings.push(PortMapping { host_port: mapped.host_port, container_port: mapped.container_port });
+        let text = ports::to_json(&mappings);
+        let set = self.components.properties.set(&container.handle, keys::MAPPED_PORTS, &text);
+        self.faults.caught("properties.set", set).await?;
+        container.status().mapped_ports = mappings;
+        Ok(mapped)
+    }
+}

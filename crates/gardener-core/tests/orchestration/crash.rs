@@ -1,0 +1,132 @@
+//! The engine is killed at every point of every component call.
+
+use gdn_testkit::{Action, Point, Site};
+use gdn_types::{ErrorKind, LifeState, PropertyFilter, keys};
+
+use crate::bed::{Bed, config, engine, handle, spec, until};
+
+const CALLS: usize = 14;
+
+/// What the client had been told when the engine died.
+#[derive(Default, Debug)]
+struct Told {
+    created: bool,
+    destroyed: bool,
+}
+
+async fn create_and_destroy(bed: &Bed, told: &mut Told) {
+    if bed.gardener.create(spec("h")).await.is_ok() {
+        told.created = true;
+        told.destroyed = bed.gardener.destroy(&handle("h")).await.is_ok();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_survives_a_kill_and_all_else_is_whole_or_gone() {
+    let mut crashes = 0;
+    for call in 1..=CALLS {
+        for point in Point::ALL {
+            let case = format!("kill at call {call} {point:?}");
+            let bed = Bed::new().await;
+            bed.create("bystander").await;
+            bed.world.clock().arm(Site::Nth(call), point, Action::Crash);
+            let mut told = Told::default();
+            tokio::select! {
+                () = create_and_destroy(&bed, &mut told) => (),
+                () = bed.world.clock().crashed() => crashes += 1,
+            }
+            bed.world.clock().disarm();
+            let bed = bed.restarted(config()).await;
+            check(&bed, &told, &case).await;
+            bed.destroy_all(&case).await;
+        }
+    }
+    assert!(crashes >= 10 * 3, "only {crashes} crashes");
+}
+
+/// Invariants I1 to I4.
+async fn check(bed: &Bed, told: &Told, case: &str) {
+    assert!(bed.world.is_whole(&handle("bystander")), "{case}: the bystander was disturbed");
+    let name = handle("h");
+    let listed = bed.listed().contains(&name);
+    if told.destroyed {
+        assert!(!listed, "{case}: {told:?} but listed");
+        bed.gardener
+            .create(spec("h"))
+            .await
+            .unwrap_or_else(|error| panic!("{case}: handle not free: {error}"));
+        return;
+    }
+    if listed {
+        assert!(bed.world.is_whole(&name), "{case}: listed but not whole");
+        assert_eq!(bed.gardener.info(&name).await.unwrap().state, LifeState::Active, "{case}");
+        return;
+    }
+    until(case, || {
+        let left: Vec<_> = bed.listed_in_all_states().into_iter().filter(|handle| *handle == name).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{told:?}, left {left:?}")) }
+    })
+    .await;
+    assert_eq!(bed.gardener.destroy(&name).await.unwrap_err().kind(), ErrorKind::ContainerNotFound, "{case}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_during_the_start_costs_nothing() {
+    for call in 1..=CALLS {
+        for point in Point::ALL {
+            let case = format!("kill at call {call} of the start {point:?}");
+            let bed = Bed::new().await;
+            bed.create("kept").await;
+            bed.create("leaving").await;
+            let leaving = handle("leaving");
+            bed.world.clock().arm(Site::Call("volumizer.destroy", 1), Point::Before, Action::Crash);
+            tokio::select! {
+                _ = bed.gardener.destroy(&leaving) => panic!("{case}: a destroy survived its crash"),
+                () = bed.world.clock().crashed() => (),
+            }
+            bed.world.crash();
+            let second = engine(&bed.world, config());
+            let everything = PropertyFilter::new([(keys::STATE, "all")]);
+            bed.world.clock().arm(Site::Nth(call), point, Action::Crash);
+            let started = async {
+                second.start().await.unwrap();
+                until(&case, || match second.list(&everything).unwrap().as_slice() {
+                    [kept] if *kept == handle("kept") => Ok(()),
+                    others => Err(format!("{others:?}")),
+                })
+                .await;
+            };
+            tokio::select! {
+                () = started => (),
+                () = bed.world.clock().crashed() => (),
+            }
+            bed.world.clock().disarm();
+            let bed = bed.restarted(config()).await;
+            assert!(bed.world.is_whole(&handle("kept")), "{case}");
+            assert_eq!(bed.listed(), [handle("kept")], "{case}");
+            bed.destroy_all(&case).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_a_client_was_told_is_the_same_after_a_kill() {
+    let bed = Bed::new().await;
+    let name = bed.create("h").await;
+    bed.gardener.set_property(&name, "a:b", "1").await.unwrap();
+    bed.gardener.net_in(&name, gdn_types::NetIn { host_port: 0, container_port: 8080 }).await.unwrap();
+    bed.gardener.stop(&name, true).await.unwrap();
+    bed.gardener.set_grace_time(&name, std::time::Duration::from_secs(7)).await.unwrap();
+    let running = bed
+        .gardener
+        .run(&name, crate::bed::run_spec("p", "/bin/sleep"), gdn_traits::ProcessOrigin::Garden)
+        .await
+        .unwrap();
+    let (info, limits) = (bed.gardener.info(&name).await.unwrap(), bed.gardener.limits(&name).await.unwrap());
+    assert_eq!((info.mapped_ports.len(), info.process_ids.as_slice()), (1, &["p".to_owned()][..]));
+    let bed = bed.restarted(config()).await;
+    assert_eq!(bed.gardener.info(&name).await.unwrap(), info);
+    assert_eq!(bed.gardener.limits(&name).await.unwrap(), limits);
+    assert_eq!(info.state, LifeState::Stopped);
+    drop(running);
+}

@@ -1,0 +1,53 @@
+//! Events, in order.
+
+use gdn_traits::ProcessOrigin;
+use gdn_types::{EventKind, ExitStatus};
+
+use crate::bed::{Bed, process, run_spec};
+
+#[tokio::test(start_paused = true)]
+async fn events_come_in_the_order_in_which_things_happened() {
+    let bed = Bed::new().await;
+    let mut events = bed.gardener.subscribe();
+    let name = bed.create("h").await;
+    let _running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
+    let _quick = bed.gardener.run(&name, run_spec("q", "/bin/true"), ProcessOrigin::Grpc).await.unwrap();
+    bed.world.out_of_memory(&name, &process("p"));
+    bed.gardener.stop(&name, true).await.unwrap();
+    bed.gardener.destroy(&name).await.unwrap();
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        assert_eq!(event.handle, name);
+        seen.push(event.kind);
+    }
+    let expected = [
+        EventKind::Created,
+        EventKind::ProcessStarted(process("p")),
+        EventKind::ProcessStarted(process("q")),
+        EventKind::ProcessExited(process("q"), ExitStatus::Code(0)),
+        EventKind::OutOfMemory,
+        EventKind::ProcessExited(process("p"), ExitStatus::Signal(9)),
+        EventKind::Stopped,
+        EventKind::Destroyed,
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_of_memory_is_on_record_before_anyone_learns_of_the_exit() {
+    let bed = Bed::new().await;
+    let name = bed.create("h").await;
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
+    let (events, ()) = tokio::join!(
+        async {
+            bed.gardener.wait(&name, &running.id).await.unwrap();
+            bed.gardener.info(&name).await.unwrap().events
+        },
+        async { bed.world.out_of_memory(&name, &running.id) }
+    );
+    assert_eq!(events, ["Out of memory"]);
+    for _ in 0..1000 {
+        bed.world.out_of_memory(&name, &running.id);
+    }
+    assert_eq!(bed.gardener.info(&name).await.unwrap().events.len(), 100);
+}

@@ -1,0 +1,89 @@
+//! What a group uses.
+
+use super::Cgroup;
+use crate::error::Result;
+use crate::files::{keyed_lines, keyed_value};
+use crate::layout::Controller;
+use crate::memory;
+use crate::tree::Version;
+
+/// Nanoseconds in the unit of the v2 file `cpu.stat`.
+const NS_PER_US: u64 = 1000;
+
+/// What a group used so far, and uses now. Figures of which the host has no controller are 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Processor time in nanoseconds.
+    pub cpu_usage_ns: u64,
+    /// Of that, in user mode.
+    pub cpu_user_ns: u64,
+    /// Of that, in the kernel.
+    pub cpu_system_ns: u64,
+    /// The lines of `memory.stat`.
+    pub memory: Vec<(String, u64)>,
+    /// Bytes that count towards the memory limit: v1 `total_rss + total_cache + total_swap - total_inactive_file`, v2 `anon +
+    /// file + swapcached - inactive_file`; never below 0.
+    pub memory_toward_limit: u64,
+    /// Number of tasks.
+    pub pids_current: u64,
+    /// Most tasks allowed; 0 = no limit.
+    pub pids_max: u64,
+    /// Processes killed because the group was out of memory.
+    pub oom_kills: u64,
+}
+
+impl Cgroup {
+    /// Reads all figures.
+    ///
+    /// # Errors
+    /// [`Error::Path`](crate::Error::Path) when a file cannot be read, [`Error::Unexpected`](crate::Error::Unexpected) when it holds something unknown.
+    pub fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        self.read_cpu_time(&mut stats)?;
+        if let Some(home) = self.tree.home(Controller::Memory) {
+            let content = home.directory.read(&self.file("memory.stat"))?;
+            stats.memory = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
+            stats.memory_toward_limit = memory::toward_limit(home.version, &stats.memory);
+            stats.oom_kills = self.oom_kills()?;
+        }
+        if let Some(home) = self.tree.home(Controller::Pids) {
+            stats.pids_current = home.directory.read_number(&self.file("pids.current"))?;
+            stats.pids_max = home.directory.read_limit(&self.file("pids.max"))?.unwrap_or(0);
+        }
+        Ok(stats)
+    }
+
+    /// Processes killed because the group was out of memory.
+    ///
+    /// # Errors
+    /// As [`Cgroup::stats`], and [`Error::NoController`](crate::Error::NoController) without a memory controller.
+    pub fn oom_kills(&self) -> Result<u64> {
+        let home = self.home(Controller::Memory)?;
+        let file = self.file(match home.version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        });
+        let content = home.directory.read(&file)?;
+        keyed_value(&content, "oom_kill").ok_or_else(|| home.directory.unexpected(&file, &content))
+    }
+
+    fn read_cpu_time(&self, stats: &mut Stats) -> Result<()> {
+        if let Some(home) = self.tree.home(Controller::Cpuacct) {
+            stats.cpu_usage_ns = home.directory.read_number(&self.file("cpuacct.usage"))?;
+            stats.cpu_user_ns = home.directory.read_number(&self.file("cpuacct.usage_user"))?;
+            stats.cpu_system_ns = home.directory.read_number(&self.file("cpuacct.usage_sys"))?;
+        } else if let Some(home) = self.tree.unified() {
+            // Every v2 group has this file, whatever controllers are on.
+            let file = self.file("cpu.stat");
+            let content = home.directory.read(&file)?;
+            let time = |name| -> Result<u64> {
+                let micros = keyed_value(&content, name);
+                Ok(micros.ok_or_else(|| home.directory.unexpected(&file, &content))? * NS_PER_US)
+            };
+            stats.cpu_usage_ns = time("usage_usec")?;
+            stats.cpu_user_ns = time("user_usec")?;
+            stats.cpu_system_ns = time("system_usec")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! On the control groups of this host; needs root. Every test has a subtree of its own and takes it away.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gdn_cgroups::{Cgroups, DevicePolicy, DeviceRule, Error, Layout, Resources, shares_to_weight};
+
+/// How long a condition may take to come true before a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A subtree that is removed with everything in it, whatever the test did.
+struct Subtree {
+    cgroups: Option<Cgroups>,
+}
+
+impl Subtree {
+    fn new(test: &str) -> Self {
+        let cgroups = Cgroups::open(&format!("gdn-test-{}-{test}", std::process::id())).unwrap();
+        Subtree { cgroups: Some(cgroups) }
+    }
+}
+
+impl std::ops::Deref for Subtree {
+    type Target = Cgroups;
+
+    fn deref(&self) -> &Cgroups {
+        self.cgroups.as_ref().unwrap()
+    }
+}
+
+impl Drop for Subtree {
+    fn drop(&mut self) {
+        let cgroups = self.cgroups.take().unwrap();
+        for name in cgroups.list().unwrap() {
+            if let Some(group) = cgroups.open_existing(&name).unwrap() {
+                group.kill().unwrap();
+            }
+        }
+        let removed = cgroups.remove_all();
+        if !std::thread::panicking() {
+            removed.unwrap();
+        }
+    }
+}
+
+/// A shell that waits for a line before it does `script`, so that it can be put into a group first.
+fn waiting_shell(script: &str) -> Child {
+    Command::new("/bin/sh")
+        .args(["-c", &format!("read go; {script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn let_go(child: &mut Child) {
+    use std::io::Write;
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The directories of a group in all mounted hierarchies.
+fn directories(cgroups: &Cgroups, test: &str, name: &str) -> Vec<PathBuf> {
+    let layout = Layout::detect().unwrap();
+    let subtree = format!("gdn-test-{}-{test}", std::process::id());
+    assert_eq!(cgroups.layout(), &layout);
+    let mounts = layout.v1.into_iter().map(|v1| v1.mount).chain(layout.unified);
+    mounts.map(|mount| mount.join(&subtree).join(name)).filter(|path| path.exists()).collect()
+}
+
+#[test]
+fn limits_are_read_back_as_they_were_set() {
+    let cgroups = Subtree::new("limits");
+    let limits = Resources {
+        memory_bytes: Some(64 << 20),
+        cpu_shares: Some(512),
+        cpu_quota_us: Some(50_000),
+        pids_max: Some(77),
+        devices: DevicePolicy::Default,
+        ..Resources::default()
+    };
+    let group = cgroups.create("a", &limits).unwrap();
+    let read = group.limits().unwrap();
+    assert_eq!(read.memory_bytes, Some(64 << 20));
+    assert!(read.cpu_shares == Some(512) || read.cpu_weight == Some(shares_to_weight(512)), "{read:?}");
+    assert_eq!((read.cpu_quota_us, read.cpu_period_us), (Some(50_000), Some(100_000)));
+    assert_eq!(read.pids_max, Some(77));
+
+    for bytes in [256 << 20, 16 << 20, u64::MAX, 32 << 20] {
+        group.set(&Resources { memory_bytes: Some(bytes), ..Resources::default() }).unwrap();
+        let expected = (bytes != u64::MAX).then_some(bytes);
+        assert_eq!(group.limits().unwrap().memory_bytes, expected, "raised and lowered with its swap limit");
+    }
+}
+
+#[test]
+fn a_group_without_limits_has_none() {
+    let cgroups = Subtree::new("none");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let read = group.limits().unwrap();
+    assert_eq!((read.memory_bytes, read.cpu_quota_us, read.pids_max), (None, None, None));
+    assert!(group.is_empty().unwrap());
+    assert_eq!(group.stats().unwrap().pids_max, 0);
+}
+
+#[test]
+fn a_refused_value_names_file_and_value_and_leaves_no_group() {
+    let cgroups = Subtree::new("refused");
+    let limits = Resources { cpu_quota_us: Some(3), ..Resources::default() };
+    match cgroups.create("a", &limits).unwrap_err() {
+        Error::Value { path, value, errno } => {
+            assert!(path.to_string_lossy().contains("/a/cpu."), "{path:?}");
+            assert!(value.starts_with('3'));
+            assert_eq!(errno.raw_os_error(), libc::EINVAL);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(cgroups.list().unwrap().is_empty());
+}
+
+#[test]
+fn names_that_could_lead_elsewhere_are_refused() {
+    let cgroups = Subtree::new("names");
+    let none = Resources::default();
+    for name in ["", ".", "..", "a/b", "/a", "keepers", "cgroup.procs", "memory.max", "tasks", "a\n", "ä"] {
+        assert!(matches!(cgroups.create(name, &none), Err(Error::InvalidName { .. })), "{name:?}");
+    }
+    assert!(matches!(Cgroups::open("../x"), Err(Error::InvalidName { .. })));
+    assert!(matches!(cgroups.create(&"x".repeat(256), &none), Err(Error::InvalidName { .. })));
+}
+
+#[test]
+fn groups_are_listed_opened_and_removed_any_number_of_times() {
+    let cgroups = Subtree::new("list");
+    cgroups.create("b", &Resources::default()).unwrap();
+    cgroups.create("a", &Resources::default()).unwrap();
+    cgroups.create("a", &Resources { pids_max: Some(9), ..Resources::default() }).unwrap();
+    cgroups.keepers().unwrap();
+    assert_eq!(cgroups.list().unwrap(), ["a", "b"]);
+    assert_eq!(cgroups.open_existing("a").unwrap().unwrap().limits().unwrap().pids_max, Some(9));
+    assert!(cgroups.open_existing("c").unwrap().is_none());
+    cgroups.remove("a").unwrap();
+    cgroups.remove("a").unwrap();
+    assert_eq!(cgroups.list().unwrap(), ["b"]);
+    assert!(directories(&cgroups, "list", "a").is_empty());
+}
+
+#[test]
+fn a_group_is_removed_with_the_groups_made_below_it() {
+    let cgroups = Subtree::new("nested");
+    cgroups.create("a", &Resources::default()).unwrap();
+    let directories_of_a = directories(&cgroups, "nested", "a");
+    assert!(directories_of_a.len() >= 2, "{directories_of_a:?}");
+    for directory in &directories_of_a {
+        std::fs::create_dir_all(directory.join("x/y")).unwrap();
+        std::fs::create_dir(directory.join("z")).unwrap();
+    }
+    cgroups.remove("a").unwrap();
+    assert!(directories_of_a.iter().all(|directory| !directory.exists()));
+}
+
+#[test]
+fn a_group_with_a_process_is_busy_until_it_is_killed() {
+    let cgroups = Subtree::new("kill");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let mut child = waiting_shell("true");
+    group.attach(child.id()).unwrap();
+    assert_eq!(group.procs().unwrap(), [child.id()]);
+    assert!(matches!(cgroups.try_remove("a"), Err(Error::Busy { .. })));
+    let proc_cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+    for hierarchy in cgroups.v1_hierarchies() {
+        let line = proc_cgroup.lines().find(|line| line.contains(&format!(":{hierarchy}:"))).unwrap();
+        assert!(line.ends_with("-kill/a"), "{line}");
+    }
+    group.kill().unwrap();
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    cgroups.remove("a").unwrap();
+    group.kill().unwrap();
+}
+
+#[test]
+fn killing_reaches_the_groups_below() {
+    let cgroups = Subtree::new("killdeep");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let mut child = waiting_shell("true");
+    for directory in directories(&cgroups, "killdeep", "a") {
+        std::fs::create_dir(directory.join("below")).unwrap();
+        let cpuset = directory.join("cpuset.cpus");
+        if cpuset.exists() {
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                std::fs::copy(directory.join(file), directory.join("below").join(file)).unwrap();
+            }
+        }
+        std::fs::write(directory.join("below/cgroup.procs"), child.id().to_string()).unwrap();
+    }
+    assert_eq!(group.procs().unwrap(), [child.id()]);
+    group.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    cgroups.remove("a").unwrap();
+}
+
+#[test]
+fn a_v1_layout_kills_through_freezer_and_pidfds() {
+    let mut layout = Layout::detect().unwrap();
+    if layout.v1.is_empty() {
+        return;
+    }
+    layout.unified = None;
+    let name = format!("gdn-test-{}-v1kill", std::process::id());
+    let cgroups = Cgroups::open_in(layout, &name).unwrap();
+    assert!(cgroups.v1_hierarchies().iter().any(|options| options == "freezer"));
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    assert!(group.unified_dir().is_none());
+    let mut children: Vec<Child> = (0..5).map(|_| waiting_shell("true")).collect();
+    for child in &children {
+        group.attach(child.id()).unwrap();
+    }
+    group.kill().unwrap();
+    for child in &mut children {
+        assert!(!child.wait().unwrap().success());
+    }
+    cgroups.remove_all().unwrap();
+}
+
+#[test]
+fn descriptors_let_another_process_join() {
+    use std::os::fd::AsFd;
+    let cgroups = Subtree::new("join");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let descriptors = group.attach_fds().unwrap();
+    assert_eq!(descriptors.len(), cgroups.v1_hierarchies().len());
+    let mut child = waiting_shell("true");
+    for descriptor in &descriptors {
+        rustix::io::write(descriptor.as_fd(), child.id().to_string().as_bytes()).unwrap();
+    }
+    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
+    assert!(cgroup.matches("-join/a").count() >= descriptors.len(), "{cgroup}");
+    let_go(&mut child);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_process_over_the_task_limit_cannot_fork() {
+    let cgroups = Subtree::new("pids");
+    let group = cgroups.create("a", &Resources { pids_max: Some(1), ..Resources::default() }).unwrap();
+    let mut child = waiting_shell("/bin/true; echo survived");
+    group.attach(child.id()).unwrap();
+    let stats = group.stats().unwrap();
+    assert_eq!((stats.pids_current, stats.pids_max), (1, 1));
+    let_go(&mut child);
+    let mut complaint = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert!(complaint.to_lowercase().contains("fork"), "{complaint}");
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
+fn a_process_over_the_memory_limit_is_killed_and_counted() {
+    let cgroups = Subtree::new("oom");
+    let group =
+        cgroups.create("a", &Resources { memory_bytes: Some(8 << 20), ..Resources::default() }).unwrap();
+    let watch = group.oom_watch().unwrap();
+    assert!(!watch.fired().unwrap(), "nothing has happened yet");
+    let mut child = waiting_shell("exec tail -c 200000000 /dev/zero");
+    group.attach(child.id()).unwrap();
+    let_go(&mut child);
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    eventually("the watch fires", || watch.fired().unwrap());
+    eventually("the kill is counted", || group.stats().unwrap().oom_kills >= 1);
+}
+
+#[test]
+fn figures_grow_with_use() {
+    let cgroups = Subtree::new("stats");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let mut child = waiting_shell("while :; do :; done");
+    group.attach(child.id()).unwrap();
+    let_go(&mut child);
+    eventually("processor time is counted", || group.stats().unwrap().cpu_usage_ns > 20_000_000);
+    let stats = group.stats().unwrap();
+    assert!(stats.cpu_user_ns + stats.cpu_system_ns > 0);
+    assert!(stats.memory.len() > 10, "{:?}", stats.memory);
+    group.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn only_the_usual_devices_can_be_opened() {
+    let cgroups = Subtree::new("devices");
+    let limits = Resources { devices: DevicePolicy::Default, ..Resources::default() };
+    let group = cgroups.create("a", &limits).unwrap();
+    assert_eq!(try_devices(&group), "null zero nokmsg nomem");
+    group.set(&Resources { devices: DevicePolicy::Only(Vec::new()), ..Resources::default() }).unwrap();
+    assert_eq!(try_devices(&group), "nonull nozero nokmsg nomem");
+    group.set(&Resources { devices: DevicePolicy::AllowAll, ..Resources::default() }).unwrap();
+    assert!(try_devices(&group).starts_with("null zero kmsg"));
+}
+
+#[test]
+fn the_v2_device_program_does_the_same_in_the_cgroup2_tree() {
+    let mut layout = Layout::detect().unwrap();
+    assert!(layout.unified.is_some(), "this test needs a cgroup2 mount");
+    // Without the v1 hierarchies the program is what restricts devices, on this host too.
+    layout.v1.clear();
+    let name = format!("gdn-test-{}-bpf", std::process::id());
+    let cgroups = Cgroups::open_in(layout, &name).unwrap();
+    let limits = Resources { devices: DevicePolicy::Default, ..Resources::default() };
+    let group = cgroups.create("a", &limits).unwrap();
+    assert_eq!(try_devices(&group), "null zero nokmsg nomem");
+    let only_zero: DeviceRule = DeviceRule::container_defaults().remove(3);
+    group.set(&Resources { devices: DevicePolicy::Only(vec![only_zero]), ..Resources::default() }).unwrap();
+    assert_eq!(try_devices(&group), "nonull zero nokmsg nomem");
+    group.set(&Resources { devices: DevicePolicy::AllowAll, ..Resources::default() }).unwrap();
+    assert!(try_devices(&group).starts_with("null zero kmsg"));
+    cgroups.remove_all().unwrap();
+}
+
+/// Which of four devices a process of the group can open, by shell redirection; one that cannot be opened has "no" before
+/// its name.
+fn try_devices(group: &gdn_cgroups::Cgroup) -> String {
+    let probe = "for d in null zero kmsg mem; do (: < /dev/$d) 2>&- && echo $d || echo no$d; done";
+    let mut child = waiting_shell(probe);
+    group.attach(child.id()).unwrap();
+    let_go(&mut child);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}

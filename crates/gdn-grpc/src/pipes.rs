@@ -1,0 +1,151 @@
+//! The data path: bytes between pipes and messages, with back-pressure and without copies of our own.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use bytes::{Bytes, BytesMut};
+use gdn_types::{Error, ErrorKind, Result};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+
+/// The most bytes of one chunk. Larger ones cost memory per stream and gain nothing (measured up to 1 MiB).
+pub(crate) const MAX_CHUNK: usize = 256 * 1024;
+
+/// The buffer a stream begins with: most processes write little.
+const FIRST_CHUNK: usize = 16 * 1024;
+
+/// Size of a pipe through which much goes: the most that an unprivileged process may ask for.
+const LARGE_PIPE: usize = 1024 * 1024;
+
+/// Chunks on their way to the client: one being sent, one ready, one being read. More only delays back-pressure.
+pub(crate) const CHUNKS_IN_FLIGHT: usize = 3;
+
+/// Reads a pipe chunk by chunk, in a buffer that is used again once its chunks were sent.
+pub(crate) struct Reader {
+    pipe: pipe::Receiver,
+    buffer: BytesMut,
+    chunk: usize,
+}
+
+impl Reader {
+    /// Takes over the read end.
+    pub(crate) fn new(source: OwnedFd) -> Result<Self> {
+        set_nonblocking(&source)?;
+        let pipe = pipe::Receiver::from_owned_fd_unchecked(source).map_err(|error| caused("watch a pipe", error))?;
+        Ok(Reader { pipe, buffer: BytesMut::new(), chunk: FIRST_CHUNK })
+    }
+
+    /// The next bytes, never empty; `None` at the end of file.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        self.buffer.reserve(self.chunk);
+        let read = match self.pipe.read_buf(&mut self.buffer).await {
+            Ok(read) => read,
+            // A terminal whose last other end was closed says so.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => 0,
+            Err(error) => return Err(caused("read a pipe", error)),
+        };
+        if read >= self.chunk && self.chunk < MAX_CHUNK {
+            self.chunk = MAX_CHUNK;
+            enlarge(self.pipe.as_fd());
+        }
+        Ok((read > 0).then(|| self.buffer.split().freeze()))
+    }
+
+    /// Hands every chunk to `send` until the end of file; `false` when `send` wants no more.
+    pub(crate) async fn pump<F: Future<Output = bool>>(mut self, mut send: impl FnMut(Bytes) -> F) -> Result<bool> {
+        while let Some(chunk) = self.next().await? {
+            if !send(chunk).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Writes chunks into a pipe.
+pub(crate) struct Writer {
+    pipe: pipe::Sender,
+}
+
+/// Whether somebody still reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All of it is in the pipe.
+    Wholly,
+    /// Nobody reads any more.
+    Unread,
+}
+
+impl Writer {
+    /// Takes over the write end.
+    pub(crate) fn new(target: OwnedFd) -> Result<Self> {
+        set_nonblocking(&target)?;
+        let pipe = pipe::Sender::from_owned_fd_unchecked(target).map_err(|error| caused("watch a pipe", error))?;
+        Ok(Writer { pipe })
+    }
+
+    /// Writes all of the chunk, waiting while the pipe is full.
+    pub(crate) async fn write(&mut self, chunk: &[u8]) -> Result<Written> {
+        match self.pipe.write_all(chunk).await {
+            Ok(()) => Ok(Written::Wholly),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Unread),
+            // A terminal whose other end is gone.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Written::Unread),
+            Err(error) => Err(caused("write into a pipe", error)),
+        }
+    }
+}
+
+/// A large pipe: a blocking read end for a component, and our writer.
+pub(crate) fn pipe_to_component() -> Result<(OwnedFd, Writer)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| caused("make a pipe", error.into()))?;
+    enlarge(&write);
+    Ok((read, Writer::new(write)?))
+}
+
+/// Makes a pipe large. Only a matter of speed: where the kernel does not permit it, or there is no pipe, it stays as it is.
+fn enlarge(pipe: impl AsFd) {
+    if let Err(error) = fcntl_setpipe_size(pipe, LARGE_PIPE) {
+        tracing::trace!(%error, "pipe keeps its size");
+    }
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+    rustix::io::ioctl_fionbio(fd, true).map_err(|error| caused("make a pipe non-blocking", error.into()))
+}
+
+fn caused(what: &str, error: io::Error) -> Error {
+    Error::caused(ErrorKind::Internal, what, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[tokio::test]
+    async fn every_byte_comes_through_in_order_and_then_the_end() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let copy = sent.clone();
+        let writer = std::thread::spawn(move || std::fs::File::from(write).write_all(&copy).unwrap());
+        let mut got = Vec::new();
+        let mut reader = Reader::new(read).unwrap();
+        while let Some(chunk) = reader.next().await.unwrap() {
+            assert!(!chunk.is_empty() && chunk.len() <= MAX_CHUNK);
+            got.extend_from_slice(&chunk);
+        }
+        writer.join().unwrap();
+        assert!(got == sent);
+    }
+
+    #[tokio::test]
+    async fn a_writer_tells_that_nobody_reads() {
+        let (read, mut writer) = pipe_to_component().unwrap();
+        assert_eq!(writer.write(b"a").await.unwrap(), Written::Wholly);
+        drop(read);
+        assert_eq!(writer.write(b"b").await.unwrap(), Written::Unread);
+    }
+}

@@ -1,0 +1,72 @@
+//! The volumizer of the in-memory world. The image `missing:` does not exist; any other does.
+
+use async_trait::async_trait;
+use gdn_traits::{Volume, VolumeRequest, Volumizer};
+use gdn_types::{ContainerId, DiskStat, Environment, Error, ErrorKind, ImageConfig, Result};
+
+use super::Life;
+use super::containerizer::null;
+use crate::Point::{After, Before, Halfway};
+
+pub(crate) struct FakeVolumizer(pub(crate) Life);
+
+#[async_trait]
+impl Volumizer for FakeVolumizer {
+    async fn create(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
+        self.0.point("volumizer.create", Before).await?;
+        if request.image.uri == "missing:" {
+            return Err(Error::new(ErrorKind::ImageNotFound, "image missing: does not exist"));
+        }
+        self.0.world.host().volumes.insert(*id);
+        self.0.point("volumizer.create", Halfway).await?;
+        self.0.point("volumizer.create", After).await?;
+        volume()
+    }
+
+    async fn mount(&self, id: &ContainerId, _request: &VolumeRequest) -> Result<Volume> {
+        self.0.point("volumizer.mount", Before).await?;
+        if !self.0.world.host().volumes.contains(id) {
+            return Err(Error::internal(format!("volume {id} does not exist")));
+        }
+        volume()
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<()> {
+        self.0.point("volumizer.destroy", Before).await?;
+        self.0.point("volumizer.destroy", Halfway).await?;
+        self.0.world.host().volumes.remove(id);
+        self.0.point("volumizer.destroy", After).await
+    }
+
+    async fn restore(&self, known: &[ContainerId]) -> Result<()> {
+        self.0.point("volumizer.restore", Before).await?;
+        self.0.point("volumizer.restore", Halfway).await?;
+        self.0.world.host().volumes.retain(|id| known.contains(id));
+        self.0.point("volumizer.restore", After).await
+    }
+
+    async fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
+        self.0.point("volumizer.metrics", Before).await?;
+        let exists = self.0.world.host().volumes.contains(id);
+        Ok(DiskStat { total_bytes: u64::from(exists) * 4096, ..DiskStat::default() })
+    }
+
+    async fn capacity(&self) -> Result<(u64, u64)> {
+        self.0.point("volumizer.capacity", Before).await?;
+        Ok((1 << 40, 1 << 39))
+    }
+
+    async fn collect_garbage(&self) -> Result<()> {
+        self.0.point("volumizer.collect_garbage", Before).await
+    }
+}
+
+fn volume() -> Result<Volume> {
+    let config = ImageConfig {
+        env: Environment::parse(["PATH=/bin"])?,
+        user: "nobody".to_owned(),
+        working_dir: "/srv".to_owned(),
+        command: vec!["/bin/echo".to_owned(), "hello".to_owned()],
+    };
+    Ok(Volume { rootfs: null()?, mounts: Vec::new(), config })
+}

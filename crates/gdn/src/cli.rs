@@ -1,0 +1,141 @@
+//! The grammar of the command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::output::Format;
+use crate::verbs;
+
+/// Where a server listens, and clients look for it, unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/gdn/grpc.sock";
+
+/// Where a server keeps everything unless told otherwise.
+pub(crate) const DEFAULT_ROOT: &str = "/var/lib/gdn";
+
+/// The name of the socket below a root given by `--root`.
+pub(crate) const SOCKET_NAME: &str = "grpc.sock";
+
+/// Creates and runs containers.
+#[derive(Debug, Parser)]
+#[command(name = "gdn", version, max_term_width = 110, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Server to talk to: a socket's path, unix:PATH or https://HOST:PORT [default: the socket of --root]
+    #[arg(long, global = true, env = "GDN_ADDRESS", value_name = "ADDRESS", help_heading = "Server")]
+    pub(crate) address: Option<String>,
+    /// Directory that holds everything an engine keeps [default: /var/lib/gdn, with the socket /run/gdn/grpc.sock]
+    #[arg(long, global = true, env = "GDN_ROOT", value_name = "DIR", help_heading = "Server")]
+    pub(crate) root: Option<PathBuf>,
+    /// Certificates, as PEM, that a server's certificate must come from
+    #[arg(long, global = true, env = "GDN_SERVER_CA", value_name = "FILE", help_heading = "Server")]
+    pub(crate) server_ca: Option<PathBuf>,
+    /// Certificate, as PEM, to show to a server
+    #[arg(long, global = true, env = "GDN_CLIENT_CERT", value_name = "FILE", help_heading = "Server")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Private key, as PEM, of --client-cert
+    #[arg(long, global = true, env = "GDN_CLIENT_KEY", value_name = "FILE", help_heading = "Server")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// Form of the output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Output")]
+    pub(crate) format: Format,
+}
+
+impl Global {
+    /// The engine's root directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.as_deref().unwrap_or(Path::new(DEFAULT_ROOT))
+    }
+
+    /// The socket that belongs to the root: below it when it was given, else the well-known one.
+    pub(crate) fn socket(&self) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(SOCKET_NAME),
+            None => PathBuf::from(DEFAULT_SOCKET),
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once, at the start of the program")]
+pub(crate) enum Command {
+    /// Run the engine
+    Server(verbs::server::Server),
+    /// Create a container
+    Create(verbs::create::Create),
+    /// Run a command in a new container
+    Run(verbs::run::Run),
+    /// Run a command in an existing container
+    Exec(verbs::exec::Exec),
+    /// Follow a process that runs
+    Attach(verbs::attach::Attach),
+    /// List containers
+    #[command(visible_alias = "ls")]
+    List(verbs::list::List),
+    /// Show everything about containers
+    Inspect(verbs::inspect::Inspect),
+    /// End every process of containers
+    Stop(verbs::stop::Stop),
+    /// Send a signal to processes of a container
+    Kill(verbs::kill::Kill),
+    /// Remove containers
+    #[command(visible_alias = "rm")]
+    Destroy(verbs::destroy::Destroy),
+    /// Copy files into or out of a container
+    Cp(verbs::cp::Cp),
+    /// Read and change the properties of a container
+    Property(verbs::property::Property),
+    /// Show what the server can hold
+    Capacity(verbs::capacity::Capacity),
+    /// Ask whether the server answers
+    Ping(verbs::ping::Ping),
+    /// Follow what happens, as it happens
+    Events(verbs::events::Events),
+    /// Say what this host has and lacks, and what that means
+    Doctor(verbs::doctor::Doctor),
+    /// Print a completion script for a shell
+    Completion(verbs::completion::Completion),
+}
+
+/// Parses a command line.
+///
+/// # Errors
+/// What clap prints and exits with, help and version included.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(&arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    match &mut cli.command {
+        Command::Run(run) => run.note_escape(&arguments),
+        Command::Server(_) if matches.value_source("address") == Some(ValueSource::CommandLine) => {
+            return Err(Cli::command().error(
+                clap::error::ErrorKind::ArgumentConflict,
+                "--address says which server to talk to; where a server listens is said by --grpc-socket and --grpc-listen",
+            ));
+        }
+        _ => {}
+    }
+    Ok(cli)
+}
+
+/// Whether this command line, which could not be parsed, was meant to run a process: then its errors exit with 125.
+pub(crate) fn runs_a_process(arguments: &[OsString]) -> bool {
+    let mut verbs = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let known = |word: &&str| Cli::command().find_subcommand(word).is_some();
+    matches!(verbs.find(known), Some("run" | "exec"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Options that several verbs share.
+
+use std::time::Duration;
+
+use clap::Args;
+use gdn_types::{
+    BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits, MemoryLimits, NetIn,
+    NetworkMode, PidLimits, Properties, Result,
+};
+
+use crate::values;
+
+/// What a container is made of.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ContainerOptions {
+    /// Name of the container [default: generated]
+    #[arg(long, value_name = "NAME", value_parser = Handle::parse)]
+    pub(crate) handle: Option<Handle>,
+    /// Image: hello, a path of a tar or a directory, or a URI such as oci:///layout:tag
+    #[arg(long, value_name = "URI|PATH")]
+    pub(crate) image: Option<String>,
+    /// Property of the container; may be repeated
+    #[arg(long = "property", value_name = "KEY=VALUE", value_parser = values::pair)]
+    pub(crate) properties: Vec<(String, String)>,
+    /// Environment variable; without a value, the one of this shell; may be repeated
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Directory or file of the host to show inside, read-only unless :rw; may be repeated
+    #[arg(long = "bind", value_name = "SOURCE:TARGET[:ro|rw]", value_parser = values::bind_mount)]
+    pub(crate) binds: Vec<BindMount>,
+    /// Most memory, swap included, such as 64M
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) memory: Option<u64>,
+    /// Weight of its processor share, 1024 being ordinary
+    #[arg(long, value_name = "SHARES")]
+    pub(crate) cpu_weight: Option<u64>,
+    /// Most processes and threads
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pids: Option<u64>,
+    /// Most bytes of its root file system, image included, such as 1G
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) disk: Option<u64>,
+    /// Without a user namespace and with wide capabilities: as good as root on the host
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// Network: none, or a network of the server
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) network: Option<String>,
+    /// Port of the host that leads into the container; may be repeated
+    #[arg(long = "publish", value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
+    pub(crate) ports: Vec<NetIn>,
+    /// Kernel setting of the container's own namespaces; may be repeated
+    #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = values::pair)]
+    pub(crate) sysctls: Vec<(String, String)>,
+    /// Remove the container when it was not asked for anything this long, such as 5m; 0 = never
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) grace_time: Option<Duration>,
+}
+
+impl ContainerOptions {
+    /// The words of the API for these options.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the option's value that is wrong.
+    pub(crate) fn spec(&self) -> Result<ContainerSpec> {
+        let uri = self.image.as_deref().map(values::image).transpose()?.unwrap_or_default();
+        Ok(ContainerSpec {
+            handle: self.handle.clone(),
+            grace_time: self.grace_time,
+            image: ImageRef::uri(uri),
+            bind_mounts: self.binds.clone(),
+            network: self.network_mode(),
+            properties: Properties::from_pairs(self.properties.iter().cloned())?,
+            env: environment(&self.env)?,
+            privileged: self.privileged,
+            limits: self.limits(),
+            netin: self.ports.clone(),
+            netout: Vec::new(),
+            sysctls: self.sysctls.clone(),
+        })
+    }
+
+    fn network_mode(&self) -> NetworkMode {
+        match self.network.as_deref() {
+            None | Some("default") => NetworkMode::Default,
+            Some("none") => NetworkMode::None,
+            Some(name) => NetworkMode::Pool(name.to_owned()),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            cpu: CpuLimits { shares: self.cpu_weight.and_then(CpuShares::new), ..CpuLimits::default() },
+            memory: MemoryLimits { bytes: self.memory.unwrap_or_default() },
+            pids: PidLimits { max: self.pids.unwrap_or_default() },
+            disk: DiskLimits { bytes: self.disk.unwrap_or_default(), ..DiskLimits::default() },
+            ..Limits::default()
+        }
+    }
+}
+
+/// How a process is connected to this terminal.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct StreamOptions {
+    /// Pass on standard input; without it the process reads an end of file at once
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+}
+
+/// As whom and where a process runs.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct UserOptions {
+    /// User in the container: a name, UID, UID:GID or NAME:GROUP [default: root, or the image's for its own command]
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Working directory in the container, created when missing [default: the user's home]
+    #[arg(short = 'w', long, value_name = "DIR")]
+    pub(crate) dir: Option<String>,
+}
+
+/// Collects `NAME=VALUE` pairs.
+pub(crate) fn environment(pairs: &[(String, String)]) -> Result<Environment> {
+    let mut environment = Environment::default();
+    for (name, value) in pairs {
+        environment.set(name, value)?;
+    }
+    Ok(environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_were_not_given_leave_the_server_its_defaults() {
+        assert_eq!(ContainerOptions::default().spec().unwrap(), ContainerSpec::default());
+    }
+
+    #[test]
+    fn every_limit_arrives_in_its_place() {
+        let options = ContainerOptions {
+            memory: Some(1 << 26),
+            cpu_weight: Some(512),
+            pids: Some(10),
+            disk: Some(1 << 30),
+            ..ContainerOptions::default()
+        };
+        let limits = options.spec().unwrap().limits;
+        assert_eq!(limits.memory.bytes, 1 << 26);
+        assert_eq!(limits.cpu.shares, CpuShares::new(512));
+        assert_eq!(limits.pids.max, 10);
+        assert_eq!(limits.disk.bytes, 1 << 30);
+    }
+
+    #[test]
+    fn the_network_none_is_a_mode_of_its_own() {
+        let with = |network: &str| ContainerOptions { network: Some(network.into()), ..Default::default() }.network_mode();
+        assert_eq!(with("none"), NetworkMode::None);
+        assert_eq!(with("default"), NetworkMode::Default);
+        assert_eq!(with("10.0.0.0/30"), NetworkMode::Pool("10.0.0.0/30".into()));
+    }
+}

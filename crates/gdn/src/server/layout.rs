@@ -1,0 +1,65 @@
+//! The directories below an engine's root.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// Where an engine keeps what.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// The records of the containers.
+    pub(crate) state: PathBuf,
+    /// Run-time files: sockets of keepers, exit records.
+    pub(crate) run: PathBuf,
+}
+
+impl Layout {
+    /// Makes what is missing of it.
+    pub(crate) fn make(root: &Path) -> anyhow::Result<Self> {
+        let layout = Layout { state: root.join("state"), run: root.join("run") };
+        for directory in [root, &layout.state, &layout.run] {
+            make_private(directory)?;
+        }
+        Ok(layout)
+    }
+}
+
+/// Makes a directory that only its owner may enter, with its parents; one that is there becomes so.
+pub(crate) fn make_private(directory: &Path) -> anyhow::Result<()> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make directory {}", parent.display()))?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot make directory {}", directory.display())),
+    }
+    fs::set_permissions(directory, Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot make directory {} private", directory.display()))
+}
+
+/// The directory of a socket: made private when missing, left as it is when somebody made it.
+pub(crate) fn make_socket_directory(socket: &Path) -> anyhow::Result<()> {
+    match socket.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.exists() => make_private(directory),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_below_the_root_is_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("a/b");
+        let layout = Layout::make(&root).unwrap();
+        for directory in [&root, &layout.state, &layout.run] {
+            assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700, "{directory:?}");
+        }
+        Layout::make(&root).unwrap();
+    }
+}

@@ -1,0 +1,114 @@
+//! What an engine is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use gardener_core::{AfterReboot, Config};
+use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
+
+use crate::cli::Global;
+
+/// Without another, this image: the one that is always there.
+pub(crate) const DEFAULT_IMAGE: &str = "builtin:hello";
+
+/// What an engine is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The directory that holds everything.
+    pub(crate) root: PathBuf,
+    /// The socket to listen on.
+    pub(crate) socket: PathBuf,
+    /// The port to listen on beside.
+    pub(crate) tls: Option<TlsSettings>,
+    /// The most containers; 0 = no limit.
+    pub(crate) max_containers: u64,
+    /// For how long a container may go without a request when its client says nothing; zero = for ever.
+    pub(crate) default_grace_time: Duration,
+    /// Whether clients may have privileged containers.
+    pub(crate) allow_privileged: bool,
+    /// The image of a container whose client names none.
+    pub(crate) default_image: String,
+    /// What happens to containers of an earlier life of the host.
+    pub(crate) after_reboot: AfterReboot,
+    /// Whether all containers are destroyed at the start.
+    pub(crate) destroy_on_start: bool,
+}
+
+/// A port for clients of other hosts.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: PathBuf,
+}
+
+impl Settings {
+    /// An engine that nobody configured.
+    pub(crate) fn embedded(global: &Global) -> Self {
+        Settings {
+            root: global.root().to_owned(),
+            socket: global.socket(),
+            tls: None,
+            max_containers: 0,
+            default_grace_time: Duration::ZERO,
+            allow_privileged: true,
+            default_image: DEFAULT_IMAGE.to_owned(),
+            after_reboot: AfterReboot::Keep,
+            destroy_on_start: false,
+        }
+    }
+
+    /// The gate's part of it.
+    pub(crate) fn gate(&self) -> GrpcConfig {
+        let tls = self.tls.clone().map(|tls| TlsConfig {
+            addr: tls.listen,
+            cert: tls.certificate,
+            key: tls.key,
+            client_ca: tls.client_ca,
+        });
+        GrpcConfig { unix: Some(UnixListenerSpec::new(&self.socket)), tcp: tls }
+    }
+
+    /// The orchestrator's part of it, with what it must know of the host.
+    pub(crate) fn orchestrator(&self, boot_id: String) -> anyhow::Result<Config> {
+        Ok(Config {
+            max_containers: self.max_containers,
+            default_grace_time: self.default_grace_time,
+            allow_privileged: self.allow_privileged,
+            default_image: self.default_image.clone(),
+            after_reboot: self.after_reboot,
+            destroy_on_start: self.destroy_on_start,
+            boot_id,
+            memory_bytes: memory_bytes()?,
+        })
+    }
+}
+
+/// The name of this life of the host.
+pub(crate) fn boot_id() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The memory of the machine.
+fn memory_bytes() -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).context("/proc/meminfo has no MemTotal")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("cannot read MemTotal {line:?}"))?;
+    Ok(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_has_memory_and_a_boot_id() {
+        assert!(memory_bytes().unwrap() > 1 << 20);
+        assert_eq!(boot_id().unwrap().len(), 36);
+    }
+}

@@ -1,0 +1,204 @@
+//! The values of options: sizes, durations, pairs, mounts and ports.
+//!
+//! Each parser takes the text after the option and refuses with the text, what is wrong with it and what is right.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gdn_types::{BindMode, BindMount, Error, NetIn, Result};
+
+/// Units of sizes, all powers of 1024: a limit is a limit of pages.
+const SIZE_UNITS: [(&str, u64); 5] = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+
+/// Units of durations, in milliseconds. The longer name comes before its own prefix.
+const TIME_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A number of bytes: `512`, `64M`, `1G`, `64MiB`.
+pub(crate) fn size(text: &str) -> Result<u64> {
+    let bad = || Error::invalid(format!("size {text:?} is not a number with K, M, G or T, such as 64M"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[digits.len()..].to_ascii_uppercase();
+    let unit = unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit);
+    let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
+    let number: u64 = decimal(digits).ok_or_else(bad)?;
+    number.checked_mul(*factor).ok_or_else(|| Error::invalid(format!("size {text:?} is larger than 16 EiB")))
+}
+
+/// A duration: `30s`, `5m`, `1h30m`, `250ms`, or `0`.
+pub(crate) fn duration(text: &str) -> Result<Duration> {
+    let bad = || Error::invalid(format!("duration {text:?} is not a number with ms, s, m, h or d, such as 30s or 1h30m"));
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let (digits, tail) = rest.split_at(unit_at);
+        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_len);
+        let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
+        let part = decimal(digits).and_then(|number| number.checked_mul(*factor)).ok_or_else(bad)?;
+        total = total.checked_add(part).ok_or_else(bad)?;
+        rest = tail;
+    }
+    if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
+}
+
+/// `KEY=VALUE`; the value may hold further `=` and may be empty.
+pub(crate) fn pair(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::invalid(format!("{text:?} is not of the form KEY=VALUE"))),
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` alone for the value it has in the environment of `gdn` itself.
+pub(crate) fn variable(text: &str) -> Result<(String, String)> {
+    if text.contains('=') {
+        return pair(text);
+    }
+    std::env::var(text).map(|value| (text.to_owned(), value)).map_err(|_| {
+        Error::invalid(format!("environment variable {text:?} has no =VALUE and is not set in this environment either"))
+    })
+}
+
+/// `SOURCE:TARGET[:ro|rw]`; read-only unless asked otherwise. A relative source is one of the current directory.
+pub(crate) fn bind_mount(text: &str) -> Result<BindMount> {
+    let bad = || Error::invalid(format!("bind mount {text:?} is not of the form SOURCE:TARGET[:ro|rw]"));
+    let mut parts = text.split(':');
+    let (source, target) = (parts.next().ok_or_else(bad)?, parts.next().ok_or_else(bad)?);
+    let mode = match (parts.next(), parts.next()) {
+        (None | Some("ro"), None) => BindMode::ReadOnly,
+        (Some("rw"), None) => BindMode::ReadWrite,
+        _ => return Err(bad()),
+    };
+    if source.is_empty() || target.is_empty() {
+        return Err(bad());
+    }
+    BindMount::new(absolute(source)?, target, mode)
+}
+
+/// `[HOST:]CONTAINER[/tcp]`; without a host port the server picks one.
+pub(crate) fn port_mapping(text: &str) -> Result<NetIn> {
+    let bad = || Error::invalid(format!("port mapping {text:?} is not of the form [HOST:]CONTAINER, such as 8080:80"));
+    let ports = match text.split_once('/') {
+        None => text,
+        Some((ports, "tcp")) => ports,
+        Some((_, protocol)) => {
+            return Err(Error::invalid(format!("port mapping {text:?} asks for {protocol:?}: only tcp ports can be mapped")));
+        }
+    };
+    let port = |digits: &str| decimal(digits).and_then(|number| u16::try_from(number).ok()).ok_or_else(bad);
+    let (host_port, container_port) = match ports.split_once(':') {
+        None => (0, port(ports)?),
+        Some((host, container)) => (port(host)?, port(container)?),
+    };
+    if container_port == 0 {
+        return Err(bad());
+    }
+    Ok(NetIn { host_port, container_port })
+}
+
+/// An image as people write it: `hello`, a URI, or a path, which is made absolute.
+///
+/// # Errors
+/// `InvalidArgument` for a word that is none of them.
+pub(crate) fn image(text: &str) -> Result<String> {
+    if text == "hello" {
+        return Ok("builtin:hello".to_owned());
+    }
+    if text.contains("://") || text.starts_with("builtin:") || text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    let path = absolute(text)?;
+    if text.is_empty() || !path.exists() {
+        return Err(Error::invalid(format!(
+            "image {text:?} is neither hello, nor a file or directory that exists here, nor a URI such as \
+             oci:///layout:tag (images of registries are not available yet)"
+        )));
+    }
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("image path {path:?} is not UTF-8")))
+}
+
+fn absolute(path: &str) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::caused(gdn_types::ErrorKind::InvalidArgument, format!("make path {path:?} absolute"), error))
+}
+
+/// Digits only: no sign, no blank, not empty.
+fn decimal(digits: &str) -> Option<u64> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("1k", 1024), ("64M", 64 << 20), ("64MiB", 64 << 20), ("2GB", 2 << 30), ("1T", 1 << 40)]
+        {
+            assert_eq!(size(text).unwrap(), bytes, "{text}");
+        }
+        for bad in ["", "M", "-1", "+1", "1.5G", "64Q", "64 M", "99999999999T", "1Kx"] {
+            let error = size(bad).unwrap_err();
+            assert!(error.message().contains(&format!("{bad:?}")), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn durations_may_have_several_parts() {
+        for (text, ms) in [("0", 0), ("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("1d", 86_400_000)]
+        {
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
+        }
+        for bad in ["", "5", "s", "5x", "-5s", "1.5h", "99999999999999999999s", "5s "] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_split_at_the_first_equals_sign() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert_eq!(pair("a=").unwrap(), ("a".into(), String::new()));
+        assert!(pair("a").is_err() && pair("=b").is_err());
+    }
+
+    #[test]
+    fn a_variable_without_a_value_takes_the_one_of_this_environment() {
+        assert_eq!(variable("PATH").unwrap().1, std::env::var("PATH").unwrap());
+        assert!(variable("SURELY_NOT_SET_ANYWHERE").is_err());
+    }
+
+    #[test]
+    fn bind_mounts_are_read_only_unless_asked_otherwise() {
+        assert_eq!(bind_mount("/a:/b").unwrap().mode, BindMode::ReadOnly);
+        assert_eq!(bind_mount("/a:/b:ro").unwrap().mode, BindMode::ReadOnly);
+        assert_eq!(bind_mount("/a:/b:rw").unwrap().mode, BindMode::ReadWrite);
+        assert_eq!(bind_mount("a:/b").unwrap().source, std::env::current_dir().unwrap().join("a"));
+        for bad in ["/a", "/a:", ":/b", "/a:/b:rx", "/a:/b:rw:x", "/a:b", "/a:/"] {
+            assert!(bind_mount(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ports_map_from_the_host_into_the_container() {
+        assert_eq!(port_mapping("8080:80").unwrap(), NetIn { host_port: 8080, container_port: 80 });
+        assert_eq!(port_mapping("80/tcp").unwrap(), NetIn { host_port: 0, container_port: 80 });
+        for bad in ["", "x", "80:", ":80", "1:2:3", "65536", "8080:0", "80/udp"] {
+            assert!(port_mapping(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn images_are_hello_uris_or_existing_paths() {
+        assert_eq!(image("hello").unwrap(), "builtin:hello");
+        assert_eq!(image("oci:///x:latest").unwrap(), "oci:///x:latest");
+        assert_eq!(image("/no/such.tar").unwrap(), "/no/such.tar");
+        assert_eq!(image("Cargo.toml").unwrap(), std::env::current_dir().unwrap().join("Cargo.toml").to_str().unwrap());
+        let error = image("alpine").unwrap_err();
+        assert!(error.message().contains("\"alpine\""), "{}", error.message());
+    }
+}

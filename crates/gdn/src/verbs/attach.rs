@@ -1,0 +1,58 @@
+//! `gdn attach`: follows a process that runs.
+
+use anyhow::Context;
+use clap::Args;
+use gdn_client::Client;
+use gdn_types::{Handle, ProcessId, ProcessState};
+
+use crate::address;
+use crate::cli::Global;
+use crate::failure::Advised;
+use crate::options::StreamOptions;
+use crate::relay::{self, Signals};
+
+/// Follow a process that runs; the exit status is the process's.
+///
+/// The process gets this command's signals. Without -i its standard input stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    #[command(flatten)]
+    streams: StreamOptions,
+    /// Container
+    #[arg(value_name = "HANDLE", value_parser = Handle::parse)]
+    handle: Handle,
+    /// Process [default: the only one that runs]
+    #[arg(value_name = "PROCESS", value_parser = ProcessId::parse)]
+    process: Option<ProcessId>,
+}
+
+impl Attach {
+    pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
+        let mut signals = Signals::listen().context("cannot listen to signals")?;
+        let client = address::connect(global).await?;
+        let id = match self.process {
+            Some(id) => id,
+            None => only_process(&client, &self.handle).await?,
+        };
+        let attached = client.attach(&self.handle, &id, self.streams.interactive).await;
+        let process = attached.with_context(|| format!("cannot attach to process \"{id}\" of \"{}\"", self.handle))?;
+        if self.streams.tty {
+            // A terminal shows its process's screen anew when its size is told.
+            process.input().resize(crate::terminal::size()).await.context("cannot tell the size of the terminal")?;
+        }
+        relay::follow_attached(&client, &self.handle, process, self.streams, &mut signals).await
+    }
+}
+
+async fn only_process(client: &Client, handle: &Handle) -> anyhow::Result<ProcessId> {
+    let known = client.processes(handle).await.with_context(|| format!("cannot tell the processes of \"{handle}\""))?;
+    let mut running = known.into_iter().filter(|(_, state)| *state == ProcessState::Running).map(|(id, _)| id);
+    match (running.next(), running.count()) {
+        (Some(id), 0) => Ok(id),
+        (None, _) => Err(Advised::new(format!("no process runs in \"{handle}\""), "start one with gdn exec")),
+        (Some(_), others) => Err(Advised::new(
+            format!("{} processes run in \"{handle}\"", others + 1),
+            "name one of them; gdn inspect shows them",
+        )),
+    }
+}

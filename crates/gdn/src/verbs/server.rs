@@ -1,0 +1,129 @@
+//! `gdn server`: the engine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use gardener_core::AfterReboot;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::DONE;
+use crate::cli::Global;
+use crate::failure::Advised;
+use crate::server::logging::{self, LogFormat, LogLevel};
+use crate::server::{self, DEFAULT_IMAGE, EngineLock, Settings, TlsSettings, notify};
+use crate::values;
+
+/// Run the engine until it is told to stop by TERM or INT; the containers stay.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Socket to listen on [default: /run/gdn/grpc.sock, or grpc.sock below --root]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) grpc_socket: Option<PathBuf>,
+    /// Address and port to listen on beside, with TLS
+    #[arg(long, value_name = "IP:PORT", requires_all = ["tls_cert", "tls_key", "tls_client_ca"])]
+    grpc_listen: Option<SocketAddr>,
+    /// Certificate of the server, as PEM
+    #[arg(long, value_name = "FILE", requires = "grpc_listen")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the server, as PEM
+    #[arg(long, value_name = "FILE", requires = "grpc_listen")]
+    tls_key: Option<PathBuf>,
+    /// Certificates, as PEM, that a client's must come from
+    #[arg(long, value_name = "FILE", requires = "grpc_listen")]
+    tls_client_ca: Option<PathBuf>,
+    /// What to do with containers that a restart of the host ended
+    #[arg(long, value_enum, default_value_t = Lost::Keep)]
+    after_reboot: Lost,
+    /// Destroy all containers of the earlier run first
+    #[arg(long)]
+    destroy_containers_on_startup: bool,
+    /// Most containers; 0 = no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) max_containers: u64,
+    /// Remove containers that were not asked for anything this long, such as 5m; 0 = never
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
+    pub(crate) default_grace_time: Duration,
+    /// Refuse privileged containers
+    #[arg(long)]
+    disable_privileged_containers: bool,
+    /// Image of containers whose client names none
+    #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
+    default_image: String,
+    /// How much is logged
+    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+    /// Form of the log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// What happens to containers that a restart of the host ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Lost {
+    /// They stay, as lost, until somebody destroys them
+    Keep,
+    /// They are destroyed
+    Destroy,
+}
+
+impl Server {
+    pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
+        logging::begin(self.log_level, self.log_format);
+        server::require_root()?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+        let lock = lock(global)?;
+        let mut engine = tokio::select! {
+            started = server::start(self.settings(global), lock) => started?,
+            _ = terminate.recv() => return Ok(DONE),
+            _ = interrupt.recv() => return Ok(DONE),
+        };
+        notify::tell(notify::READY)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            error = engine.failed() => return Err(error),
+        }
+        tracing::info!("stopping");
+        notify::tell(notify::STOPPING)?;
+        engine.stop().await?;
+        Ok(DONE)
+    }
+
+    fn settings(self, global: &Global) -> Settings {
+        let tls = match (self.grpc_listen, self.tls_cert, self.tls_key, self.tls_client_ca) {
+            (Some(listen), Some(certificate), Some(key), Some(client_ca)) => {
+                Some(TlsSettings { listen, certificate, key, client_ca })
+            }
+            _ => None,
+        };
+        Settings {
+            root: global.root().to_owned(),
+            socket: self.grpc_socket.unwrap_or_else(|| global.socket()),
+            tls,
+            max_containers: self.max_containers,
+            default_grace_time: self.default_grace_time,
+            allow_privileged: !self.disable_privileged_containers,
+            default_image: self.default_image,
+            after_reboot: match self.after_reboot {
+                Lost::Keep => AfterReboot::Keep,
+                Lost::Destroy => AfterReboot::Destroy,
+            },
+            destroy_on_start: self.destroy_containers_on_startup,
+        }
+    }
+}
+
+fn lock(global: &Global) -> anyhow::Result<EngineLock> {
+    if let Some(lock) = EngineLock::take(global.root())? {
+        return Ok(lock);
+    }
+    let holder = EngineLock::holder(global.root()).map_or_else(String::new, |pid| format!(", process {pid},"));
+    Err(Advised::new(
+        format!("another engine{holder} runs on {}", global.root().display()),
+        "stop it first, or give this one a root of its own with --root",
+    ))
+}

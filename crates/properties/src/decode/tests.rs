@@ -1,0 +1,112 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::encode::encode;
+
+fn full() -> ContainerRecord {
+    let handle = Handle::parse("web-1").unwrap();
+    ContainerRecord {
+        id: ContainerId::from_bits(42),
+        handle: handle.clone(),
+        state: ContainerState::Created,
+        stopped: true,
+        spec: ContainerSpec {
+            handle: Some(handle),
+            grace_time: Some(Duration::new(5, 7)),
+            image: ImageRef { uri: "docker://x".into(), username: "u".into(), password: String::new() },
+            bind_mounts: vec![BindMount {
+                source: OsString::from_vec(vec![b'/', 0xff]).into(),
+                target: "/t".into(),
+                mode: BindMode::ReadWrite,
+                origin: BindOrigin::Container,
+            }],
+            network: NetworkMode::Pool("10.0.0.0/30".into()),
+            properties: Properties::from_pairs([("a", "1")]).unwrap(),
+            env: Environment::parse(["B=2", "A=1"]).unwrap(),
+            privileged: true,
+            limits: Limits {
+                bandwidth: BandwidthLimits { rate: 1, burst: 2 },
+                cpu: CpuLimits { shares: CpuShares::new(3), quota_us: 4 },
+                disk: DiskLimits { bytes: 5, inodes: 6, scope: DiskScope::Exclusive },
+                memory: MemoryLimits { bytes: u64::MAX },
+                pids: PidLimits { max: 8 },
+            },
+            netin: vec![NetIn { host_port: 65535, container_port: 0 }],
+            netout: vec![NetOutRule {
+                protocol: Protocol::Icmpv6,
+                networks: vec![IpRange { start: "::1".parse().unwrap(), end: "::2".parse().unwrap() }],
+                ports: vec![PortRange { start: 1, end: 2 }],
+                icmp: Some(IcmpRule { kind: 8, code: Some(0) }),
+                log: true,
+            }],
+            sysctls: vec![("net.core.somaxconn".into(), "9".into())],
+        },
+        properties: Properties::from_pairs([("a", "1"), ("garden.state", "created")]).unwrap(),
+        grace_time: Duration::MAX,
+        boot_id: "boot".into(),
+        created_at_ms: 1,
+        image: ImageConfig {
+            env: Environment::parse(["P=/"]).unwrap(),
+            user: "alice".into(),
+            working_dir: "/w".into(),
+            command: vec!["sh".into(), String::new()],
+        },
+        network: NetworkInfo {
+            properties: Properties::from_pairs([("garden.network.host-ip", "10.0.0.1")]).unwrap(),
+            bind_mounts: vec![BindMount::new("/h", "/etc/hosts", BindMode::ReadOnly).unwrap()],
+            mapped_ports: vec![PortMapping { host_port: 1, container_port: 2 }],
+            host_ip: "h".into(),
+            container_ip: "c".into(),
+            container_ipv6: "6".into(),
+            external_ip: "e".into(),
+        },
+    }
+}
+
+#[test]
+fn every_field_of_a_record_reads_back() {
+    let record = full();
+    assert_eq!(decode("web-1", &encode(&record)).unwrap(), record);
+}
+
+#[test]
+fn the_password_is_not_in_the_bytes() {
+    let mut record = full();
+    record.spec.image.password = "hunter2-hunter2".into();
+    let bytes = encode(&record);
+    assert!(!bytes.windows(7).any(|window| window == b"hunter2"));
+    assert_eq!(decode("web-1", &bytes).unwrap().spec.image.password, "");
+}
+
+#[test]
+fn a_later_version_a_foreign_handle_and_unknown_numbers_are_told() {
+    let message = schema::Record::decode(&encode(&full())[..]).unwrap();
+    let reason = |change: fn(&mut schema::Record)| {
+        let mut changed = message.clone();
+        change(&mut changed);
+        decode("web-1", &changed.encode_to_vec()).unwrap_err().report()
+    };
+    assert!(reason(|record| record.version = 2).contains("version 2"));
+    assert!(reason(|record| record.version = 0).contains("version 0"));
+    assert!(reason(|record| record.handle = "other".into()).contains("other"));
+    assert!(reason(|record| record.id = "nope".into()).contains("nope"));
+    assert!(reason(|record| record.state = 9).contains("9"));
+    assert!(reason(|record| record.spec.network_mode = 9).contains("9"));
+    assert!(reason(|record| record.spec.netin[0].first = 65_536).contains("65536"));
+    assert!(reason(|record| record.spec.netout[0].networks[0].end = "x".into()).contains("\"x\""));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes: Vec<u8>) {
+        let _ = decode("web-1", &bytes);
+    }
+
+    #[test]
+    fn a_flipped_byte_never_makes_decoding_panic(at: prop::sample::Index, with: u8) {
+        let mut bytes = encode(&full());
+        let at = at.index(bytes.len());
+        bytes[at] = with;
+        let _ = decode("web-1", &bytes);
+    }
+}

@@ -1,0 +1,261 @@
+//! The engine's view: one call after the other.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use gdn_image_store::{BuiltinImage, Image, ImageSource, ImageStore, Limits, RunConfig};
+use gdn_mounts::Detached;
+use gdn_traits::{Volume, VolumeRequest, Volumizer};
+use gdn_types::{ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, ImageConfig, Result};
+
+use crate::Rootfs;
+use crate::errors::{file_error, image_error, mount_error};
+use crate::janitor::Janitor;
+use crate::mounting::{Lowers, MAX_LAYERS};
+use crate::volumes::{Volumes, open_raw};
+
+/// What an [`ImageVolumizer`] needs.
+#[derive(Debug)]
+pub struct VolumizerConfig {
+    /// Directory below which `images`, `volumes` and `trash` are made. One engine at a time.
+    pub root: PathBuf,
+    /// The engine, for log lines.
+    pub engine: EngineId,
+    /// The user namespace whose id map unprivileged containers have.
+    pub idmap: OwnedFd,
+    /// The host's id of an unprivileged container's root.
+    pub container_root_uid: u32,
+    /// The host's id of an unprivileged container's root group.
+    pub container_root_gid: u32,
+    /// Images that come with the program.
+    pub builtin: Vec<BuiltinImage>,
+}
+
+/// The volumizer over a local image store and overlayfs.
+#[derive(Debug)]
+pub struct ImageVolumizer(Arc<Shared>);
+
+/// What calls share; each works on a blocking thread.
+#[derive(Debug)]
+struct Shared {
+    store: ImageStore,
+    volumes: Arc<Volumes>,
+    lowers: Lowers,
+    janitor: Janitor,
+    container_root: (u32, u32),
+    /// Images in use: what is in here is not collected.
+    used: Mutex<HashMap<ContainerId, Arc<Image>>>,
+}
+
+impl ImageVolumizer {
+    /// Opens the store and the volumes, and begins to remove what an earlier life left behind.
+    ///
+    /// # Errors
+    /// `Internal` or `ResourceExhausted` when a directory cannot be made or read.
+    pub fn open(config: VolumizerConfig) -> Result<Self> {
+        let volumes = Arc::new(Volumes::open(&config.root)?);
+        let store = ImageStore::open(&config.root.join("images"), config.builtin, Limits::default())
+            .map_err(|error| {
+                Error::caused(ErrorKind::Internal, format!("open the image store: {error}"), error)
+            })?;
+        let janitor = Janitor::start(Arc::clone(&volumes))?;
+        janitor.wake();
+        tracing::debug!(engine = %config.engine, root = %config.root.display(), "opened the volumes");
+        Ok(ImageVolumizer(Arc::new(Shared {
+            store,
+            volumes,
+            lowers: Lowers::new(config.idmap),
+            janitor,
+            container_root: (config.container_root_uid, config.container_root_gid),
+            used: Mutex::default(),
+        })))
+    }
+
+    /// Runs blocking work on a thread for it. A dropped future lets the work go on to its end.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::caused(ErrorKind::Internal, "the volumizer's work panicked", error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Volumizer for ImageVolumizer {
+    async fn create(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
+        let (id, request) = (*id, request.clone());
+        self.blocking(move |shared| shared.make(&id, &request, None)).await
+    }
+
+    async fn mount(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
+        let (id, request) = (*id, request.clone());
+        self.blocking(move |shared| {
+            let image = shared.volumes.image(&id).and_then(|image| shared.store.image(&image));
+            shared.make(&id, &request, image)
+        })
+        .await
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.destroy(&id)).await
+    }
+
+    async fn restore(&self, known: &[ContainerId]) -> Result<()> {
+        let known = known.to_vec();
+        self.blocking(move |shared| shared.restore(&known)).await
+    }
+
+    async fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
+        let id = *id;
+        self.blocking(move |shared| shared.metrics(&id)).await
+    }
+
+    async fn capacity(&self) -> Result<(u64, u64)> {
+        let size = self.0.volumes.capacity()?;
+        Ok((size, size))
+    }
+
+    async fn collect_garbage(&self) -> Result<()> {
+        self.blocking(|shared| {
+            shared.lowers.clear();
+            let collected = shared.store.collect().map_err(|error| image_error("collect", error))?;
+            tracing::debug!(images = collected.images, layers = collected.layers, "collected garbage");
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Shared {
+    /// Makes and mounts a volume; of `image` when it is known already.
+    fn make(&self, id: &ContainerId, request: &VolumeRequest, image: Option<Arc<Image>>) -> Result<Volume> {
+        refuse_limits(request)?;
+        match Rootfs::parse(&request.image.uri)? {
+            Rootfs::Raw(path) => self.make_raw(id, &path),
+            Rootfs::Image(source) => {
+                let image = match image {
+                    Some(image) => image,
+                    None => self.image(&source, request)?,
+                };
+                self.make_overlay(id, &image, request.privileged)
+            }
+        }
+    }
+
+    fn image(&self, source: &ImageSource, request: &VolumeRequest) -> Result<Arc<Image>> {
+        let uri = &request.image.uri;
+        let image = self.store.ensure(source).map_err(|error| image_error(uri, error))?;
+        if image.layers.len() > MAX_LAYERS {
+            let message = format!(
+                "image {uri:?} has {} layers, at most {MAX_LAYERS} can be stacked",
+                image.layers.len()
+            );
+            return Err(Error::new(ErrorKind::ImageInvalid, message));
+        }
+        Ok(image)
+    }
+
+    fn make_overlay(&self, id: &ContainerId, image: &Arc<Image>, privileged: bool) -> Result<Volume> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, Arc::clone(image));
+        let config = image_config(&image.config)?;
+        let owner = if privileged { (image.root.uid, image.root.gid) } else { self.mapped_owner(image) };
+        let writable = self.volumes.make(id, image, owner)?;
+        let rootfs = self.lowers.mount(image, &writable, privileged)?;
+        Ok(Volume { rootfs, mounts: Vec::new(), config })
+    }
+
+    fn make_raw(&self, id: &ContainerId, path: &Path) -> Result<Volume> {
+        let directory = open_raw(path)?;
+        self.volumes.make_raw(id)?;
+        let mount = Detached::recursive_copy_of(directory.as_fd())
+            .and_then(|mount| mount.make_private().map(|()| mount))
+            .map_err(|error| mount_error(&format!("mount {}", path.display()), error))?;
+        Ok(Volume { rootfs: mount.into_fd(), mounts: Vec::new(), config: ImageConfig::default() })
+    }
+
+    /// The image root's owner as the host stores it in the writable directory, which is never mapped.
+    fn mapped_owner(&self, image: &Image) -> (u32, u32) {
+        let map = |id, root| if id == 0 { root } else { id };
+        (map(image.root.uid, self.container_root.0), map(image.root.gid, self.container_root.1))
+    }
+
+    fn destroy(&self, id: &ContainerId) -> Result<()> {
+        if self.volumes.throw_away(id.as_str())? {
+            self.janitor.wake();
+        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
+    fn restore(&self, known: &[ContainerId]) -> Result<()> {
+        let mut failure = None;
+        for name in self.volumes.names()? {
+            if known.iter().any(|id| id.as_str() == name) {
+                continue;
+            }
+            if let Err(error) = self.volumes.throw_away(&name) {
+                failure.get_or_insert(error);
+            }
+        }
+        self.janitor.wake();
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in known {
+            if let Some(image) = self.volumes.image(id).and_then(|image| self.store.image(&image)) {
+                used.insert(*id, image);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
+        let image = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let own = match self.volumes.upper(id)? {
+            Some(upper) => crate::usage::measure(upper.as_fd())
+                .map_err(|errno| file_error("measure", &format!("volume {id}"), errno))?,
+            None => crate::usage::Usage::default(),
+        };
+        let (bytes, inodes) = image.map_or((0, 0), |image| (image.bytes(), image.inodes()));
+        Ok(DiskStat {
+            total_bytes: bytes + own.bytes,
+            total_inodes: inodes + own.inodes,
+            exclusive_bytes: own.bytes,
+            exclusive_inodes: own.inodes,
+        })
+    }
+}
+
+fn refuse_limits(request: &VolumeRequest) -> Result<()> {
+    let limits = &request.limits;
+    if limits.bytes == 0 && limits.inodes == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "disk limits are not available yet ({} bytes, {} inodes were asked for)",
+        limits.bytes, limits.inodes
+    );
+    Err(Error::new(ErrorKind::Unimplemented, message))
+}
+
+fn image_config(config: &RunConfig) -> Result<ImageConfig> {
+    let env = Environment::parse(&config.env).map_err(|error| {
+        Error::caused(
+            ErrorKind::ImageInvalid,
+            format!("environment of the image: {}", error.message()),
+            error,
+        )
+    })?;
+    Ok(ImageConfig {
+        env,
+        user: config.user.clone(),
+        working_dir: config.working_dir.clone(),
+        command: config.command.clone(),
+    })
+}

@@ -1,0 +1,105 @@
+//! The rings as data. A crate that is not in [`MEMBERS`] fails the check, so that a new one is placed on purpose.
+
+/// How far outside a crate lies. A crate depends only on rings further inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ring {
+    /// Words and contracts: no input or output, no runtime.
+    Words,
+    /// Kernel words only, no garden: reusable by strangers.
+    Tools,
+    /// One trait each, over the tools.
+    Components,
+    /// The orchestrator.
+    Core,
+    /// One wire format each.
+    Gates,
+    /// Wiring.
+    Doors,
+    /// The testkit: a dependency of tests only.
+    Testkit,
+    /// Test suites and automation: no part of the product.
+    Outside,
+}
+
+/// One workspace crate: its ring, and the crates of the same ring that it may use.
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) ring: Ring,
+    pub(super) beside: &'static [&'static str],
+}
+
+const fn member(name: &'static str, ring: Ring, beside: &'static [&'static str]) -> Member {
+    Member { name, ring, beside }
+}
+
+pub(super) const MEMBERS: &[Member] = &[
+    member("gdn-types", Ring::Words, &[]),
+    member("gdn-traits", Ring::Words, &["gdn-types"]),
+    member("gdn-mounts", Ring::Tools, &[]),
+    member("gdn-cgroups", Ring::Tools, &[]),
+    member("gdn-namespaces", Ring::Tools, &[]),
+    member("gdn-seccomp", Ring::Tools, &[]),
+    member("gdn-state", Ring::Tools, &[]),
+    member("gdn-layers", Ring::Tools, &["gdn-mounts"]),
+    member("gdn-image-store", Ring::Tools, &["gdn-layers", "gdn-mounts"]),
+    member("gdn-keeper", Ring::Tools, &["gdn-mounts", "gdn-namespaces"]),
+    member("gdn-launcher", Ring::Tools, &["gdn-keeper", "gdn-namespaces"]),
+    member("containerizer", Ring::Components, &[]),
+    member("networker", Ring::Components, &[]),
+    member("volumizer", Ring::Components, &[]),
+    member("properties", Ring::Components, &[]),
+    member("gardener-core", Ring::Core, &[]),
+    member("gdn-proto", Ring::Gates, &[]),
+    member("gdn-grpc", Ring::Gates, &["gdn-proto"]),
+    member("gdn-client", Ring::Gates, &["gdn-proto"]),
+    member("gdn", Ring::Doors, &[]),
+    member("gdn-testkit", Ring::Testkit, &[]),
+    member("engine-tests", Ring::Outside, &[]),
+    member("gdn-bench", Ring::Outside, &[]),
+    member("xtask", Ring::Outside, &[]),
+];
+
+/// Tools know kernel words only, so they stay free of garden's; the exceptions.
+pub(super) const TOOLS_WITH_WORDS: &[&str] = &[];
+
+/// Crates from the registry that only these members may use directly, and why.
+pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
+    (
+        "anyhow",
+        &["gdn", "xtask", "engine-tests", "gdn-bench", "gdn-testkit"],
+        "libraries have typed errors; anyhow is for doors, automation and tests",
+    ),
+    ("sled", &["gdn-state"], "one crate knows how it fails"),
+    ("tonic", &["gdn-proto", "gdn-grpc", "gdn-client"], "one wire format per gate"),
+    ("tonic-prost", &["gdn-proto"], "only generated code names it"),
+    (
+        "prost",
+        &["gdn-proto", "gdn-grpc", "gdn-client", "gdn-keeper", "gdn-launcher", "properties", "xtask"],
+        "only what speaks or stores protocol buffers",
+    ),
+    ("nix", &[], "rustix and libc cover what is needed; a second wrapper of the same calls is not"),
+    (
+        "tokio",
+        &[
+            "gdn-launcher",
+            "containerizer",
+            "volumizer",
+            "properties",
+            "gardener-core",
+            "gdn-grpc",
+            "gdn-client",
+            "gdn",
+            "gdn-testkit",
+            "engine-tests",
+            "gdn-bench",
+        ],
+        "words and kernel tools are free of any runtime",
+    ),
+];
+
+/// Members whose registry dependencies are a closed list.
+pub(super) const CLOSED: &[(&str, &[&str])] = &[
+    ("gdn-types", &["thiserror"]),
+    ("gdn-traits", &["async-trait"]),
+    ("gardener-core", &["async-trait", "futures", "tokio", "tokio-util", "tracing", "uuid"]),
+];

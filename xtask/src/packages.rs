@@ -1,0 +1,82 @@
+//! The programs that tests and benchmarks need from the distribution, and their installation.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// A Debian package, the file or program that shows it is there, and what needs it.
+struct Package {
+    name: &'static str,
+    shows: Shows,
+    reason: &'static str,
+}
+
+enum Shows {
+    Program(&'static str),
+    File(&'static str),
+}
+
+use Shows::{File, Program};
+
+const TESTS: [Package; 11] = [
+    Package {
+        name: "busybox-static",
+        shows: Program("busybox"),
+        reason: "the root file system of test containers",
+    },
+    Package { name: "runc", shows: Program("runc"), reason: "a peer to compare with" },
+    Package { name: "crun", shows: Program("crun"), reason: "a peer to compare with" },
+    Package { name: "umoci", shows: Program("umoci"), reason: "an oracle for image unpacking" },
+    Package { name: "skopeo", shows: Program("skopeo"), reason: "an oracle for image formats" },
+    Package { name: "e2fsprogs", shows: Program("mkfs.ext4"), reason: "power loss tests on loop devices" },
+    Package { name: "xfsprogs", shows: Program("mkfs.xfs"), reason: "power loss tests on loop devices" },
+    Package {
+        name: "util-linux",
+        shows: Program("unshare"),
+        reason: "namespaces, loop devices and IPC planted by tests",
+    },
+    Package { name: "mount", shows: Program("losetup"), reason: "loop devices planted by tests" },
+    Package { name: "strace", shows: Program("strace"), reason: "crash points by system call" },
+    Package {
+        name: "perl-base",
+        shows: File("/usr/bin/perl"),
+        reason: "system calls without a command of their own",
+    },
+];
+
+/// Installs what is missing, announcing each package and why.
+pub(crate) fn install_for_tests() -> Result<()> {
+    let missing: Vec<&Package> = TESTS.iter().filter(|package| !package.is_there()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        println!("installing {} with apt-get: {}", package.name, package.reason);
+    }
+    apt_get(&["update", "-q"])?;
+    let names = missing.iter().map(|package| package.name);
+    apt_get(
+        &["install", "-y", "-q", "--no-install-recommends"].into_iter().chain(names).collect::<Vec<_>>(),
+    )?;
+    if let Some(package) = missing.iter().find(|package| !package.is_there()) {
+        bail!("package {} is installed, but what the tests need of it is still not found", package.name);
+    }
+    Ok(())
+}
+
+impl Package {
+    fn is_there(&self) -> bool {
+        match self.shows {
+            Program(name) => shell::has(name),
+            File(path) => Path::new(path).exists(),
+        }
+    }
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    shell::run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+        .context("install the tests' needs (this must run as root on a Debian machine)")
+}
