@@ -14,13 +14,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let graph = dependency_graph(root)?;
     let check = |what: &[&str]| {
         let mut command = Command::new(&program);
-        command.current_dir(root).args([
-
-            "--workspace",
-            "--log-level",
-            "error",
-            "--metadata-path",
-        ]);
+        command.current_dir(root).args(["--workspace", "--log-level", "error", "--metadata-path"]);
         shell::run(command.arg(&graph).arg("check").args(what))
     };
     check(&["bans", "licenses", "sources"])?;

@@ -92,6 +92,21 @@ impl KernelContainerizer {
         self.launcher.user_namespace(&IdMap::container_default()).await.map_err(failures::keeper)
     }
 
+    /// Ends the launcher and, if there is no container any more, removes the engine's cgroups. Containers stay as they are;
+    /// nothing can be created afterwards.
+    ///
+    /// # Errors
+    /// `Internal` when the launcher was not ours to reap.
+    pub async fn close(self: Arc<Self>) -> Result<()> {
+        let ended = Arc::clone(&self);
+        let ended = tokio::task::spawn_blocking(move || ended.launcher.stop().map_err(failures::keeper));
+        ended.await.map_err(|error| failures::joined(&error))??;
+        if self.held().values().all(|held| matches!(held, Held::Lost(_))) {
+            restore::remove_engine_cgroups(&self).await;
+        }
+        Ok(())
+    }
+
     pub(crate) fn held(&self) -> MutexGuard<'_, HashMap<ContainerId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -157,3 +157,16 @@ pub(crate) async fn remove_traces(containerizer: &KernelContainerizer, id: &Cont
         _ => Ok(()),
     }
 }
+
+/// Removes the engine's own cgroups. The last keepers may just be leaving theirs; if they do not, everything stays, and the
+/// next engine on this root finds it.
+pub(crate) async fn remove_engine_cgroups(containerizer: &KernelContainerizer) {
+    let deadline = Instant::now() + LEAVE;
+    while let Err(error) = containerizer.cgroups.remove_all() {
+        if Instant::now() >= deadline {
+            tracing::warn!(%error, "the engine's cgroups stay");
+            return;
+        }
+        sleep_until(Instant::now() + Duration::from_millis(1)).await;
+    }
+}

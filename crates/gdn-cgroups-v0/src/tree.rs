@@ -152,7 +152,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// `EBUSY` while a process is in it.
-    pub fn remove_all(self) -> Result<()> {
+    pub fn remove_all(&self) -> Result<()> {
         let mut first = None;
         for branch in &self.branches {
             if let Err(error) =

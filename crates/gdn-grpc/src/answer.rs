@@ -54,7 +54,9 @@ pub(crate) async fn answer<T>(
         None => work.await,
         Some(deadline) => match tokio::time::timeout(deadline, work).await {
             Ok(outcome) => outcome,
-            Err(_) => Ok(Err(Error::new(ErrorKind::DeadlineExceeded, "deadline passed before the work was done"))),
+            Err(_) => {
+                Ok(Err(Error::new(ErrorKind::DeadlineExceeded, "deadline passed before the work was done")))
+            }
         },
     };
     match outcome {
@@ -90,7 +92,8 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 /// The error of a panic: a fault of the engine that costs one call, not the server.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::internal(format!("the engine panicked: {}", text.unwrap_or("without a message")))
 }
 
@@ -110,7 +113,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_one_call() {
-        let status = answer::<()>(Subject::new("Test", "h", ""), None, async { panic!("boom") }).await.unwrap_err();
+        let status =
+            answer::<()>(Subject::new("Test", "h", ""), None, async { panic!("boom") }).await.unwrap_err();
         let error = status::from_status(&status);
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert!(error.message().contains("boom"));
@@ -123,7 +127,8 @@ mod tests {
             let _alive = alive;
             std::future::pending::<Result<()>>().await
         };
-        let status = answer(Subject::new("Test", "", ""), Some(Duration::from_millis(1)), work).await.unwrap_err();
+        let status =
+            answer(Subject::new("Test", "", ""), Some(Duration::from_millis(1)), work).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
         assert_eq!(dropped.recv().await, None);
     }

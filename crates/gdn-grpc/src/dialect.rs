@@ -22,7 +22,9 @@ pub(crate) trait Dialect: Send + 'static {
 }
 
 /// The requests after the first.
-pub(crate) fn inputs<D: Dialect>(requests: Streaming<D::Request>) -> impl Stream<Item = Result<Input>> + Send + Unpin {
+pub(crate) fn inputs<D: Dialect>(
+    requests: Streaming<D::Request>,
+) -> impl Stream<Item = Result<Input>> + Send + Unpin {
     requests.map(|request| request.map_err(|status| status::from_status(&status)).and_then(D::input))
 }
 

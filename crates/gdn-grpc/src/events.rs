@@ -49,8 +49,11 @@ async fn forward(
             return;
         }
         next = match events.recv().await {
-            Ok(event) => (handles.is_empty() || handles.contains(event.handle.as_str())).then(|| Message::Event(event.into())),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Message::Gap(garden::EventGap { missed })),
+            Ok(event) => (handles.is_empty() || handles.contains(event.handle.as_str()))
+                .then(|| Message::Event(event.into())),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Some(Message::Gap(garden::EventGap { missed }))
+            }
             Err(broadcast::error::RecvError::Closed) => return,
         };
     }
@@ -82,8 +85,11 @@ mod tests {
             engine.send(event(handle)).unwrap();
         }
         drop(engine);
-        let messages: Vec<_> = start(&[], events).map(|message| message.unwrap().message.unwrap()).collect().await;
-        let [Message::Started(_), Message::Gap(gap), Message::Event(d), Message::Event(e)] = messages.as_slice() else {
+        let messages: Vec<_> =
+            start(&[], events).map(|message| message.unwrap().message.unwrap()).collect().await;
+        let [Message::Started(_), Message::Gap(gap), Message::Event(d), Message::Event(e)] =
+            messages.as_slice()
+        else {
             panic!("{messages:?}");
         };
         assert_eq!((gap.missed, d.handle.as_str(), e.handle.as_str()), (3, "d", "e"));

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use gdn_types::{Error, ErrorKind, Result};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,14 +33,18 @@ impl Reader {
     /// Takes over the read end.
     pub(crate) fn new(source: OwnedFd) -> Result<Self> {
         set_nonblocking(&source)?;
-        let pipe = pipe::Receiver::from_owned_fd_unchecked(source).map_err(|error| caused("watch a pipe", error))?;
+        let pipe =
+            pipe::Receiver::from_owned_fd_unchecked(source).map_err(|error| caused("watch a pipe", error))?;
         Ok(Reader { pipe, buffer: BytesMut::new(), chunk: FIRST_CHUNK })
     }
 
     /// The next bytes, never empty; `None` at the end of file.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.buffer.reserve(self.chunk);
-        let read = match self.pipe.read_buf(&mut self.buffer).await {
+        // What an earlier, shorter read left of the buffer is used up first.
+        if self.buffer.spare_capacity_mut().len() < self.chunk / 4 {
+            self.buffer.reserve(self.chunk);
+        }
+        let read = match self.pipe.read_buf(&mut (&mut self.buffer).limit(self.chunk)).await {
             Ok(read) => read,
             // A terminal whose last other end was closed says so.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => 0,
@@ -54,7 +58,10 @@ impl Reader {
     }
 
     /// Hands every chunk to `send` until the end of file; `false` when `send` wants no more.
-    pub(crate) async fn pump<F: Future<Output = bool>>(mut self, mut send: impl FnMut(Bytes) -> F) -> Result<bool> {
+    pub(crate) async fn pump<F: Future<Output = bool>>(
+        mut self,
+        mut send: impl FnMut(Bytes) -> F,
+    ) -> Result<bool> {
         while let Some(chunk) = self.next().await? {
             if !send(chunk).await {
                 return Ok(false);
@@ -82,7 +89,8 @@ impl Writer {
     /// Takes over the write end.
     pub(crate) fn new(target: OwnedFd) -> Result<Self> {
         set_nonblocking(&target)?;
-        let pipe = pipe::Sender::from_owned_fd_unchecked(target).map_err(|error| caused("watch a pipe", error))?;
+        let pipe =
+            pipe::Sender::from_owned_fd_unchecked(target).map_err(|error| caused("watch a pipe", error))?;
         Ok(Writer { pipe })
     }
 
@@ -92,7 +100,9 @@ impl Writer {
             Ok(()) => Ok(Written::Wholly),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Unread),
             // A terminal whose other end is gone.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Written::Unread),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                Ok(Written::Unread)
+            }
             Err(error) => Err(caused("write into a pipe", error)),
         }
     }

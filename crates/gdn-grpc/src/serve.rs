@@ -95,7 +95,8 @@ impl Gate {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         health.set_serving::<GardenServer<GardenService>>().await;
 
-        let routes = |mut server: Server| server.add_service(service.clone()).add_service(health_service.clone());
+        let routes =
+            |mut server: Server| server.add_service(service.clone()).add_service(health_service.clone());
         let unix = async {
             let Some((socket, reflection)) = self.unix else { return Ok(()) };
             let router = with_reflection(routes(transport()), reflection)?;
@@ -104,7 +105,8 @@ impl Gate {
         };
         let tcp = async {
             let Some((listener, server)) = self.tcp else { return Ok(()) };
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
+            let incoming =
+                TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
             routes(*server).serve_with_incoming_shutdown(incoming, shutdown.cancelled()).await?;
             Ok(())
         };

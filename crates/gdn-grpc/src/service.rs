@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use gardener_core::Gardener;
 use gdn_proto::garden::garden_server::Garden;
-use gdn_proto::garden::{self, attach_request, attach_response, run_request, run_response, stream_in_request};
+use gdn_proto::garden::{
+    self, attach_request, attach_response, run_request, run_response, stream_in_request,
+};
 use gdn_proto::{API_VERSION, MAX_MESSAGE_BYTES, convert, status};
 use gdn_traits::ProcessOrigin;
 use gdn_types::{
-    ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec, PropertyFilter, Result, Signal,
-    StreamInSpec, StreamOutSpec,
+    ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec, PropertyFilter,
+    Result, Signal, StreamInSpec, StreamOutSpec,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +37,13 @@ impl GardenService {
         GardenService { gardener, shutdown }
     }
 
-    fn session(&self, subject: Subject, handle: Handle, process: gardener_core::RunningProcess, stdin: bool) -> Session {
+    fn session(
+        &self,
+        subject: Subject,
+        handle: Handle,
+        process: gardener_core::RunningProcess,
+        stdin: bool,
+    ) -> Session {
         let (gardener, shutdown) = (self.gardener.clone(), self.shutdown.clone());
         Session { gardener, subject, handle, process, takes_stdin: stdin, shutdown }
     }
@@ -53,11 +61,16 @@ macro_rules! unary {
 
 #[tonic::async_trait]
 impl Garden for GardenService {
-    async fn ping(&self, request: Request<garden::PingRequest>) -> Result<Response<garden::PingResponse>, Status> {
+    async fn ping(
+        &self,
+        request: Request<garden::PingRequest>,
+    ) -> Result<Response<garden::PingResponse>, Status> {
         unary!(self, "Ping", request, |_wire| ("", ""), {
             self.gardener.ping().await?;
-            let features =
-                garden::Features { max_message_bytes: MAX_MESSAGE_BYTES as u32, max_chunk_bytes: MAX_CHUNK as u32 };
+            let features = garden::Features {
+                max_message_bytes: MAX_MESSAGE_BYTES as u32,
+                max_chunk_bytes: MAX_CHUNK as u32,
+            };
             Ok(garden::PingResponse {
                 api_version: API_VERSION,
                 engine_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -94,14 +107,20 @@ impl Garden for GardenService {
         })
     }
 
-    async fn list(&self, request: Request<garden::ListRequest>) -> Result<Response<garden::ListResponse>, Status> {
+    async fn list(
+        &self,
+        request: Request<garden::ListRequest>,
+    ) -> Result<Response<garden::ListResponse>, Status> {
         unary!(self, "List", request, |wire| ("", ""), {
             let handles = self.gardener.list(&PropertyFilter::new(wire.properties))?;
             Ok(garden::ListResponse { handles: handles.iter().map(Handle::to_string).collect() })
         })
     }
 
-    async fn info(&self, request: Request<garden::InfoRequest>) -> Result<Response<garden::InfoResponse>, Status> {
+    async fn info(
+        &self,
+        request: Request<garden::InfoRequest>,
+    ) -> Result<Response<garden::InfoResponse>, Status> {
         unary!(self, "Info", request, |wire| (&wire.handle, ""), {
             let info = self.gardener.info(&Handle::parse(&wire.handle)?).await?;
             Ok(garden::InfoResponse { info: Some(info.into()) })
@@ -140,12 +159,18 @@ impl Garden for GardenService {
 
     type RunStream = BoxStream<'static, Result<garden::RunResponse, Status>>;
 
-    async fn run(&self, request: Request<Streaming<garden::RunRequest>>) -> Result<Response<Self::RunStream>, Status> {
+    async fn run(
+        &self,
+        request: Request<Streaming<garden::RunRequest>>,
+    ) -> Result<Response<Self::RunStream>, Status> {
         let deadline = deadline(request.metadata());
         let mut requests = request.into_inner();
-        let Some(run_request::Message::Start(start)) = first::<Run>(&mut requests).await?.and_then(|first| first.message)
+        let Some(run_request::Message::Start(start)) =
+            first::<Run>(&mut requests).await?.and_then(|first| first.message)
         else {
-            return Err(Subject::new("Run", "", "").refuse(&Error::invalid("the first message of Run is not start")));
+            return Err(
+                Subject::new("Run", "", "").refuse(&Error::invalid("the first message of Run is not start"))
+            );
         };
         let wire = start.process.unwrap_or_default();
         let subject = Subject::new("Run", &start.handle, &wire.process_id);
@@ -182,13 +207,17 @@ impl Garden for GardenService {
             let process = Box::pin(self.gardener.attach(&handle, &id)).await?;
             let started = garden::AttachStarted { process_id: id.to_string() };
             let first = garden::AttachResponse { message: Some(attach_response::Message::Started(started)) };
-            let answers = self.session(subject, handle, process, start.stdin).begin(inputs::<Attach>(requests));
+            let answers =
+                self.session(subject, handle, process, start.stdin).begin(inputs::<Attach>(requests));
             Ok(responses::<Attach>(first, answers))
         })
         .await
     }
 
-    async fn wait(&self, request: Request<garden::WaitRequest>) -> Result<Response<garden::WaitResponse>, Status> {
+    async fn wait(
+        &self,
+        request: Request<garden::WaitRequest>,
+    ) -> Result<Response<garden::WaitResponse>, Status> {
         unary!(self, "Wait", request, |wire| (&wire.handle, &wire.process_id), {
             let (handle, id) = parse_names(&wire.handle, &wire.process_id)?;
             let status = tokio::select! {
@@ -220,7 +249,10 @@ impl Garden for GardenService {
         })
     }
 
-    async fn stop(&self, request: Request<garden::StopRequest>) -> Result<Response<garden::StopResponse>, Status> {
+    async fn stop(
+        &self,
+        request: Request<garden::StopRequest>,
+    ) -> Result<Response<garden::StopResponse>, Status> {
         unary!(self, "Stop", request, |wire| (&wire.handle, ""), {
             self.gardener.stop(&Handle::parse(&wire.handle)?, wire.kill).await?;
             Ok(garden::StopResponse {})
@@ -233,7 +265,8 @@ impl Garden for GardenService {
     ) -> Result<Response<garden::StreamInResponse>, Status> {
         let deadline = deadline(request.metadata());
         let mut requests = request.into_inner();
-        let Some(stream_in_request::Message::Start(start)) = requests.message().await?.and_then(|first| first.message)
+        let Some(stream_in_request::Message::Start(start)) =
+            requests.message().await?.and_then(|first| first.message)
         else {
             let error = Error::invalid("the first message of StreamIn is not start");
             return Err(Subject::new("StreamIn", "", "").refuse(&error));
@@ -322,7 +355,10 @@ impl Garden for GardenService {
         })
     }
 
-    async fn net_in(&self, request: Request<garden::NetInRequest>) -> Result<Response<garden::NetInResponse>, Status> {
+    async fn net_in(
+        &self,
+        request: Request<garden::NetInRequest>,
+    ) -> Result<Response<garden::NetInResponse>, Status> {
         unary!(self, "NetIn", request, |wire| (&wire.handle, ""), {
             let port = NetIn::try_from(wire.port.unwrap_or_default())?;
             let mapped = self.gardener.net_in(&Handle::parse(&wire.handle)?, port).await?;
@@ -335,7 +371,8 @@ impl Garden for GardenService {
         request: Request<garden::NetOutRequest>,
     ) -> Result<Response<garden::NetOutResponse>, Status> {
         unary!(self, "NetOut", request, |wire| (&wire.handle, ""), {
-            let rules: Vec<NetOutRule> = wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+            let rules: Vec<NetOutRule> =
+                wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
             self.gardener.net_out(&Handle::parse(&wire.handle)?, &rules).await?;
             Ok(garden::NetOutResponse {})
         })
@@ -356,8 +393,13 @@ impl Garden for GardenService {
 }
 
 /// The first message of a conversation; none when the client ended it before.
-async fn first<D: dialect::Dialect>(requests: &mut Streaming<D::Request>) -> Result<Option<D::Request>, Status> {
-    requests.message().await.map_err(|status| Subject::new("first message", "", "").refuse(&status::from_status(&status)))
+async fn first<D: dialect::Dialect>(
+    requests: &mut Streaming<D::Request>,
+) -> Result<Option<D::Request>, Status> {
+    requests
+        .message()
+        .await
+        .map_err(|status| Subject::new("first message", "", "").refuse(&status::from_status(&status)))
 }
 
 fn parse_handles(handles: &[String]) -> Result<Vec<Handle>> {

@@ -103,15 +103,12 @@ async fn tell(
     stderr: Option<OwnedFd>,
     answers: &mpsc::Sender<Result<Answer, Status>>,
 ) -> Result<()> {
-    let complete = tokio::try_join!(
-        send_output(stdout, answers, Answer::Stdout),
-        async {
-            match stderr {
-                Some(stderr) => send_output(stderr, answers, Answer::Stderr).await,
-                None => Ok(true),
-            }
-        },
-    )?;
+    let complete = tokio::try_join!(send_output(stdout, answers, Answer::Stdout), async {
+        match stderr {
+            Some(stderr) => send_output(stderr, answers, Answer::Stderr).await,
+            None => Ok(true),
+        }
+    },)?;
     if complete == (true, true) {
         let status = target.gardener.wait(&target.handle, &target.id).await?;
         // A client that went away meanwhile can ask again by Wait.

@@ -63,7 +63,9 @@ async fn next_chunk(chunks: &mut Streaming<garden::StreamInRequest>) -> Result<O
     };
     match request.message {
         Some(stream_in_request::Message::Chunk(chunk)) => Ok(Some(chunk)),
-        Some(stream_in_request::Message::Start(_)) => Err(Error::invalid("start in a message that is not the first")),
+        Some(stream_in_request::Message::Start(_)) => {
+            Err(Error::invalid("start in a message that is not the first"))
+        }
         None => Err(Error::invalid("message without a content that this server knows")),
     }
 }
@@ -91,7 +93,10 @@ pub(crate) fn stream_out(
     ReceiverStream::new(stream)
 }
 
-async fn send_tar(tar: StreamOut, answers: &mpsc::Sender<Result<garden::StreamOutResponse, Status>>) -> Result<()> {
+async fn send_tar(
+    tar: StreamOut,
+    answers: &mpsc::Sender<Result<garden::StreamOutResponse, Status>>,
+) -> Result<()> {
     let send = |chunk| async move { answers.send(Ok(garden::StreamOutResponse { chunk })).await.is_ok() };
     if Reader::new(tar.tar)?.pump(send).await? { tar.done.await } else { Ok(()) }
 }

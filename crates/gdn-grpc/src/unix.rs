@@ -42,7 +42,8 @@ impl UnixSocket {
         remove_stale(&short, &spec.path)?;
         let listener = UnixListener::bind(&short).map_err(failed("listen on"))?;
         // Between these two calls the socket may be open to others; the check of each connection's user is not.
-        fs::set_permissions(&short, fs::Permissions::from_mode(spec.mode)).map_err(failed("change the mode of"))?;
+        fs::set_permissions(&short, fs::Permissions::from_mode(spec.mode))
+            .map_err(failed("change the mode of"))?;
         let metadata = fs::symlink_metadata(&short).map_err(failed("look at"))?;
         let on_disk = OnDisk { path: spec.path.clone(), device: metadata.dev(), inode: metadata.ino() };
         Ok(UnixSocket { listener, allowed_uids: spec.allowed_uids.clone(), on_disk })
@@ -107,7 +108,9 @@ fn remove_stale(short: &Path, path: &Path) -> Result<(), ServeError> {
     match fs::symlink_metadata(short) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at")(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(ServeError::NotASocket { path: path.to_owned() }),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ServeError::NotASocket { path: path.to_owned() });
+        }
         Ok(_) => {}
     }
     match std::os::unix::net::UnixStream::connect(short) {

@@ -76,6 +76,12 @@ impl Connection {
         }
     }
 
+    /// Hangs up: the other side sees the end, calls under way answer [`Error::Gone`].
+    pub(crate) fn hang_up(&self) {
+        // It fails only when the connection is gone already.
+        let _ = rustix::net::shutdown(self.socket.get_ref(), rustix::net::Shutdown::Both);
+    }
+
     async fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.socket
             .async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors))

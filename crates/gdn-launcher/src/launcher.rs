@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use gdn_keeper::program::LAUNCHER;
 use gdn_keeper::protocol::{Call, Launch, UserNamespace};
@@ -22,6 +23,7 @@ const BACKLOG: i32 = 16;
 /// A running launcher.
 pub struct Launcher {
     connection: Connection,
+    child: Mutex<Child>,
     pid: u32,
 }
 
@@ -51,12 +53,23 @@ impl Launcher {
                 tracing::debug!("the launcher has ended");
             }
         })?;
-        Ok(Launcher { connection, pid: child.id() })
+        let pid = child.id();
+        Ok(Launcher { connection, child: Mutex::new(child), pid })
     }
 
     /// The launcher's pid, so that it can be put into the cgroup in which keepers are to live.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Ends the launcher's process and reaps it; keepers stay. Blocks for the moment that takes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it was reaped by somebody else.
+    pub fn stop(&self) -> Result<()> {
+        self.connection.hang_up();
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.wait().map(drop).map_err(Error::io("wait for the launcher's end"))
     }
 
     /// Forks a keeper that listens on the socket `directory/keeper` and writes exits to `directory/exits`.

@@ -51,7 +51,10 @@ mod tests {
     fn a_root_brings_its_own_socket_unless_an_address_is_given() {
         assert_eq!(of(&global(&[])).unwrap(), Address::Unix("/run/gdn/grpc.sock".into()));
         assert_eq!(of(&global(&["--root", "/r"])).unwrap(), Address::Unix("/r/grpc.sock".into()));
-        assert_eq!(of(&global(&["--root", "/r", "--address", "/x/s"])).unwrap(), Address::Unix("/x/s".into()));
+        assert_eq!(
+            of(&global(&["--root", "/r", "--address", "/x/s"])).unwrap(),
+            Address::Unix("/x/s".into())
+        );
     }
 
     #[test]

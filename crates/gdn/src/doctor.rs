@@ -42,12 +42,23 @@ pub(crate) struct Finding {
 impl Finding {
     /// All is well.
     fn ok(name: &str, found: impl Into<String>) -> Self {
-        Finding { name: name.to_owned(), status: Status::Ok, found: found.into(), meaning: String::new(), advice: String::new() }
+        Finding {
+            name: name.to_owned(),
+            status: Status::Ok,
+            found: found.into(),
+            meaning: String::new(),
+            advice: String::new(),
+        }
     }
 
     /// Something does not work.
     fn limited(name: &str, found: impl Into<String>, meaning: &str, advice: &str) -> Self {
-        Finding { status: Status::Limited, meaning: meaning.into(), advice: advice.into(), ..Finding::ok(name, found) }
+        Finding {
+            status: Status::Limited,
+            meaning: meaning.into(),
+            advice: advice.into(),
+            ..Finding::ok(name, found)
+        }
     }
 
     /// Nothing works.
@@ -85,12 +96,22 @@ impl Show for Diagnosis {
             Status::Limited => "limited",
             Status::Missing => "missing",
         };
-        let rows = self.findings.iter().map(|finding| [word(finding.status).into(), finding.name.clone(), finding.found.clone()]);
+        let rows = self
+            .findings
+            .iter()
+            .map(|finding| [word(finding.status).into(), finding.name.clone(), finding.found.clone()]);
         let mut text = columns(["STATUS", "WHAT", "FOUND"], rows);
         for finding in self.findings.iter().filter(|finding| finding.status != Status::Ok) {
-            text.push_str(&format!("\n\n{}: {}\n  what to do: {}", finding.name, finding.meaning, finding.advice));
+            text.push_str(&format!(
+                "\n\n{}: {}\n  what to do: {}",
+                finding.name, finding.meaning, finding.advice
+            ));
         }
-        text.push_str(if self.can_run { "\n\nThe engine can run here." } else { "\n\nThe engine cannot run here." });
+        text.push_str(if self.can_run {
+            "\n\nThe engine can run here."
+        } else {
+            "\n\nThe engine cannot run here."
+        });
         text
     }
 }
@@ -101,7 +122,10 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_keeps_the_engine_from_running() {
-        let limited = Diagnosis::from_findings(vec![Finding::ok("a", "x"), Finding::limited("b", "y", "slower", "wait")]);
+        let limited = Diagnosis::from_findings(vec![
+            Finding::ok("a", "x"),
+            Finding::limited("b", "y", "slower", "wait"),
+        ]);
         assert!(limited.can_run);
         assert!(limited.text().contains("b: slower\n  what to do: wait"), "{}", limited.text());
         let missing = Diagnosis::from_findings(vec![Finding::missing("c", "no", "nothing works", "upgrade")]);

@@ -44,7 +44,8 @@ pub(crate) async fn connect_or_start(global: &Global) -> anyhow::Result<(Client,
             }
             Err(error) if Instant::now() > deadline => {
                 let waited = PATIENCE.as_secs();
-                let context = format!("the engine of {} did not answer for {waited} s", global.root().display());
+                let context =
+                    format!("the engine of {} did not answer for {waited} s", global.root().display());
                 return Err(error).context(context);
             }
             Err(_) => {}
@@ -75,7 +76,8 @@ async fn start(global: &Global, lock: EngineLock) -> anyhow::Result<(Client, Opt
     let engine = server::start(settings, lock).await.context("cannot start an engine for this command")?;
     match address::of(global)? {
         Address::Unix(path) => {
-            let client = Client::connect_unix(&path).await.context("cannot reach this command's own engine")?;
+            let client =
+                Client::connect_unix(&path).await.context("cannot reach this command's own engine")?;
             Ok((client, Some(Embedded { engine })))
         }
         Address::Https(uri) => anyhow::bail!("an engine of this command cannot listen on {uri}"),

@@ -106,7 +106,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let engine = engine_error(error)?;
     let connecting = engine.message().starts_with("connect to ");
     let hint = match engine.kind() {
-        ErrorKind::Unavailable if connecting => "start one with gdn server, or say where it listens with --address",
+        ErrorKind::Unavailable if connecting => {
+            "start one with gdn server, or say where it listens with --address"
+        }
         ErrorKind::PermissionDenied if connecting => "only root may use this engine's socket",
         ErrorKind::ContainerNotFound => "gdn list shows the containers there are",
         ErrorKind::ProcessNotFound => "gdn inspect HANDLE shows the processes that run",
@@ -149,8 +151,12 @@ mod tests {
     #[test]
     fn a_failure_names_its_cause_and_what_to_do() {
         let handle = Handle::parse("web").unwrap();
-        let error = Err::<(), _>(Error::container_not_found(&handle)).context("cannot inspect \"web\"").unwrap_err();
-        assert_eq!(message(&error), "cannot inspect \"web\": unknown handle: web\nhint: gdn list shows the containers there are");
+        let error =
+            Err::<(), _>(Error::container_not_found(&handle)).context("cannot inspect \"web\"").unwrap_err();
+        assert_eq!(
+            message(&error),
+            "cannot inspect \"web\": unknown handle: web\nhint: gdn list shows the containers there are"
+        );
         let error = Advised::new("no engine", "start one");
         assert_eq!(message(&error.context("cannot list")), "cannot list: no engine\nhint: start one");
         assert_eq!(message(&anyhow::anyhow!("plain")), "plain");

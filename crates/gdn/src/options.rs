@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use gdn_types::{
-    BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits, MemoryLimits, NetIn,
-    NetworkMode, PidLimits, Properties, Result,
+    BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits,
+    MemoryLimits, NetIn, NetworkMode, PidLimits, Properties, Result,
 };
 
 use crate::values;
@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn the_network_none_is_a_mode_of_its_own() {
-        let with = |network: &str| ContainerOptions { network: Some(network.into()), ..Default::default() }.network_mode();
+        let with = |network: &str| {
+            ContainerOptions { network: Some(network.into()), ..Default::default() }.network_mode()
+        };
         assert_eq!(with("none"), NetworkMode::None);
         assert_eq!(with("default"), NetworkMode::Default);
         assert_eq!(with("10.0.0.0/30"), NetworkMode::Pool("10.0.0.0/30".into()));

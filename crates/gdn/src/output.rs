@@ -59,7 +59,10 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Columns under a header, without lines, as wide as their contents.
-pub(crate) fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(crate) fn columns<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header);
@@ -81,7 +84,11 @@ pub(crate) fn facts(facts: impl IntoIterator<Item = (String, String)>) -> String
 
 /// The table without the blank that would begin each line and those that would end it.
 fn trimmed(table: &Table) -> String {
-    table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -90,7 +97,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_without_frames_or_trailing_blanks() {
-        let text = columns(["HANDLE", "STATE"], [["web-1".into(), "active".into()], ["a".into(), "lost".into()]]);
+        let text =
+            columns(["HANDLE", "STATE"], [["web-1".into(), "active".into()], ["a".into(), "lost".into()]]);
         assert_eq!(text, "HANDLE  STATE\nweb-1   active\na       lost");
     }
 

@@ -56,7 +56,11 @@ pub(crate) async fn follow_attached(
     options: StreamOptions,
     signals: &mut Signals,
 ) -> anyhow::Result<u8> {
-    let _raw = if options.tty && options.interactive { RawMode::begin().context("cannot put the terminal into raw mode")? } else { None };
+    let _raw = if options.tty && options.interactive {
+        RawMode::begin().context("cannot put the terminal into raw mode")?
+    } else {
+        None
+    };
     let input = process.input();
     if options.interactive {
         feed(input.clone());
@@ -195,7 +199,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_went_away_is_reported_once() {
-        let (reader, writer) = tokio::net::unix::pipe::pipe().map(|(sender, receiver)| (receiver, sender)).unwrap();
+        let (reader, writer) =
+            tokio::net::unix::pipe::pipe().map(|(sender, receiver)| (receiver, sender)).unwrap();
         let mut target = Target::new(writer);
         assert!(!target.write(b"x").await.unwrap());
         drop(reader);

@@ -38,6 +38,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// An engine that answers.
 pub(crate) struct Running {
     gardener: Arc<Gardener>,
+    containerizer: Arc<KernelContainerizer>,
     socket: PathBuf,
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
@@ -65,11 +66,11 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         tracing::info!(%address, "listening with TLS");
     }
     let events = EventHub::new();
-    let components = components(&settings, &layout, &boot_id, &events).await?;
+    let (components, containerizer) = components(&settings, &layout, &boot_id, &events).await?;
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
-    let running = Running { gardener, socket: settings.socket, stop, gate, _lock: lock };
+    let running = Running { gardener, containerizer, socket: settings.socket, stop, gate, _lock: lock };
     let report = running.gardener.start().await.context("cannot restore the containers")?;
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
@@ -89,8 +90,9 @@ async fn components(
     layout: &Layout,
     boot_id: &str,
     events: &Arc<EventHub>,
-) -> anyhow::Result<Components> {
-    let properties = PropertyStore::open(&layout.state).context("cannot open the records of the containers")?;
+) -> anyhow::Result<(Components, Arc<KernelContainerizer>)> {
+    let properties =
+        PropertyStore::open(&layout.state).context("cannot open the records of the containers")?;
     let engine = properties.engine_id();
     let root_id = IdMap::container_default().to_host(0).context("the id map of containers has no root")?;
     let containerizer = KernelContainerizer::start(ContainerizerConfig {
@@ -104,18 +106,23 @@ async fn components(
     let volumizer = ImageVolumizer::open(VolumizerConfig {
         root: settings.root.clone(),
         engine,
-        idmap: containerizer.user_namespace().await.context("cannot make the user namespace of containers")?,
+        idmap: containerizer
+            .user_namespace()
+            .await
+            .context("cannot make the user namespace of containers")?,
         container_root_uid: root_id,
         container_root_gid: root_id,
         builtin: vec![hello::image()],
     })
     .context("cannot open the image store")?;
-    Ok(Components {
-        containerizer: Arc::new(containerizer),
+    let containerizer = Arc::new(containerizer);
+    let components = Components {
+        containerizer: containerizer.clone(),
         networker: Arc::new(LoopbackNetworker::new()),
         volumizer: Arc::new(volumizer),
         properties: Arc::new(properties),
-    })
+    };
+    Ok((components, containerizer))
 }
 
 impl Running {
@@ -141,6 +148,7 @@ impl Running {
         self.stop.cancel();
         let served = self.gate.await.context("the gate ended")?;
         self.gardener.shutdown().await;
+        self.containerizer.close().await.context("cannot close the containerizer")?;
         served.context("cannot close the gate")
     }
 }

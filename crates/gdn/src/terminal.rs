@@ -38,7 +38,12 @@ impl Drop for RawMode {
 
 /// The size of the terminal this command is on; the default size when it is on none.
 pub(crate) fn size() -> WindowSize {
-    let sizes = [termios::tcgetwinsize(io::stdout()), termios::tcgetwinsize(io::stdin()), termios::tcgetwinsize(io::stderr())];
-    let size = sizes.into_iter().flatten().map(|size| WindowSize { columns: size.ws_col, rows: size.ws_row }).next();
+    let sizes = [
+        termios::tcgetwinsize(io::stdout()),
+        termios::tcgetwinsize(io::stdin()),
+        termios::tcgetwinsize(io::stderr()),
+    ];
+    let size =
+        sizes.into_iter().flatten().map(|size| WindowSize { columns: size.ws_col, rows: size.ws_row }).next();
     size.unwrap_or_default().or_default()
 }

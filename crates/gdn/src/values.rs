@@ -8,10 +8,12 @@ use std::time::Duration;
 use gdn_types::{BindMode, BindMount, Error, NetIn, Result};
 
 /// Units of sizes, all powers of 1024: a limit is a limit of pages.
-const SIZE_UNITS: [(&str, u64); 5] = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+const SIZE_UNITS: [(&str, u64); 5] =
+    [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
 
 /// Units of durations, in milliseconds. The longer name comes before its own prefix.
-const TIME_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A number of bytes: `512`, `64M`, `1G`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<u64> {
@@ -26,7 +28,11 @@ pub(crate) fn size(text: &str) -> Result<u64> {
 
 /// A duration: `30s`, `5m`, `1h30m`, `250ms`, or `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration> {
-    let bad = || Error::invalid(format!("duration {text:?} is not a number with ms, s, m, h or d, such as 30s or 1h30m"));
+    let bad = || {
+        Error::invalid(format!(
+            "duration {text:?} is not a number with ms, s, m, h or d, such as 30s or 1h30m"
+        ))
+    };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -59,7 +65,9 @@ pub(crate) fn variable(text: &str) -> Result<(String, String)> {
         return pair(text);
     }
     std::env::var(text).map(|value| (text.to_owned(), value)).map_err(|_| {
-        Error::invalid(format!("environment variable {text:?} has no =VALUE and is not set in this environment either"))
+        Error::invalid(format!(
+            "environment variable {text:?} has no =VALUE and is not set in this environment either"
+        ))
     })
 }
 
@@ -81,12 +89,16 @@ pub(crate) fn bind_mount(text: &str) -> Result<BindMount> {
 
 /// `[HOST:]CONTAINER[/tcp]`; without a host port the server picks one.
 pub(crate) fn port_mapping(text: &str) -> Result<NetIn> {
-    let bad = || Error::invalid(format!("port mapping {text:?} is not of the form [HOST:]CONTAINER, such as 8080:80"));
+    let bad = || {
+        Error::invalid(format!("port mapping {text:?} is not of the form [HOST:]CONTAINER, such as 8080:80"))
+    };
     let ports = match text.split_once('/') {
         None => text,
         Some((ports, "tcp")) => ports,
         Some((_, protocol)) => {
-            return Err(Error::invalid(format!("port mapping {text:?} asks for {protocol:?}: only tcp ports can be mapped")));
+            return Err(Error::invalid(format!(
+                "port mapping {text:?} asks for {protocol:?}: only tcp ports can be mapped"
+            )));
         }
     };
     let port = |digits: &str| decimal(digits).and_then(|number| u16::try_from(number).ok()).ok_or_else(bad);
@@ -118,12 +130,15 @@ pub(crate) fn image(text: &str) -> Result<String> {
              oci:///layout:tag (images of registries are not available yet)"
         )));
     }
-    path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid(format!("image path {path:?} is not UTF-8")))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::invalid(format!("image path {path:?} is not UTF-8")))
 }
 
 fn absolute(path: &str) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::caused(gdn_types::ErrorKind::InvalidArgument, format!("make path {path:?} absolute"), error))
+    std::path::absolute(path).map_err(|error| {
+        Error::caused(gdn_types::ErrorKind::InvalidArgument, format!("make path {path:?} absolute"), error)
+    })
 }
 
 /// Digits only: no sign, no blank, not empty.
@@ -137,9 +152,15 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_1024() {
-        for (text, bytes) in
-            [("0", 0), ("512", 512), ("1k", 1024), ("64M", 64 << 20), ("64MiB", 64 << 20), ("2GB", 2 << 30), ("1T", 1 << 40)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1k", 1024),
+            ("64M", 64 << 20),
+            ("64MiB", 64 << 20),
+            ("2GB", 2 << 30),
+            ("1T", 1 << 40),
+        ] {
             assert_eq!(size(text).unwrap(), bytes, "{text}");
         }
         for bad in ["", "M", "-1", "+1", "1.5G", "64Q", "64 M", "99999999999T", "1Kx"] {
@@ -150,8 +171,14 @@ mod tests {
 
     #[test]
     fn durations_may_have_several_parts() {
-        for (text, ms) in [("0", 0), ("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("1d", 86_400_000)]
-        {
+        for (text, ms) in [
+            ("0", 0),
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
         for bad in ["", "5", "s", "5x", "-5s", "1.5h", "99999999999999999999s", "5s "] {
@@ -197,7 +224,10 @@ mod tests {
         assert_eq!(image("hello").unwrap(), "builtin:hello");
         assert_eq!(image("oci:///x:latest").unwrap(), "oci:///x:latest");
         assert_eq!(image("/no/such.tar").unwrap(), "/no/such.tar");
-        assert_eq!(image("Cargo.toml").unwrap(), std::env::current_dir().unwrap().join("Cargo.toml").to_str().unwrap());
+        assert_eq!(
+            image("Cargo.toml").unwrap(),
+            std::env::current_dir().unwrap().join("Cargo.toml").to_str().unwrap()
+        );
         let error = image("alpine").unwrap_err();
         assert!(error.message().contains("\"alpine\""), "{}", error.message());
     }

@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 
 use anyhow::{Result, bail};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
+};
 
 // Field numbers of descriptor.proto, of which the paths of source locations are made.
 const FILE_MESSAGE: i32 = 4;
@@ -22,7 +24,8 @@ const SERVICE_METHOD: i32 = 2;
 
 /// Checks all files and reports all that is wrong at once.
 pub(super) fn check(descriptors: &FileDescriptorSet) -> Result<()> {
-    let complaints: Vec<String> = descriptors.file.iter().flat_map(|file| FileLint::new(file).run(file)).collect();
+    let complaints: Vec<String> =
+        descriptors.file.iter().flat_map(|file| FileLint::new(file).run(file)).collect();
     if !complaints.is_empty() {
         bail!("protobuf files break the rules:\n{}", complaints.join("\n"));
     }
@@ -69,7 +72,12 @@ impl FileLint {
         for (index, oneof) in numbered(&message.oneof_decl) {
             // An `optional` field is the only member of a oneof that the compiler made, named with a leading underscore.
             if !oneof.name().starts_with('_') {
-                self.name(&below(path, MESSAGE_ONEOF, index), oneof.name(), is_snake(oneof.name()), "snake_case");
+                self.name(
+                    &below(path, MESSAGE_ONEOF, index),
+                    oneof.name(),
+                    is_snake(oneof.name()),
+                    "snake_case",
+                );
             }
         }
         for (index, nested) in numbered(&message.nested_type) {
@@ -85,7 +93,12 @@ impl FileLint {
         let prefix = format!("{}_", upper_snake(enumeration.name()));
         for (index, value) in numbered(&enumeration.value) {
             let fits = value.name().starts_with(&prefix) && is_snake(&value.name().to_ascii_lowercase());
-            self.name(&below(path, ENUM_VALUE, index), value.name(), fits, &format!("UPPER_SNAKE_CASE after {prefix}"));
+            self.name(
+                &below(path, ENUM_VALUE, index),
+                value.name(),
+                fits,
+                &format!("UPPER_SNAKE_CASE after {prefix}"),
+            );
             if value.number() == 0 && !value.name().ends_with("_UNSPECIFIED") {
                 self.complain(value.name(), "is the value 0 and does not end with _UNSPECIFIED");
             }
@@ -95,7 +108,12 @@ impl FileLint {
     fn service(&mut self, path: &[i32], service: &ServiceDescriptorProto) {
         self.name(path, service.name(), is_camel(service.name()), "CamelCase");
         for (index, method) in numbered(&service.method) {
-            self.name(&below(path, SERVICE_METHOD, index), method.name(), is_camel(method.name()), "CamelCase");
+            self.name(
+                &below(path, SERVICE_METHOD, index),
+                method.name(),
+                is_camel(method.name()),
+                "CamelCase",
+            );
         }
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use gdn_types::{BindMode, BindMount, BindOrigin, ContainerSpec, Environment, Error, Handle, ImageRef, Result};
+use gdn_types::{
+    BindMode, BindMount, BindOrigin, ContainerSpec, Environment, Error, Handle, ImageRef, Result,
+};
 
 use super::{enumeration, nanoseconds, properties, property_map, unless_default};
 use crate::garden;
@@ -117,8 +119,8 @@ fn text(field: &str, path: &Path) -> Result<String> {
 mod tests {
     use super::*;
     use gdn_types::{
-        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, ErrorKind, Limits, MemoryLimits, NetIn, NetOutRule,
-        NetworkMode, PidLimits, Properties,
+        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, ErrorKind, Limits, MemoryLimits, NetIn,
+        NetOutRule, NetworkMode, PidLimits, Properties,
     };
 
     fn full() -> ContainerSpec {
@@ -128,7 +130,10 @@ mod tests {
             image: ImageRef { uri: "oci:///x".into(), username: "u".into(), password: "hunter2".into() },
             bind_mounts: vec![
                 BindMount::new("/a", "/b", BindMode::ReadWrite).unwrap(),
-                BindMount { origin: BindOrigin::Container, ..BindMount::new("/c", "/d", BindMode::ReadOnly).unwrap() },
+                BindMount {
+                    origin: BindOrigin::Container,
+                    ..BindMount::new("/c", "/d", BindMode::ReadOnly).unwrap()
+                },
             ],
             network: NetworkMode::Pool("10.0.0.1".into()),
             properties: Properties::from_pairs([("k", "v"), ("empty", "")]).unwrap(),
@@ -170,14 +175,24 @@ mod tests {
             (garden::ContainerSpec { env: vec!["nope".into()], ..Default::default() }, "nope"),
             (
                 garden::ContainerSpec {
-                    bind_mounts: vec![garden::BindMount { source: "rel".into(), target: "/t".into(), mode: 0, origin: 0 }],
+                    bind_mounts: vec![garden::BindMount {
+                        source: "rel".into(),
+                        target: "/t".into(),
+                        mode: 0,
+                        origin: 0,
+                    }],
                     ..Default::default()
                 },
                 "rel",
             ),
             (
                 garden::ContainerSpec {
-                    bind_mounts: vec![garden::BindMount { source: "/s".into(), target: "/t".into(), mode: 9, origin: 0 }],
+                    bind_mounts: vec![garden::BindMount {
+                        source: "/s".into(),
+                        target: "/t".into(),
+                        mode: 9,
+                        origin: 0,
+                    }],
                     ..Default::default()
                 },
                 "unknown value 9",

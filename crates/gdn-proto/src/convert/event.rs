@@ -41,7 +41,9 @@ impl TryFrom<garden::Event> for Event {
             Kind::Stopped(_) => EventKind::Stopped,
             Kind::Destroyed(_) => EventKind::Destroyed,
             Kind::Lost(lost) => EventKind::Lost(lost.reason),
-            Kind::ProcessStarted(started) => EventKind::ProcessStarted(ProcessId::parse(&started.process_id)?),
+            Kind::ProcessStarted(started) => {
+                EventKind::ProcessStarted(ProcessId::parse(&started.process_id)?)
+            }
             Kind::ProcessExited(exited) => EventKind::ProcessExited(
                 ProcessId::parse(&exited.process_id)?,
                 exited.status.ok_or_else(|| missing("an exit status"))?.try_into()?,

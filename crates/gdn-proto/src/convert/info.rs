@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn capacity_without_a_bound_is_absent_on_the_wire() {
         for max_containers in [0, 5, u64::MAX] {
-            let capacity = Capacity { memory_bytes: 1, disk_bytes: 2, schedulable_disk_bytes: 3, max_containers };
+            let capacity =
+                Capacity { memory_bytes: 1, disk_bytes: 2, schedulable_disk_bytes: 3, max_containers };
             let wire = garden::CapacityResponse::from(capacity);
             assert_eq!(wire.max_containers.is_none(), max_containers == u64::MAX);
             assert_eq!(Capacity::from(wire), capacity);
@@ -161,9 +162,15 @@ mod tests {
     fn a_bulk_entry_carries_the_answer_or_the_error() {
         let handle = Handle::parse("h").unwrap();
         let good = garden::BulkInfoEntry::from((handle.clone(), Ok(info(LifeState::Active))));
-        assert_eq!(<(Handle, Result<ContainerInfo>)>::try_from(good).unwrap().1.unwrap(), info(LifeState::Active));
+        assert_eq!(
+            <(Handle, Result<ContainerInfo>)>::try_from(good).unwrap().1.unwrap(),
+            info(LifeState::Active)
+        );
         let bad = garden::BulkInfoEntry::from((handle.clone(), Err(Error::container_not_found(&handle))));
         let error = <(Handle, Result<ContainerInfo>)>::try_from(bad).unwrap().1.unwrap_err();
-        assert_eq!((error.kind(), error.message()), (gdn_types::ErrorKind::ContainerNotFound, "unknown handle: h"));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (gdn_types::ErrorKind::ContainerNotFound, "unknown handle: h")
+        );
     }
 }

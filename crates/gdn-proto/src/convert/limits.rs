@@ -1,6 +1,9 @@
 //! What a container may use.
 
-use gdn_types::{BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, Limits, MemoryLimits, PidLimits, Result};
+use gdn_types::{
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, Limits, MemoryLimits, PidLimits,
+    Result,
+};
 
 use super::{enumeration, unless_default};
 use crate::garden;

@@ -26,9 +26,10 @@ impl From<ContainerMetrics> for garden::ContainerMetrics {
                 exclusive_bytes: metrics.disk.exclusive_bytes,
                 exclusive_inodes: metrics.disk.exclusive_inodes,
             }),
-            network: metrics
-                .network
-                .map(|network| garden::NetworkStat { rx_bytes: network.rx_bytes, tx_bytes: network.tx_bytes }),
+            network: metrics.network.map(|network| garden::NetworkStat {
+                rx_bytes: network.rx_bytes,
+                tx_bytes: network.tx_bytes,
+            }),
             pids: Some(garden::PidStat { current: metrics.pids.current, max: metrics.pids.max }),
             age_ns: nanoseconds(metrics.age),
             cpu_entitlement_ns: nanoseconds(metrics.cpu_entitlement),
@@ -79,15 +80,26 @@ mod tests {
         let nanos = Duration::from_nanos;
         for network in [None, Some(NetworkStat { rx_bytes: 1, tx_bytes: 2 })] {
             let metrics = ContainerMetrics {
-                memory: MemoryStat { usage_toward_limit: 3, lines: vec![("rss".into(), 4), ("cache".into(), 5)] },
+                memory: MemoryStat {
+                    usage_toward_limit: 3,
+                    lines: vec![("rss".into(), 4), ("cache".into(), 5)],
+                },
                 cpu: CpuStat { usage: nanos(6), user: nanos(7), system: nanos(8) },
-                disk: DiskStat { total_bytes: 9, total_inodes: 10, exclusive_bytes: 11, exclusive_inodes: 12 },
+                disk: DiskStat {
+                    total_bytes: 9,
+                    total_inodes: 10,
+                    exclusive_bytes: 11,
+                    exclusive_inodes: 12,
+                },
                 network,
                 pids: PidStat { current: 13, max: 14 },
                 age: nanos(15),
                 cpu_entitlement: nanos(16),
             };
-            assert_eq!(ContainerMetrics::try_from(garden::ContainerMetrics::from(metrics.clone())).unwrap(), metrics);
+            assert_eq!(
+                ContainerMetrics::try_from(garden::ContainerMetrics::from(metrics.clone())).unwrap(),
+                metrics
+            );
         }
         assert!(ContainerMetrics::try_from(garden::ContainerMetrics::default()).is_err());
     }

@@ -99,7 +99,9 @@ impl From<NetOutRule> for garden::NetOutRule {
             protocol: protocol.into(),
             networks: rule.networks.into_iter().map(ip_range).collect(),
             ports: rule.ports.into_iter().map(port_range).collect(),
-            icmp: rule.icmp.map(|icmp| garden::IcmpRule { r#type: icmp.kind.into(), code: icmp.code.map(Into::into) }),
+            icmp: rule
+                .icmp
+                .map(|icmp| garden::IcmpRule { r#type: icmp.kind.into(), code: icmp.code.map(Into::into) }),
             log: rule.log,
         }
     }
@@ -144,14 +146,20 @@ mod tests {
 
     #[test]
     fn every_network_mode_reads_back() {
-        for mode in [NetworkMode::Default, NetworkMode::None, NetworkMode::Pool(String::new()), NetworkMode::Pool("x".into())] {
+        for mode in [
+            NetworkMode::Default,
+            NetworkMode::None,
+            NetworkMode::Pool(String::new()),
+            NetworkMode::Pool("x".into()),
+        ] {
             assert_eq!(NetworkMode::from(garden::NetworkMode::from(mode.clone())), mode);
         }
     }
 
     #[test]
     fn a_range_without_an_end_is_one_member() {
-        let range = IpRange::try_from(garden::IpRange { start: "10.0.0.1".into(), end: String::new() }).unwrap();
+        let range =
+            IpRange::try_from(garden::IpRange { start: "10.0.0.1".into(), end: String::new() }).unwrap();
         assert_eq!(range.start, range.end);
         let range = PortRange::try_from(garden::PortRange { start: 80, end: None }).unwrap();
         assert_eq!((range.start, range.end), (80, 80));
@@ -160,7 +168,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_or_too_large_is_refused() {
-        assert!(IpRange::try_from(garden::IpRange { start: "10.0.0.0/8".into(), end: String::new() }).is_err());
+        assert!(
+            IpRange::try_from(garden::IpRange { start: "10.0.0.0/8".into(), end: String::new() }).is_err()
+        );
         assert!(PortRange::try_from(garden::PortRange { start: 1, end: Some(65_536) }).is_err());
         assert!(IcmpRule::try_from(garden::IcmpRule { r#type: 256, code: None }).is_err());
         assert!(NetOutRule::try_from(garden::NetOutRule { protocol: 77, ..Default::default() }).is_err());
@@ -177,7 +187,8 @@ mod tests {
         let ip = any::<(IpAddr, IpAddr)>().prop_map(|(start, end)| IpRange { start, end });
         let port = any::<(u16, u16)>().prop_map(|(start, end)| PortRange { start, end });
         let icmp = any::<(u8, Option<u8>)>().prop_map(|(kind, code)| IcmpRule { kind, code });
-        let lists = (prop::collection::vec(ip, 0..4), prop::collection::vec(port, 0..4), prop::option::of(icmp));
+        let lists =
+            (prop::collection::vec(ip, 0..4), prop::collection::vec(port, 0..4), prop::option::of(icmp));
         (protocol, lists, any::<bool>()).prop_map(|(protocol, (networks, ports, icmp), log)| NetOutRule {
             protocol,
             networks,

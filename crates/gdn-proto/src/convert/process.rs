@@ -1,8 +1,8 @@
 //! Processes and their ends.
 
 use gdn_types::{
-    BindMount, CpuLimits, Environment, Error, ExitStatus, MemoryLimits, OutputPolicy, ProcessId, ProcessSpec, ProcessState,
-    Result, Rlimits, WindowSize,
+    BindMount, CpuLimits, Environment, Error, ExitStatus, MemoryLimits, OutputPolicy, ProcessId, ProcessSpec,
+    ProcessState, Result, Rlimits, WindowSize,
 };
 
 use super::{enumeration, missing, narrow, octet, unless_default};

@@ -67,8 +67,11 @@ impl Extraction<'_> {
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let (parent, name) = self.parent(&place)?;
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file = replacing(&parent, &name, || fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o600)))?;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = replacing(&parent, &name, || {
+                    fs::openat(&parent, &name, flags, Mode::from_raw_mode(0o600))
+                })?;
                 let mut file = std::fs::File::from(file);
                 io::copy(entry, &mut file)?;
                 fs::fchmod(&file, mode)?;
@@ -81,10 +84,14 @@ impl Extraction<'_> {
             }
             EntryType::Link => {
                 let link = entry.link_name_bytes().context("the link has no target")?.into_owned();
-                let existing = self.place(Path::new(OsStr::from_bytes(&link)))?.context("the link's target is the root")?;
+                let existing = self
+                    .place(Path::new(OsStr::from_bytes(&link)))?
+                    .context("the link's target is the root")?;
                 let (from, from_name) = self.parent(&existing)?;
                 let (parent, name) = self.parent(&place)?;
-                replacing(&parent, &name, || fs::linkat(&from, &from_name, &parent, &name, AtFlags::empty()))?;
+                replacing(&parent, &name, || {
+                    fs::linkat(&from, &from_name, &parent, &name, AtFlags::empty())
+                })?;
             }
             EntryType::XGlobalHeader => return Ok(()),
             _ => {
@@ -156,7 +163,11 @@ impl Extraction<'_> {
 }
 
 /// Makes something in the place of a file or link of the same name; a directory stays and is an error.
-fn replacing<T>(parent: &OwnedFd, name: &OsStr, make: impl Fn() -> rustix::io::Result<T>) -> anyhow::Result<T> {
+fn replacing<T>(
+    parent: &OwnedFd,
+    name: &OsStr,
+    make: impl Fn() -> rustix::io::Result<T>,
+) -> anyhow::Result<T> {
     match make() {
         Err(Errno::EXIST) => {
             match fs::unlinkat(parent, name, AtFlags::empty()) {

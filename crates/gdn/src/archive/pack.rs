@@ -18,8 +18,10 @@ pub(crate) fn pack(source: &Path, name: &OsStr, target: impl Write) -> anyhow::R
     // Depth first, without recursion: a deep tree must not end the program.
     let mut waiting = vec![(source.to_owned(), PathBuf::from(name))];
     while let Some((path, entry)) = waiting.pop() {
-        let metadata = fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        append(&mut tar, &path, &entry, &metadata).with_context(|| format!("cannot pack {}", path.display()))?;
+        let metadata =
+            fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        append(&mut tar, &path, &entry, &metadata)
+            .with_context(|| format!("cannot pack {}", path.display()))?;
         if metadata.is_dir() {
             let children = fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?;
             for child in children {
@@ -31,7 +33,12 @@ pub(crate) fn pack(source: &Path, name: &OsStr, target: impl Write) -> anyhow::R
     tar.into_inner().and_then(|mut target| target.flush()).context("cannot finish the tar")
 }
 
-fn append(tar: &mut Builder<impl Write>, path: &Path, entry: &Path, metadata: &Metadata) -> anyhow::Result<()> {
+fn append(
+    tar: &mut Builder<impl Write>,
+    path: &Path,
+    entry: &Path,
+    metadata: &Metadata,
+) -> anyhow::Result<()> {
     let kind = metadata.file_type();
     if kind.is_socket() {
         return Ok(());

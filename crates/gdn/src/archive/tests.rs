@@ -43,7 +43,8 @@ fn a_tree_survives_packing_and_extracting() {
     // A directory that takes no more files must get its files first.
     fs::set_permissions(from.path().join("d/e"), fs::Permissions::from_mode(0o555)).unwrap();
 
-    let done = extract(packed(&from.path().join("d"), "d").as_slice(), to.path(), Some(OsStr::new("copy"))).unwrap();
+    let done =
+        extract(packed(&from.path().join("d"), "d").as_slice(), to.path(), Some(OsStr::new("copy"))).unwrap();
 
     let copy = to.path().join("copy");
     assert_eq!(done.entries, 5);
@@ -94,7 +95,8 @@ fn a_hard_link_through_a_link_is_refused() {
     fs::write(parent.path().join("secret"), "s").unwrap();
     let target = parent.path().join("target");
     fs::create_dir(&target).unwrap();
-    let tar = tar_of(&[(EntryType::Symlink, "out", "..", b""), (EntryType::Link, "stolen", "out/secret", b"")]);
+    let tar =
+        tar_of(&[(EntryType::Symlink, "out", "..", b""), (EntryType::Link, "stolen", "out/secret", b"")]);
     assert!(extract(tar.as_slice(), &target, None).is_err());
     assert!(!target.join("stolen").exists());
 }
@@ -125,7 +127,8 @@ fn devices_are_left_out_and_set_user_id_bits_dropped() {
 fn a_directory_in_the_way_of_a_file_stays() {
     let target = tempfile::tempdir().unwrap();
     fs::create_dir(target.path().join("f")).unwrap();
-    let error = extract(tar_of(&[(EntryType::Regular, "f", "", b"x")]).as_slice(), target.path(), None).unwrap_err();
+    let error =
+        extract(tar_of(&[(EntryType::Regular, "f", "", b"x")]).as_slice(), target.path(), None).unwrap_err();
     assert!(format!("{error:#}").contains("directory is in the way"), "{error:#}");
 }
 

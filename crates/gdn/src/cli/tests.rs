@@ -41,7 +41,11 @@ fn run_tells_images_from_commands() {
     for (line, image, command) in cases {
         let run = run(line);
         let (got_image, got_command) = run.image_and_command();
-        assert_eq!((got_image, got_command), (image, &command.iter().map(ToString::to_string).collect::<Vec<_>>()[..]), "{line}");
+        assert_eq!(
+            (got_image, got_command),
+            (image, &command.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+            "{line}"
+        );
     }
 }
 
@@ -61,8 +65,10 @@ fn a_container_without_a_name_is_removed_at_the_end() {
 
 #[test]
 fn options_reach_the_container() {
-    let run = run("gdn run -it --user 1:2 --dir /w --memory 64M --cpu-weight 10 --pids 5 --disk 1G --privileged --network none \
-                   --publish 8080:80 --bind /a:/b:rw --property k=v --env A=b --grace-time 5m hello");
+    let run = run(
+        "gdn run -it --user 1:2 --dir /w --memory 64M --cpu-weight 10 --pids 5 --disk 1G --privileged --network none \
+                   --publish 8080:80 --bind /a:/b:rw --property k=v --env A=b --grace-time 5m hello",
+    );
     assert!(run.streams.interactive && run.streams.tty);
     assert_eq!(run.user.user.as_deref(), Some("1:2"));
     assert_eq!(run.user.dir.as_deref(), Some("/w"));
@@ -77,7 +83,9 @@ fn options_reach_the_container() {
 fn exec_takes_its_command_with_and_without_a_separator() {
     for line in ["gdn exec h ls -l", "gdn exec h -- ls -l", "gdn exec -i -u root h ls -l"] {
         match parse(words(line)).unwrap().command {
-            Command::Exec(exec) => assert_eq!((exec.handle.as_str(), exec.command), ("h", vec!["ls".into(), "-l".into()])),
+            Command::Exec(exec) => {
+                assert_eq!((exec.handle.as_str(), exec.command), ("h", vec!["ls".into(), "-l".into()]))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -86,12 +94,33 @@ fn exec_takes_its_command_with_and_without_a_separator() {
 #[test]
 fn every_verb_takes_an_address_and_a_format() {
     for verb in [
-        "create", "run hello", "exec h ls", "attach h p", "list -q --all --property k=v", "ls", "inspect h", "stop --kill h", "kill -s TERM h p",
-        "destroy h", "rm a b", "cp h:/x -", "property get h k", "property set h k v", "property rm h k", "property list h", "capacity", "ping",
-        "events", "events h", "doctor",
+        "create",
+        "run hello",
+        "exec h ls",
+        "attach h p",
+        "list -q --all --property k=v",
+        "ls",
+        "inspect h",
+        "stop --kill h",
+        "kill -s TERM h p",
+        "destroy h",
+        "rm a b",
+        "cp h:/x -",
+        "property get h k",
+        "property set h k v",
+        "property rm h k",
+        "property list h",
+        "capacity",
+        "ping",
+        "events",
+        "events h",
+        "doctor",
     ] {
         let (name, rest) = verb.split_once(' ').unwrap_or((verb, ""));
-        for line in [format!("gdn --address /s --format json {verb}"), format!("gdn {name} --address /s --format json {rest}")] {
+        for line in [
+            format!("gdn --address /s --format json {verb}"),
+            format!("gdn {name} --address /s --format json {rest}"),
+        ] {
             let cli = parse(words(&line)).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_eq!(cli.global.address.as_deref(), Some("/s"), "{line}");
         }
@@ -100,7 +129,10 @@ fn every_verb_takes_an_address_and_a_format() {
 
 #[test]
 fn the_server_has_its_own_options() {
-    let cli = parse(words("gdn server --root /r --grpc-socket /s --max-containers 5 --default-grace-time 1h --log-format json")).unwrap();
+    let cli = parse(words(
+        "gdn server --root /r --grpc-socket /s --max-containers 5 --default-grace-time 1h --log-format json",
+    ))
+    .unwrap();
     assert_eq!(cli.global.root(), std::path::Path::new("/r"));
     match cli.command {
         Command::Server(server) => {
@@ -115,9 +147,22 @@ fn the_server_has_its_own_options() {
 #[test]
 fn wrong_command_lines_are_refused() {
     for line in [
-        "gdn", "gdn frobnicate", "gdn exec", "gdn inspect", "gdn kill", "gdn kill -s NOPE h", "gdn destroy", "gdn cp x",
-        "gdn create --memory 1Q", "gdn create --handle ../x", "gdn create --property k", "gdn list --format yaml",
-        "gdn server --address /s", "gdn server --grpc-listen 127.0.0.1:1", "gdn server --tls-cert /c", "gdn property get h",
+        "gdn",
+        "gdn frobnicate",
+        "gdn exec",
+        "gdn inspect",
+        "gdn kill",
+        "gdn kill -s NOPE h",
+        "gdn destroy",
+        "gdn cp x",
+        "gdn create --memory 1Q",
+        "gdn create --handle ../x",
+        "gdn create --property k",
+        "gdn list --format yaml",
+        "gdn server --address /s",
+        "gdn server --grpc-listen 127.0.0.1:1",
+        "gdn server --tls-cert /c",
+        "gdn property get h",
     ] {
         assert!(parse(words(line)).is_err(), "{line}");
     }

@@ -22,8 +22,14 @@ struct Trees {
 pub(super) fn check() -> Vec<Finding> {
     let trees = trees(&fs::read_to_string("/proc/self/mounts").unwrap_or_default());
     let mut findings = vec![mode(&trees)];
-    let unified = trees.unified.as_deref().and_then(|tree| fs::read_to_string(format!("{tree}/cgroup.controllers")).ok());
-    findings.extend(CONTROLLERS.map(|(name, meaning)| controller(&trees, unified.as_deref().unwrap_or_default(), name, meaning)));
+    let unified = trees
+        .unified
+        .as_deref()
+        .and_then(|tree| fs::read_to_string(format!("{tree}/cgroup.controllers")).ok());
+    findings
+        .extend(CONTROLLERS.map(|(name, meaning)| {
+            controller(&trees, unified.as_deref().unwrap_or_default(), name, meaning)
+        }));
     findings
 }
 
@@ -53,7 +59,12 @@ fn controller(trees: &Trees, unified: &str, name: &str, meaning: &str) -> Findin
     } else if unified.split_whitespace().any(|known| known == name) {
         Finding::ok(&label, "version 2")
     } else {
-        Finding::limited(&label, "not there", meaning, "boot with this controller enabled (for memory: cgroup_enable=memory)")
+        Finding::limited(
+            &label,
+            "not there",
+            meaning,
+            "boot with this controller enabled (for memory: cgroup_enable=memory)",
+        )
     }
 }
 
@@ -61,7 +72,9 @@ fn trees(mounts: &str) -> Trees {
     let mut trees = Trees::default();
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
-        let (Some(target), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(target), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         match kind {
             "cgroup2" => trees.unified = Some(target.to_owned()),
             "cgroup" => trees.version_1.extend(options.split(',').map(str::to_owned)),
@@ -75,7 +88,8 @@ fn trees(mounts: &str) -> Trees {
 mod tests {
     use super::*;
 
-    const HYBRID: &str = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
+    const HYBRID: &str =
+        "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
 
     #[test]
     fn a_mount_table_tells_the_generation() {

@@ -39,7 +39,11 @@ pub(super) fn check() -> Vec<Finding> {
         tried("move_mount", move_mount(), "root file systems cannot be handed to containers"),
         tried("fsopen", fsopen(), "overlays of many layers cannot be mounted"),
         tried("pidfd_open", pidfd_open(), "a signal could hit another process of the same number"),
-        tried("memfd_create", sealed_memory(), "the engine's own program could be changed from inside a container"),
+        tried(
+            "memfd_create",
+            sealed_memory(),
+            "the engine's own program could be changed from inside a container",
+        ),
     ]);
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     findings.extend(LISTED.map(|(name, since, meaning)| {
@@ -55,7 +59,11 @@ fn tried(name: &str, outcome: Result<(), Errno>, meaning: &str) -> Finding {
     match outcome {
         Ok(()) => Finding::ok(name, "works"),
         Err(errno) => {
-            let advice = if errno == Errno::NOSYS { "upgrade the kernel" } else { "run this as root and outside a container" };
+            let advice = if errno == Errno::NOSYS {
+                "upgrade the kernel"
+            } else {
+                "run this as root and outside a container"
+            };
             Finding::missing(name, errno.to_string(), meaning, advice)
         }
     }
@@ -69,7 +77,10 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 fn has_symbol(symbols: &str, call: &str) -> bool {
     let (plain, suffix) = (format!("sys_{call}"), format!("_sys_{call}"));
-    symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).any(|name| name == plain || name.ends_with(&suffix))
+    symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .any(|name| name == plain || name.ends_with(&suffix))
 }
 
 fn openat2() -> Result<(), Errno> {
@@ -78,7 +89,8 @@ fn openat2() -> Result<(), Errno> {
 }
 
 fn open_tree() -> Result<(), Errno> {
-    rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).map(drop)
+    rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .map(drop)
 }
 
 /// Moving nothing to nowhere is refused for that reason by a kernel that knows the call.
@@ -99,12 +111,17 @@ fn pidfd_open() -> Result<(), Errno> {
 
 fn sealed_memory() -> Result<(), Errno> {
     let memory = rustix::fs::memfd_create("gdn-doctor", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)
+    rustix::fs::fcntl_add_seals(
+        &memory,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )
 }
 
 fn seccomp() -> Finding {
     match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
-        Ok(actions) if actions.split_whitespace().any(|action| action == "errno") => Finding::ok("seccomp", "works"),
+        Ok(actions) if actions.split_whitespace().any(|action| action == "errno") => {
+            Finding::ok("seccomp", "works")
+        }
         _ => Finding::missing(
             "seccomp",
             "no filters",

@@ -35,7 +35,9 @@ pub(super) fn check(root: &Path) -> Vec<Finding> {
     };
     let overlay = match namespace {
         Ok(namespace) => overlay(root, &namespace),
-        Err(_) => Finding::limited("overlay", "not tried", "it needs a user namespace", "see user namespaces"),
+        Err(_) => {
+            Finding::limited("overlay", "not tried", "it needs a user namespace", "see user namespaces")
+        }
     };
     vec![namespaces, overlay]
 }
@@ -45,7 +47,9 @@ fn user_namespace() -> anyhow::Result<OwnedFd> {
     let make = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            Ok(gdn_launcher::Launcher::start()?.user_namespace(&gdn_namespaces::IdMap::container_default()).await?)
+            Ok(gdn_launcher::Launcher::start()?
+                .user_namespace(&gdn_namespaces::IdMap::container_default())
+                .await?)
         })
     };
     std::thread::scope(|scope| scope.spawn(make).join()).map_err(|_| anyhow::anyhow!("the check panicked"))?

@@ -25,7 +25,11 @@ const NEEDED: [(u32, &str); 11] = [
 const USEFUL: [(u32, &str, &str); 4] = [
     (2, "CAP_DAC_READ_SEARCH", "containers cannot be given this capability"),
     (19, "CAP_SYS_PTRACE", "processes of containers cannot be looked at from the host"),
-    (24, "CAP_SYS_RESOURCE", "limits of processes above the engine's own are lowered to those, and their OOM score stays above it"),
+    (
+        24,
+        "CAP_SYS_RESOURCE",
+        "limits of processes above the engine's own are lowered to those, and their OOM score stays above it",
+    ),
     (27, "CAP_MKNOD", "containers cannot be given device nodes of their own"),
 ];
 
@@ -45,7 +49,9 @@ pub(super) fn check() -> Vec<Finding> {
 fn user() -> Finding {
     match rustix::process::geteuid().as_raw() {
         0 => Finding::ok("user", "root"),
-        uid => Finding::missing("user", format!("{uid}"), "only root can run the engine", "run this with sudo"),
+        uid => {
+            Finding::missing("user", format!("{uid}"), "only root can run the engine", "run this with sudo")
+        }
     }
 }
 
@@ -56,7 +62,8 @@ fn field(status: &str, name: &str) -> u64 {
 }
 
 fn capabilities(effective: u64, bounding: u64) -> Vec<Finding> {
-    let lacking: Vec<_> = NEEDED.iter().filter(|(number, _)| effective >> number & 1 == 0).map(|(_, name)| *name).collect();
+    let lacking: Vec<_> =
+        NEEDED.iter().filter(|(number, _)| effective >> number & 1 == 0).map(|(_, name)| *name).collect();
     let needed = if lacking.is_empty() {
         Finding::ok("capabilities", "all that are needed")
     } else {
@@ -67,9 +74,15 @@ fn capabilities(effective: u64, bounding: u64) -> Vec<Finding> {
             "run this as root and outside a container, or let the service manager leave these capabilities",
         )
     };
-    let useful = USEFUL.iter().filter(|(number, ..)| bounding >> number & 1 == 0).map(|(_, name, meaning)| {
-        Finding::limited(name, "not in the bounding set", meaning, "let whoever starts the engine leave it this capability")
-    });
+    let useful =
+        USEFUL.iter().filter(|(number, ..)| bounding >> number & 1 == 0).map(|(_, name, meaning)| {
+            Finding::limited(
+                name,
+                "not in the bounding set",
+                meaning,
+                "let whoever starts the engine leave it this capability",
+            )
+        });
     [needed].into_iter().chain(useful).collect()
 }
 
@@ -82,16 +95,23 @@ fn files() -> Finding {
             "a few hundred containers use them up",
             "raise the hard limit: LimitNOFILE=1048576 in the unit, or ulimit -Hn",
         ),
-        most => Finding::ok("open files", most.map_or_else(|| "unlimited".to_owned(), |most| format!("at most {most}"))),
+        most => Finding::ok(
+            "open files",
+            most.map_or_else(|| "unlimited".to_owned(), |most| format!("at most {most}")),
+        ),
     }
 }
 
 /// The engine sets no profile of a security module; one that confines by default is worth knowing.
 fn security_modules(list: Option<String>) -> Finding {
     let list = list.unwrap_or_default();
-    let confining: Vec<_> = list.trim().split(',').filter(|name| ["apparmor", "selinux"].contains(name)).collect();
+    let confining: Vec<_> =
+        list.trim().split(',').filter(|name| ["apparmor", "selinux"].contains(name)).collect();
     if confining.is_empty() {
-        Finding::ok("security modules", if list.trim().is_empty() { "none".into() } else { list.trim().to_owned() })
+        Finding::ok(
+            "security modules",
+            if list.trim().is_empty() { "none".into() } else { list.trim().to_owned() },
+        )
     } else {
         Finding::limited(
             "security modules",

@@ -26,10 +26,18 @@ fn space(root: &Path) -> Finding {
     let free = figures.f_bavail.saturating_mul(figures.f_frsize);
     let found = format!("{} free", time::bytes(free));
     match free {
-        0 => Finding::missing(&name, found, "nothing can be written", "make room, or give another directory with --root"),
-        free if free < ENOUGH_SPACE => {
-            Finding::limited(&name, found, "a few images fill it", "make room, or give another directory with --root")
-        }
+        0 => Finding::missing(
+            &name,
+            found,
+            "nothing can be written",
+            "make room, or give another directory with --root",
+        ),
+        free if free < ENOUGH_SPACE => Finding::limited(
+            &name,
+            found,
+            "a few images fill it",
+            "make room, or give another directory with --root",
+        ),
         _ => Finding::ok(&name, found),
     }
 }

@@ -30,7 +30,11 @@ impl Show for Changed {
 ///
 /// # Errors
 /// The last failure; those before it are printed at once.
-pub(crate) async fn each<F>(verb: &str, handles: &[Handle], work: impl Fn(Handle) -> F) -> anyhow::Result<Changed>
+pub(crate) async fn each<F>(
+    verb: &str,
+    handles: &[Handle],
+    work: impl Fn(Handle) -> F,
+) -> anyhow::Result<Changed>
 where
     F: Future<Output = Result<(), Error>>,
 {

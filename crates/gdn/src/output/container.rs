@@ -67,7 +67,14 @@ impl Show for ContainerList {
                     created => time::age(Duration::from_millis(now.saturating_sub(created))),
                 };
                 let reason = line.reason.clone();
-                [line.handle.clone(), line.state.clone(), line.ip.clone(), line.processes.to_string(), age, reason]
+                [
+                    line.handle.clone(),
+                    line.state.clone(),
+                    line.ip.clone(),
+                    line.processes.to_string(),
+                    age,
+                    reason,
+                ]
             }),
         )
     }
@@ -125,7 +132,10 @@ struct Figures {
 impl ContainerDetails {
     /// Gathers what is known; the figures of a container that does not run are absent.
     pub(crate) fn new(handle: &Handle, info: ContainerInfo, metrics: Option<ContainerMetrics>) -> Self {
-        let port = |port: &gdn_types::PortMapping| Port { host_port: port.host_port, container_port: port.container_port };
+        let port = |port: &gdn_types::PortMapping| Port {
+            host_port: port.host_port,
+            container_port: port.container_port,
+        };
         ContainerDetails {
             handle: handle.to_string(),
             state: info.state.name(),
@@ -172,7 +182,8 @@ impl ContainerDetails {
             ("gateway", self.host_ip.clone()),
             ("external address", self.external_ip.clone()),
         ];
-        let ports = self.mapped_ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port));
+        let ports =
+            self.mapped_ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port));
         lines.push(("ports", ports.collect::<Vec<_>>().join(" ")));
         if let Some(figures) = &self.metrics {
             lines.push(("memory", time::bytes(figures.memory_bytes)));
@@ -180,7 +191,8 @@ impl ContainerDetails {
             lines.push(("disk", time::bytes(figures.disk_total_bytes)));
             lines.push(("tasks", figures.pids.to_string()));
         }
-        let properties = self.properties.iter().map(|(key, value)| ("property".to_owned(), format!("{key}={value}")));
+        let properties =
+            self.properties.iter().map(|(key, value)| ("property".to_owned(), format!("{key}={value}")));
         let lines = lines.into_iter().map(|(name, value)| (name.to_owned(), value));
         facts(lines.filter(|(_, value)| !value.is_empty()).chain(properties))
     }

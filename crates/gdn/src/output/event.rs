@@ -66,7 +66,8 @@ mod tests {
     #[test]
     fn an_exit_names_the_process_and_how_it_ended() {
         let kind = EventKind::ProcessExited(ProcessId::parse("p").unwrap(), ExitStatus::Signal(9));
-        let event = Event { at: UNIX_EPOCH + Duration::from_millis(5), handle: Handle::parse("h").unwrap(), kind };
+        let event =
+            Event { at: UNIX_EPOCH + Duration::from_millis(5), handle: Handle::parse("h").unwrap(), kind };
         let line = EventLine::new(&event);
         assert_eq!(line.text(), "1970-01-01T00:00:00.005Z h process_exited p ended by signal 9");
         assert_eq!(

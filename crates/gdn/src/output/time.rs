@@ -35,11 +35,17 @@ fn civil(days: u64) -> (u64, u64, u64) {
 /// The two largest units of a length of time: `2h5m`, `3d1h`, `12s`.
 pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
-    let units = [("d", seconds / 86_400), ("h", seconds / 3600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
+    let units =
+        [("d", seconds / 86_400), ("h", seconds / 3600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
     let Some(first) = units.iter().position(|(_, number)| *number > 0) else {
         return "0s".to_owned();
     };
-    units[first..].iter().take(2).filter(|(_, number)| *number > 0).map(|(unit, number)| format!("{number}{unit}")).collect()
+    units[first..]
+        .iter()
+        .take(2)
+        .filter(|(_, number)| *number > 0)
+        .map(|(unit, number)| format!("{number}{unit}"))
+        .collect()
 }
 
 /// A number of bytes with a binary unit: `64.0 MiB`.
@@ -76,7 +82,9 @@ mod tests {
 
     #[test]
     fn ages_show_their_two_largest_units() {
-        for (seconds, text) in [(0, "0s"), (12, "12s"), (60, "1m"), (7500, "2h5m"), (90_000, "1d1h"), (86_405, "1d")] {
+        for (seconds, text) in
+            [(0, "0s"), (12, "12s"), (60, "1m"), (7500, "2h5m"), (90_000, "1d1h"), (86_405, "1d")]
+        {
             assert_eq!(age(Duration::from_secs(seconds)), text);
         }
     }

@@ -56,7 +56,8 @@ impl Signals {
     pub(crate) async fn end(&mut self) -> i32 {
         loop {
             if let Received::Signal(number) = self.next().await
-                && ![SignalKind::user_defined1(), SignalKind::user_defined2()].contains(&SignalKind::from_raw(number))
+                && ![SignalKind::user_defined1(), SignalKind::user_defined2()]
+                    .contains(&SignalKind::from_raw(number))
             {
                 return number;
             }

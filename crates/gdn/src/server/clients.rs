@@ -35,7 +35,8 @@ fn own_sockets() -> io::Result<HashSet<u64>> {
     for descriptor in fs::read_dir("/proc/self/fd")? {
         // A descriptor may be closed between the listing and the look.
         let Ok(link) = fs::read_link(descriptor?.path()) else { continue };
-        let inode: Option<u64> = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let inode: Option<u64> =
+            link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
         inodes.extend(inode);
     }
     Ok(inodes)

@@ -34,7 +34,9 @@ pub(crate) fn make_private(directory: &Path) -> anyhow::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot make directory {}", directory.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot make directory {}", directory.display()));
+        }
     }
     fs::set_permissions(directory, Permissions::from_mode(0o700))
         .with_context(|| format!("cannot make directory {} private", directory.display()))
@@ -43,7 +45,9 @@ pub(crate) fn make_private(directory: &Path) -> anyhow::Result<()> {
 /// The directory of a socket: made private when missing, left as it is when somebody made it.
 pub(crate) fn make_socket_directory(socket: &Path) -> anyhow::Result<()> {
     match socket.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() && !directory.exists() => make_private(directory),
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.exists() => {
+            make_private(directory)
+        }
         _ => Ok(()),
     }
 }

@@ -23,7 +23,8 @@ impl EngineLock {
     pub(crate) fn take(root: &Path) -> anyhow::Result<Option<Self>> {
         layout::make_private(root)?;
         let path = root.join(NAME);
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut file = options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}

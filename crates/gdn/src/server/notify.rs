@@ -16,7 +16,8 @@ pub(crate) fn tell(line: &str) -> anyhow::Result<()> {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
         return Ok(());
     };
-    send(name.as_bytes(), line).with_context(|| format!("cannot tell the service manager at {name:?} {line:?}"))
+    send(name.as_bytes(), line)
+        .with_context(|| format!("cannot tell the service manager at {name:?} {line:?}"))
 }
 
 /// A name that begins with `@` is in the abstract name space.

@@ -97,8 +97,15 @@ pub(crate) fn boot_id() -> anyhow::Result<String> {
 /// The memory of the machine.
 fn memory_bytes() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).context("/proc/meminfo has no MemTotal")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("cannot read MemTotal {line:?}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .context("/proc/meminfo has no MemTotal")?;
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .with_context(|| format!("cannot read MemTotal {line:?}"))?;
     Ok(kib * 1024)
 }
 

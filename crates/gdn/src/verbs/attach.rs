@@ -35,18 +35,27 @@ impl Attach {
             None => only_process(&client, &self.handle).await?,
         };
         let attached = client.attach(&self.handle, &id, self.streams.interactive).await;
-        let process = attached.with_context(|| format!("cannot attach to process \"{id}\" of \"{}\"", self.handle))?;
+        let process =
+            attached.with_context(|| format!("cannot attach to process \"{id}\" of \"{}\"", self.handle))?;
         if self.streams.tty {
             // A terminal shows its process's screen anew when its size is told.
-            process.input().resize(crate::terminal::size()).await.context("cannot tell the size of the terminal")?;
+            process
+                .input()
+                .resize(crate::terminal::size())
+                .await
+                .context("cannot tell the size of the terminal")?;
         }
         relay::follow_attached(&client, &self.handle, process, self.streams, &mut signals).await
     }
 }
 
 async fn only_process(client: &Client, handle: &Handle) -> anyhow::Result<ProcessId> {
-    let known = client.processes(handle).await.with_context(|| format!("cannot tell the processes of \"{handle}\""))?;
-    let mut running = known.into_iter().filter(|(_, state)| *state == ProcessState::Running).map(|(id, _)| id);
+    let known = client
+        .processes(handle)
+        .await
+        .with_context(|| format!("cannot tell the processes of \"{handle}\""))?;
+    let mut running =
+        known.into_iter().filter(|(_, state)| *state == ProcessState::Running).map(|(id, _)| id);
     match (running.next(), running.count()) {
         (Some(id), 0) => Ok(id),
         (None, _) => Err(Advised::new(format!("no process runs in \"{handle}\""), "start one with gdn exec")),

@@ -36,7 +36,8 @@ impl Show for Figures {
 
 impl Capacity {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
-        let capacity = address::connect(global).await?.capacity().await.context("cannot tell the capacity")?;
+        let capacity =
+            address::connect(global).await?.capacity().await.context("cannot tell the capacity")?;
         let figures = Figures {
             memory_bytes: capacity.memory_bytes,
             disk_bytes: capacity.disk_bytes,
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn no_limit_is_a_word_for_people_and_null_for_programs() {
-        let figures = Figures { memory_bytes: 1 << 30, disk_bytes: 0, schedulable_disk_bytes: 0, max_containers: None };
+        let figures =
+            Figures { memory_bytes: 1 << 30, disk_bytes: 0, schedulable_disk_bytes: 0, max_containers: None };
         assert!(figures.text().contains("unlimited") && figures.text().contains("1.0 GiB"));
         assert_eq!(serde_json::to_value(&figures).unwrap()["max_containers"], serde_json::Value::Null);
     }

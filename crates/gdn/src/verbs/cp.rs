@@ -53,11 +53,14 @@ impl Cp {
         let copied = match sides {
             (Place::Here(source), Place::Inside(handle, path)) => inside(handle, path).copy_in(&source).await,
             (Place::Stream, Place::Inside(handle, path)) => inside(handle, path).stream_in().await,
-            (Place::Inside(handle, path), Place::Here(target)) => inside(handle, path).copy_out(&target).await,
-            (Place::Inside(handle, path), Place::Stream) => inside(handle, path).stream_out().await,
-            (Place::Inside(..), Place::Inside(..)) => {
-                Err(Advised::new("both sides are in containers", "copy by way of a file, or of a tar: gdn cp A:X - | gdn cp - B:Y"))
+            (Place::Inside(handle, path), Place::Here(target)) => {
+                inside(handle, path).copy_out(&target).await
             }
+            (Place::Inside(handle, path), Place::Stream) => inside(handle, path).stream_out().await,
+            (Place::Inside(..), Place::Inside(..)) => Err(Advised::new(
+                "both sides are in containers",
+                "copy by way of a file, or of a tar: gdn cp A:X - | gdn cp - B:Y",
+            )),
             _ => Err(Advised::new("neither side is in a container", "write that side as HANDLE:PATH")),
         };
         copied.with_context(|| format!("cannot copy {:?} to {:?}", self.source, self.target))?;

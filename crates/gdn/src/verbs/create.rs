@@ -38,7 +38,9 @@ impl Show for Created {
 impl Create {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
         if self.user.user.is_some() || self.user.dir.is_some() {
-            let error = Error::not_yet("a user or directory for all processes of a container (--user and --dir of gdn create)");
+            let error = Error::not_yet(
+                "a user or directory for all processes of a container (--user and --dir of gdn create)",
+            );
             return Err(error).context("cannot create the container");
         }
         let mut spec = self.container.spec()?;

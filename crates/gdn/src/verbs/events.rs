@@ -26,7 +26,9 @@ impl Events {
         while let Some(watched) = events.next().await.context("cannot watch the engine any longer")? {
             match watched {
                 Watched::Event(event) => output::show_line(global.format, &EventLine::new(&event))?,
-                Watched::Gap(missed) => note(&format!("{missed} events are missing here: they came faster than they were read")),
+                Watched::Gap(missed) => {
+                    note(&format!("{missed} events are missing here: they came faster than they were read"))
+                }
             }
         }
         Ok(DONE)

@@ -35,7 +35,10 @@ pub(crate) struct Exec {
 impl Exec {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
         let mut signals = Signals::listen().context("cannot listen to signals")?;
-        let spec = ProcessSpec { id: self.process, ..process_spec(&self.command, &self.user, self.streams, &self.env)? };
+        let spec = ProcessSpec {
+            id: self.process,
+            ..process_spec(&self.command, &self.user, self.streams, &self.env)?
+        };
         let client = address::connect(global).await?;
         let process = tokio::select! {
             started = client.run(&self.handle, spec) => started.with_context(|| format!("cannot run in \"{}\"", self.handle))?,
@@ -90,6 +93,8 @@ mod tests {
 
     #[test]
     fn an_empty_word_is_no_command() {
-        assert!(process_spec(&[String::new()], &UserOptions::default(), StreamOptions::default(), &[]).is_err());
+        assert!(
+            process_spec(&[String::new()], &UserOptions::default(), StreamOptions::default(), &[]).is_err()
+        );
     }
 }

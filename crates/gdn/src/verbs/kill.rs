@@ -45,7 +45,11 @@ impl Kill {
             None => {
                 let known = client.processes(handle).await;
                 let known = known.with_context(|| format!("cannot tell the processes of \"{handle}\""))?;
-                known.into_iter().filter(|(_, state)| *state == ProcessState::Running).map(|(process, _)| process).collect()
+                known
+                    .into_iter()
+                    .filter(|(_, state)| *state == ProcessState::Running)
+                    .map(|(process, _)| process)
+                    .collect()
             }
         };
         for process in &processes {

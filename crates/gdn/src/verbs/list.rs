@@ -50,7 +50,8 @@ impl List {
             return Ok(DONE);
         }
         let infos = client.bulk_info(&handles).await.context("cannot tell about the containers")?;
-        let lines = infos.into_iter().filter_map(|(handle, info)| ContainerLine::new(&handle, info)).collect();
+        let lines =
+            infos.into_iter().filter_map(|(handle, info)| ContainerLine::new(&handle, info)).collect();
         output::show(global.format, &ContainerList(lines))?;
         Ok(DONE)
     }

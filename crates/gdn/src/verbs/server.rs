@@ -121,7 +121,8 @@ fn lock(global: &Global) -> anyhow::Result<EngineLock> {
     if let Some(lock) = EngineLock::take(global.root())? {
         return Ok(lock);
     }
-    let holder = EngineLock::holder(global.root()).map_or_else(String::new, |pid| format!(", process {pid},"));
+    let holder =
+        EngineLock::holder(global.root()).map_or_else(String::new, |pid| format!(", process {pid},"));
     Err(Advised::new(
         format!("another engine{holder} runs on {}", global.root().display()),
         "stop it first, or give this one a root of its own with --root",

@@ -1,0 +1,10 @@
+//! The gate in front of the real orchestrator, over real sockets; the components are the in-memory world's, its processes
+//! programs of the host.
+
+mod calls;
+mod doors;
+mod host;
+mod mtls;
+mod processes;
+mod tars;
+mod world;
