@@ -53,24 +53,34 @@ impl Peer {
         Ok(start.elapsed().as_nanos() as f64 / 1000.0)
     }
 
-    /// Removes the running container.
-    pub(crate) async fn stop(self) -> Result<()> {
-        self.call(&["delete", "--force", &self.resident()]).await
-    }
-
     fn resident(&self) -> String {
         format!("bench-{}-stays", std::process::id())
     }
 
     async fn call(&self, arguments: &[&str]) -> Result<()> {
+        // A file and no pipe: a detached container keeps it open, and whoever reads this program's output would wait for it.
+        let errors = self.state.with_extension("log");
         let mut command = Command::new(self.program);
         command.arg("--root").arg(&self.state).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&errors)?).kill_on_drop(true);
         let status = command.status().await.with_context(|| format!("start {}", self.program))?;
         if !status.success() {
-            bail!("{} {}: {status}", self.program, arguments.join(" "));
+            let said = std::fs::read_to_string(&errors).unwrap_or_default();
+            bail!("{} {}: {status}: {}", self.program, arguments.join(" "), said.trim_end());
         }
         Ok(())
+    }
+}
+
+impl Drop for Peer {
+    /// Removes the container that stays, whatever ended the benchmark.
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new(self.program);
+        command.arg("--root").arg(&self.state).args(["delete", "--force", &self.resident()]).stdin(Stdio::null());
+        match command.output() {
+            Ok(output) if output.status.success() => {}
+            outcome => eprintln!("bench: {} may have left container {}: {outcome:?}", self.program, self.resident()),
+        }
     }
 }
 

@@ -86,8 +86,7 @@ impl Contest {
     pub(crate) async fn stop(self) -> Result<()> {
         self.floor_cycle.stop().await?;
         self.floor_exec.stop().await?;
-        self.runc.stop().await?;
-        self.crun.stop().await?;
+        drop((self.runc, self.crun));
         match self.engine {
             Some(engine) => engine.stop().await,
             None => Ok(()),

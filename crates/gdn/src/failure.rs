@@ -44,11 +44,6 @@ impl fmt::Display for Advised {
 
 impl std::error::Error for Advised {}
 
-/// The end of a hidden command.
-pub(crate) fn exit(outcome: anyhow::Result<()>) -> ExitCode {
-    outcome.map_or_else(|error| report(&error, FAILED), |()| ExitCode::SUCCESS)
-}
-
 /// Prints what clap has to say and picks the exit status: help and version are no failures.
 pub(crate) fn usage(error: &clap::Error, runs_a_process: bool) -> ExitCode {
     // Nothing to be done when the terminal is gone.

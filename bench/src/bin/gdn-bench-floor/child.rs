@@ -74,6 +74,7 @@ pub(crate) fn main(
     match then {
         Then::ExecTrue => step(23, sys::exec_true()),
         Then::Stay => {
+            step(26, sys::end_with_parent());
             step(24, { ready }.write_all(b"r"));
             sys::stay();
         }

@@ -204,6 +204,12 @@ pub(crate) fn kill(pid: libc::pid_t) -> Result<()> {
     done(unsafe { libc::kill(pid, libc::SIGKILL) })
 }
 
+/// Has this process killed when its parent ends.
+pub(crate) fn end_with_parent() -> Result<()> {
+    // SAFETY: takes no pointer.
+    done(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })
+}
+
 /// Sleeps until killed.
 pub(crate) fn stay() -> ! {
     loop {

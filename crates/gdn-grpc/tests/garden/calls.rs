@@ -94,10 +94,13 @@ async fn a_create_whose_client_goes_away_leaves_nothing() {
     let engine = Engine::start().await;
     let mut client = engine.client().await;
     engine.world.clock().arm(Site::Call("volumizer.create", 1), Point::Before, Action::Block);
-    let call = tokio::spawn(async move { client.create(create("a")).await });
+    let mut caller = client.clone();
+    let call = tokio::spawn(async move { caller.create(create("a")).await });
     soon(engine.world.clock().blocked(1)).await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
+    // On the same connection, and so behind the news that the first call was given up.
+    client.ping(garden::PingRequest {}).await.unwrap();
     engine.world.clock().release();
     eventually("nothing is left", || engine.world.leftovers().is_empty()).await;
 }

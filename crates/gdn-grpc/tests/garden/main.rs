@@ -8,3 +8,4 @@ mod mtls;
 mod processes;
 mod tars;
 mod world;
+mod zz_speed;

@@ -1,15 +1,17 @@
-//! The image that is always there: one static program that says hello.
+//! The built-in image `hello`: one program that reports what a container sees.
 
-use volumizer::{BuiltinImage, RunConfig};
+use gdn_image_store::{BuiltinImage, RunConfig};
 
-/// Where the program is in the image. It tells by its name which of its parts it is to be.
-const PATH: &str = "/hello";
-
-/// The image `builtin:hello`.
+/// The image. Its program is the same static one that holds containers, under another name.
 pub(super) fn image() -> BuiltinImage {
+    let text = |path: &str, content: &str| (path.to_owned(), 0o644, content.as_bytes().to_vec());
     BuiltinImage {
         name: "hello".to_owned(),
-        files: vec![(PATH.to_owned(), 0o755, gdn_launcher::PROGRAM.to_vec())],
-        config: RunConfig { command: vec![PATH.to_owned()], ..RunConfig::default() },
+        files: vec![
+            ("bin/hello".to_owned(), 0o755, gdn_launcher::PROGRAM.to_vec()),
+            text("etc/passwd", "root:x:0:0:root:/:/bin/hello\nnobody:x:65534:65534:nobody:/:/bin/hello\n"),
+            text("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+        ],
+        config: RunConfig { command: vec!["/bin/hello".to_owned()], ..RunConfig::default() },
     }
 }

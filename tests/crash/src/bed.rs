@@ -1,0 +1,156 @@
+//! One root directory on which cases are played, one after the other.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use gdn_testkit::leak::{DEADLINE, Scope, Snapshot};
+use gdn_types::EngineId;
+use tempfile::TempDir;
+
+use crate::client::{self, Client, pause};
+use crate::script::{Ledger, Script, Step};
+use crate::server::Server;
+use crate::stepper::{Stepper, Trail};
+use crate::{orphans, recovery, trace};
+
+/// How long the server may go on by itself after the script's end before the chosen call counts as not reached.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// A root directory whose engine has been used once, so that a case differs from the next only by what it leaves.
+pub struct Bed {
+    folder: TempDir,
+    client: Client,
+    scope: Scope,
+    before: Snapshot,
+    played: u64,
+}
+
+/// What came of one case.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What the server did up to its end.
+    pub trail: Trail,
+    /// What the client had sent and was told.
+    pub ledger: Ledger,
+    /// What is wrong, each in one line.
+    pub violations: Vec<String>,
+}
+
+impl Bed {
+    /// Makes a root, plays the script once without a kill, and remembers what the host looks like then.
+    ///
+    /// This process becomes the parent of orphans, and must make no other children meanwhile.
+    ///
+    /// # Errors
+    /// When there is no engine to test, or the script does not work even without a kill.
+    pub fn make() -> anyhow::Result<Self> {
+        trace::adopt_orphans()?;
+        let folder = tempfile::Builder::new().prefix("gdn-crash-").tempdir()?;
+        let root = folder.path().join("root");
+        let client = Client { program: client::program()?, socket: client::socket_of(&root) };
+        let scope = Scope::engine("no engine yet");
+        let mut bed = Bed { folder, client, scope, before: Snapshot::default(), played: 0 };
+        let server = bed.start()?;
+        let script = Script { client: &bed.client, handle: "first" };
+        let ledger = script.run()?;
+        ensure!(ledger.acknowledged(Step::Destroy), "the script fails without a kill: {}", ledger.complaint);
+        server.stop()?;
+        bed.scope = bed.own_scope()?;
+        settled()?;
+        bed.before = Snapshot::take(&bed.scope)?;
+        Ok(bed)
+    }
+
+    /// Plays create, run and destroy, kills the server before its `kill_at`-th counted call (or after the script), starts
+    /// it again, and looks at what it knows and at what is left.
+    ///
+    /// # Errors
+    /// When the case could not be played; what is wrong with the engine is in the verdict.
+    pub fn case(&mut self, kill_at: Option<u64>) -> anyhow::Result<Verdict> {
+        self.played += 1;
+        let handle = format!("case-{}", self.played);
+        let server = self.start().context("start the server to be killed")?;
+        let stepper = Stepper::attach(server.into_child(), kill_at).context("trace the server")?;
+        let ledger = Script { client: &self.client, handle: &handle }.run();
+        let reached = stepper.reached(AFTERMATH);
+        let trail = stepper.finish().context("trace the server")?;
+        let mut violations = Vec::new();
+        let ledger = ledger.unwrap_or_else(|error| {
+            violations.push(format!("{error:#}"));
+            Ledger::default()
+        });
+        if !reached && !ledger.acknowledged(Step::Destroy) {
+            violations.push(format!("a verb failed before the kill: {}", ledger.complaint));
+        }
+        violations.extend(self.recover(&handle, &ledger).err().map(|error| format!("{error:#}")));
+        violations.extend(self.leaks()?);
+        Ok(Verdict { trail, ledger, violations })
+    }
+
+    /// What the server has logged, for a person.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Keeps the directory, to be looked at.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
+    fn recover(&self, handle: &str, ledger: &Ledger) -> anyhow::Result<()> {
+        let server = self.start().context("start the server after the kill")?;
+        let checked = recovery::check(&self.client, handle, ledger);
+        let destroyed = recovery::destroy_all(&self.client);
+        let stopped = server.stop();
+        checked.and(destroyed).and(stopped)
+    }
+
+    fn start(&self) -> anyhow::Result<Server> {
+        Server::start(&self.client, &self.folder.path().join("root"), &self.log_path())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What carries the engine's name or lies below the root. The journal's and index's files come and go as they like.
+    fn own_scope(&self) -> anyhow::Result<Scope> {
+        let root = self.folder.path().join("root");
+        let path = root.join("state/engine-id");
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let id = text.split_ascii_whitespace().nth(1).context("the engine id has an unknown form")?;
+        let bits = u64::from_str_radix(id, 16).with_context(|| format!("engine id {id:?} is no number"))?;
+        let name = format!("gdn-{}", EngineId::from_bits(bits));
+        Ok(Scope::engine(name).below(root).ignoring("/state/"))
+    }
+
+    /// What differs from before, once asynchronous removal had its time.
+    fn leaks(&self) -> anyhow::Result<Vec<String>> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let living = orphans::living()?.into_iter().map(|orphan| format!("leak: process {orphan}"));
+            let after = Snapshot::take(&self.scope)?;
+            let leaks: Vec<_> =
+                living.chain(self.before.diff(&after).into_iter().map(|leak| format!("leak: {leak}"))).collect();
+            if leaks.is_empty() || Instant::now() >= end {
+                return Ok(leaks);
+            }
+            pause();
+        }
+    }
+}
+
+/// Waits until no process of a stopped server is left.
+fn settled() -> anyhow::Result<()> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let living = orphans::living()?;
+        if living.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "left by a server that was stopped in order: {}", living.join(", "));
+        pause();
+    }
+}
