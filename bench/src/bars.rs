@@ -39,6 +39,9 @@ const FIGURES: [(&str, Bound); 3] = [
     ("stdout MB/s", Bound::Least(300.0)),
 ];
 
+/// Most time of a cycle when cycles follow each other at once, in times the floor's.
+const BACK_TO_BACK: f64 = 3.0;
+
 enum Bound {
     Most(f64),
     Least(f64),
@@ -68,6 +71,15 @@ pub(crate) fn check(results: &Results) -> Vec<Bar> {
             };
             bars.push(Bar { text: format!("{figure}: {value:.1} (goal: {goal})"), met });
         }
+    }
+    if let (Some(floor), Some(gdn)) =
+        (results.figures.get("floor cycles/s"), results.figures.get("cycles/s by 1 worker"))
+    {
+        let text = format!(
+            "back to back a cycle takes {:.2} x the floor's (goal: at most {BACK_TO_BACK} x)",
+            floor / gdn
+        );
+        bars.push(Bar { text, met: floor / gdn <= BACK_TO_BACK });
     }
     bars
 }

@@ -8,6 +8,7 @@ mod report;
 mod rootfs;
 mod rounds;
 mod samples;
+mod view;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

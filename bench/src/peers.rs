@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tokio::process::Command;
 
+use crate::view::View;
+
 /// One OCI runtime with a bundle of its own.
 pub(crate) struct Peer {
     program: &'static str,
@@ -17,17 +19,24 @@ pub(crate) struct Peer {
     once: PathBuf,
     stays: PathBuf,
     number: u64,
+    view: Option<View>,
 }
 
 impl Peer {
     /// Writes the bundles and starts one container to execute in.
-    pub(crate) async fn start(program: &'static str, rootfs: &Path, work: &Path) -> Result<Self> {
+    pub(crate) async fn start(
+        program: &'static str,
+        rootfs: &Path,
+        work: &Path,
+        view: Option<View>,
+    ) -> Result<Self> {
         let peer = Peer {
             program,
             state: work.join("state"),
             once: work.join("once"),
             stays: work.join("stays"),
             number: 0,
+            view,
         };
         write_bundle(&peer.once, rootfs, &["/bin/true"])?;
         write_bundle(&peer.stays, rootfs, &["/bin/sleep", "100000"])?;
@@ -62,7 +71,14 @@ impl Peer {
         let errors = self.state.with_extension("log");
         let mut command = Command::new(self.program);
         command.arg("--root").arg(&self.state).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&errors)?).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&errors)?)
+            .kill_on_drop(true);
+        if let Some(view) = &self.view {
+            view.enter(&mut command);
+        }
         let status = command.status().await.with_context(|| format!("start {}", self.program))?;
         if !status.success() {
             let said = std::fs::read_to_string(&errors).unwrap_or_default();
@@ -75,11 +91,20 @@ impl Peer {
 impl Drop for Peer {
     /// Removes the container that stays, whatever ended the benchmark.
     fn drop(&mut self) {
-        let mut command = std::process::Command::new(self.program);
-        command.arg("--root").arg(&self.state).args(["delete", "--force", &self.resident()]).stdin(Stdio::null());
-        match command.output() {
+        let mut command = Command::new(self.program);
+        command
+            .arg("--root")
+            .arg(&self.state)
+            .args(["delete", "--force", &self.resident()])
+            .stdin(Stdio::null());
+        if let Some(view) = &self.view {
+            view.enter(&mut command);
+        }
+        match command.as_std_mut().output() {
             Ok(output) if output.status.success() => {}
-            outcome => eprintln!("bench: {} may have left container {}: {outcome:?}", self.program, self.resident()),
+            outcome => {
+                eprintln!("bench: {} may have left container {}: {outcome:?}", self.program, self.resident())
+            }
         }
     }
 }

@@ -361,7 +361,8 @@ impl Containerizer for KernelContainerizer {
         let limits = self.living(id)?.cgroup.limits().map_err(cgroup_error)?;
         Ok(Limits {
             cpu: CpuLimits {
-                shares: limits.cpu_shares.and_then(CpuShares::new),
+                // Clients of cgroup v2 hosts expect the weight in this place (conformance G29).
+                shares: limits.cpu_shares.or(limits.cpu_weight).and_then(CpuShares::new),
                 quota_us: limits.cpu_quota_us.unwrap_or(0),
             },
             memory: MemoryLimits { bytes: limits.memory_bytes.unwrap_or(0) },
@@ -435,5 +436,6 @@ fn resources(limits: &Limits) -> Resources {
         cpu_quota_us: given(limits.cpu.quota_us),
         pids_max: given(limits.pids.max),
         devices: DevicePolicy::Default,
+        ..Resources::default()
     }
 }

@@ -129,7 +129,7 @@ pub(crate) async fn remove_traces(containerizer: &KernelContainerizer, id: &Cont
     loop {
         let (cgroups, name) = (Arc::clone(&containerizer.cgroups), *id);
         let removed = tokio::task::spawn_blocking(move || {
-            let removed = cgroups.remove(name.as_str());
+            let removed = cgroups.try_remove(name.as_str());
             if removed.is_err()
                 && !killed
                 && let Some(left) = cgroups.open_existing(name.as_str())?

@@ -2,16 +2,16 @@
 //!
 //! `cargo run -p gdn-cgroups --example run_limited -- COMMAND [ARGUMENT]...`
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use gdn_cgroups::{Cgroups, DevicePolicy, Resources};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args_os().skip(1);
-    let mut command = Command::new(arguments.next().ok_or("usage: run_limited COMMAND [ARGUMENT]...")?);
-    command.args(arguments);
-
+    let command: Vec<_> = std::env::args_os().skip(1).collect();
+    if command.is_empty() {
+        return Err("usage: run_limited COMMAND [ARGUMENT]...".into());
+    }
     let cgroups = Cgroups::open(&format!("run-limited-{}", std::process::id()))?;
     let limits = Resources {
         memory_bytes: Some(64 << 20),
@@ -21,18 +21,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let group = cgroups.create("command", &limits)?;
 
-    // This process joins, becomes the command's parent, and so the command is born in the group.
-    group.attach(std::process::id())?;
-    let status = command.process_group(0).status();
+    // The shell waits for a line, so that it is in the group before it becomes the command.
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", r#"read go; exec "$0" "$@""#])
+        .args(command)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    group.attach(child.id())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(b"go\n")?;
+    }
+    let status = child.wait()?;
+
     let stats = group.stats()?;
     println!(
-        "{status:?}: {} us of processor time, {} killed for memory",
+        "{status}: {} us of processor time, {} killed for memory",
         stats.cpu_usage_ns / 1000,
         stats.oom_kills
     );
-    // A group that holds this process cannot be removed: leave it for the keepers' group, which `remove_all` of a later run
-    // of the same name would take away.
-    cgroups.keepers()?.attach(std::process::id())?;
+    // What the command left running goes with the group.
+    group.kill()?;
     cgroups.remove("command")?;
+    cgroups.remove_all()?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::Controller;
 
 /// A failed operation on control groups.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// No hierarchy that could hold processes is mounted.
@@ -26,25 +26,23 @@ pub enum Error {
         name: String,
     },
     /// The kernel refused a value.
-    #[error("write {value:?} to {}", path.display())]
+    #[error("write {value:?} to {}: {errno}", path.display())]
     Value {
         /// The control file.
         path: PathBuf,
         /// What was written.
         value: String,
         /// Why the kernel refused it.
-        #[source]
         errno: Errno,
     },
     /// A system call failed.
-    #[error("{op} {}", path.display())]
+    #[error("{op} {}: {errno}", path.display())]
     Path {
         /// What was being done.
         op: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// Why it failed.
-        #[source]
         errno: Errno,
     },
     /// A control file held something else than what the kernel documents.
@@ -65,10 +63,10 @@ pub enum Error {
 
 impl Error {
     /// The error number, where the kernel gave one.
-    pub fn errno(&self) -> Option<i32> {
+    pub fn errno(&self) -> Option<Errno> {
         match self {
-            Error::Value { errno, .. } | Error::Path { errno, .. } => Some(errno.raw_os_error()),
-            Error::Busy { .. } => Some(Errno::BUSY.raw_os_error()),
+            Error::Value { errno, .. } | Error::Path { errno, .. } => Some(*errno),
+            Error::Busy { .. } => Some(Errno::BUSY),
             _ => None,
         }
     }

@@ -220,14 +220,15 @@ impl Cgroups {
         outcome
     }
 
-    /// Removes all groups, the keepers' included, and then the subtree itself.
+    /// Removes all groups, the keepers' included, and then the subtree itself, without waiting. Nothing can be made in it
+    /// afterwards: open it anew.
     ///
     /// # Errors
     /// [`Error::Busy`] when processes are left in any of them; all others have been removed then.
-    pub fn remove_all(self) -> Result<()> {
+    pub fn remove_all(&self) -> Result<()> {
         let mut outcome = Ok(());
         for name in self.list()?.iter().map(String::as_str).chain([KEEPERS]) {
-            outcome = outcome.and(self.remove(name));
+            outcome = outcome.and(self.try_remove(name));
         }
         outcome?;
         let roots = self.tree.hierarchies.iter().map(|hierarchy| hierarchy.mount.remove(&self.tree.name));

@@ -1,6 +1,8 @@
 //! What is written to and read from a pure cgroup2 hierarchy. A host with v1 controllers cannot show it, so the hierarchy is a
 //! directory with plain files in it: this proves names and values, not what a kernel does with them.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 use std::path::Path;
 
 use gdn_cgroups::{Cgroups, Layout, Mode, Resources, Swap};

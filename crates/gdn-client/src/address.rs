@@ -32,7 +32,9 @@ impl Address {
             return Ok(Address::Https(uri));
         }
         if text.contains("://") || !text.contains('/') {
-            return Err(Error::invalid(format!("address {text:?} is neither a path, nor unix:PATH, nor https://HOST:PORT")));
+            return Err(Error::invalid(format!(
+                "address {text:?} is neither a path, nor unix:PATH, nor https://HOST:PORT"
+            )));
         }
         Address::unix(text, text)
     }
@@ -91,7 +93,9 @@ mod tests {
 
     #[test]
     fn addresses_that_lead_nowhere_are_refused_and_named() {
-        for text in ["", "unix:", "grpc.sock", "http://localhost:1", "tcp://x:1", "https://", "https://h:1/path"] {
+        for text in
+            ["", "unix:", "grpc.sock", "http://localhost:1", "tcp://x:1", "https://", "https://h:1/path"]
+        {
             let error = Address::parse(text).unwrap_err();
             assert!(error.message().contains(&format!("{text:?}")), "{}", error.message());
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use gdn_proto::garden::{self, bulk_info_entry, bulk_metrics_entry};
 use gdn_proto::status::error_of_detail;
 use gdn_types::{
-    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ExitStatus, Handle, Limits, NetIn, NetOutRule, ProcessId,
-    ProcessState, Properties, Result, Signal,
+    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ExitStatus, Handle, Limits, NetIn,
+    NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
 };
 use tonic::{Response, Status};
 
@@ -129,7 +129,8 @@ impl Client {
 
     /// All properties of a container.
     pub async fn properties(&self, handle: &Handle) -> Result<Properties> {
-        let answer = call!(self, get_properties, garden::GetPropertiesRequest { handle: handle.to_string() })?;
+        let answer =
+            call!(self, get_properties, garden::GetPropertiesRequest { handle: handle.to_string() })?;
         Properties::from_pairs(answer.properties)
     }
 
@@ -156,7 +157,11 @@ impl Client {
     /// Changes for how long a container may go without a request; zero = for ever.
     pub async fn set_grace_time(&self, handle: &Handle, grace_time: Duration) -> Result<()> {
         let grace_time_ns = u64::try_from(grace_time.as_nanos()).unwrap_or(u64::MAX);
-        call!(self, set_grace_time, garden::SetGraceTimeRequest { handle: handle.to_string(), grace_time_ns })?;
+        call!(
+            self,
+            set_grace_time,
+            garden::SetGraceTimeRequest { handle: handle.to_string(), grace_time_ns }
+        )?;
         Ok(())
     }
 

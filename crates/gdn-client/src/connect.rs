@@ -61,7 +61,8 @@ impl Client {
             }
         });
         // The URI is never resolved, the connector knows where to go; it becomes the request's authority.
-        let channel = tuned(Endpoint::from_static("http://localhost")).connect_with_connector(connector).await;
+        let channel =
+            tuned(Endpoint::from_static("http://localhost")).connect_with_connector(connector).await;
         channel.map(Client::over).map_err(|error| cannot_reach(path, error))
     }
 
@@ -76,8 +77,9 @@ impl Client {
             Address::Https(uri) => uri.clone(),
         };
         let identity = Identity::from_pem(read(&files.certificate).await?, read(&files.key).await?);
-        let tls =
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&files.server_ca).await?)).identity(identity);
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read(&files.server_ca).await?))
+            .identity(identity);
         let endpoint = tuned(Endpoint::from(uri.clone())).tls_config(tls).map_err(|error| {
             Error::caused(
                 ErrorKind::InvalidArgument,
@@ -119,9 +121,9 @@ fn cannot_reach(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send +
 }
 
 async fn read(path: &PathBuf) -> Result<Vec<u8>> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, format!("read file {}", path.display()), error))
+    tokio::fs::read(path).await.map_err(|error| {
+        Error::caused(ErrorKind::InvalidArgument, format!("read file {}", path.display()), error)
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +136,11 @@ mod tests {
         let path = directory.path().join("none.sock");
         let error = Client::connect(path.to_str().unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.report().contains("none.sock") && error.report().contains("No such file"), "{}", error.report());
+        assert!(
+            error.report().contains("none.sock") && error.report().contains("No such file"),
+            "{}",
+            error.report()
+        );
     }
 
     #[tokio::test]
@@ -151,7 +157,8 @@ mod tests {
     async fn https_without_certificates_is_refused() {
         let error = Client::connect("https://localhost:1").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        let files = TlsFiles { server_ca: "/no/ca".into(), certificate: "/no/cert".into(), key: "/no/key".into() };
+        let files =
+            TlsFiles { server_ca: "/no/ca".into(), certificate: "/no/cert".into(), key: "/no/key".into() };
         let address = Address::parse("https://localhost:1").unwrap();
         let error = Client::connect_tls(&address, &files).await.unwrap_err();
         assert!(error.message().contains("/no/cert"), "{}", error.message());

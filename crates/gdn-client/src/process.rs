@@ -1,7 +1,9 @@
 //! A process's streams.
 
 use bytes::Bytes;
-use gdn_proto::garden::{self, AttachRequest, RunRequest, attach_request, attach_response, run_request, run_response};
+use gdn_proto::garden::{
+    self, AttachRequest, RunRequest, attach_request, attach_response, run_request, run_response,
+};
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, ProcessId, ProcessSpec, Result, Signal, WindowSize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -78,7 +80,11 @@ impl Client {
             Some(run_response::Message::Started(started)) => ProcessId::parse(&started.process_id)?,
             _ => return Err(missing("process id")),
         };
-        Ok(ProcessStream { id, input: ProcessInput { queue: Queue::Run(sender) }, output: Output::Run(replies) })
+        Ok(ProcessStream {
+            id,
+            input: ProcessInput { queue: Queue::Run(sender) },
+            output: Output::Run(replies),
+        })
     }
 
     /// Attaches to a process; `stdin` says whether this client will write to its standard input.
@@ -86,7 +92,8 @@ impl Client {
     /// # Errors
     /// `ProcessNotFound`; `Lost` when the process belonged to an earlier life of the host.
     pub async fn attach(&self, handle: &Handle, process: &ProcessId, stdin: bool) -> Result<ProcessStream> {
-        let start = garden::AttachStart { handle: handle.to_string(), process_id: process.to_string(), stdin };
+        let start =
+            garden::AttachStart { handle: handle.to_string(), process_id: process.to_string(), stdin };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let first = AttachRequest { message: Some(attach_request::Message::Start(start)) };
         sender.try_send(first).expect("a new queue has room for its first message");
@@ -95,7 +102,11 @@ impl Client {
             Some(attach_response::Message::Started(started)) => ProcessId::parse(&started.process_id)?,
             _ => return Err(missing("process id")),
         };
-        Ok(ProcessStream { id, input: ProcessInput { queue: Queue::Attach(sender) }, output: Output::Attach(replies) })
+        Ok(ProcessStream {
+            id,
+            input: ProcessInput { queue: Queue::Attach(sender) },
+            output: Output::Attach(replies),
+        })
     }
 }
 
@@ -121,19 +132,27 @@ impl ProcessStream {
             Output::Run(replies) => match next(replies).await? {
                 None => Ok(None),
                 Some(reply) => match present("message", reply.message)? {
-                    run_response::Message::Started(_) => Err(Error::internal("the server says twice that a process started")),
+                    run_response::Message::Started(_) => {
+                        Err(Error::internal("the server says twice that a process started"))
+                    }
                     run_response::Message::Stdout(output) => Ok(Some(ProcessEvent::Stdout(output.data))),
                     run_response::Message::Stderr(output) => Ok(Some(ProcessEvent::Stderr(output.data))),
-                    run_response::Message::Exited(status) => Ok(Some(ProcessEvent::Exited(status.try_into()?))),
+                    run_response::Message::Exited(status) => {
+                        Ok(Some(ProcessEvent::Exited(status.try_into()?)))
+                    }
                 },
             },
             Output::Attach(replies) => match next(replies).await? {
                 None => Ok(None),
                 Some(reply) => match present("message", reply.message)? {
-                    attach_response::Message::Started(_) => Err(Error::internal("the server says twice that it attached")),
+                    attach_response::Message::Started(_) => {
+                        Err(Error::internal("the server says twice that it attached"))
+                    }
                     attach_response::Message::Stdout(output) => Ok(Some(ProcessEvent::Stdout(output.data))),
                     attach_response::Message::Stderr(output) => Ok(Some(ProcessEvent::Stderr(output.data))),
-                    attach_response::Message::Exited(status) => Ok(Some(ProcessEvent::Exited(status.try_into()?))),
+                    attach_response::Message::Exited(status) => {
+                        Ok(Some(ProcessEvent::Exited(status.try_into()?)))
+                    }
                 },
             },
         }
@@ -183,7 +202,12 @@ impl ProcessInput {
             Queue::Run(queue) => queue.send(message.into()).await.is_ok(),
             Queue::Attach(queue) => queue.send(message.into()).await.is_ok(),
         };
-        let gone = || Error::new(ErrorKind::FailedPrecondition, "write to the process: it has ended or its connection is lost");
+        let gone = || {
+            Error::new(
+                ErrorKind::FailedPrecondition,
+                "write to the process: it has ended or its connection is lost",
+            )
+        };
         sent.then_some(()).ok_or_else(gone)
     }
 }

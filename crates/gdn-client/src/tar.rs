@@ -31,7 +31,12 @@ impl Client {
     ///
     /// # Errors
     /// What the server answers; `InvalidArgument` when `source` cannot be read.
-    pub async fn stream_in(&self, handle: &Handle, spec: StreamInSpec, source: impl AsyncRead + Send) -> Result<()> {
+    pub async fn stream_in(
+        &self,
+        handle: &Handle,
+        spec: StreamInSpec,
+        source: impl AsyncRead + Send,
+    ) -> Result<()> {
         let start = garden::StreamInStart { handle: handle.to_string(), path: spec.path, user: spec.user };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let mut service = self.service.clone();
@@ -55,7 +60,8 @@ impl Client {
     /// # Errors
     /// What the server answers; some errors come only with the first chunk.
     pub async fn stream_out(&self, handle: &Handle, spec: StreamOutSpec) -> Result<TarStream> {
-        let request = garden::StreamOutRequest { handle: handle.to_string(), path: spec.path, user: spec.user };
+        let request =
+            garden::StreamOutRequest { handle: handle.to_string(), path: spec.path, user: spec.user };
         let chunks = answer(self.service.clone().stream_out(request).await)?;
         Ok(TarStream { chunks })
     }
@@ -76,7 +82,8 @@ impl TarStream {
     /// # Errors
     /// As [`TarStream::next`]; `FailedPrecondition` when `target` cannot be written.
     pub async fn copy_to(mut self, target: &mut (impl AsyncWrite + Unpin)) -> Result<()> {
-        let cannot_write = |error| Error::caused(ErrorKind::FailedPrecondition, "write the tar to its target", error);
+        let cannot_write =
+            |error| Error::caused(ErrorKind::FailedPrecondition, "write the tar to its target", error);
         while let Some(chunk) = self.next().await? {
             target.write_all(&chunk).await.map_err(cannot_write)?;
         }

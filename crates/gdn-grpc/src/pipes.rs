@@ -50,7 +50,7 @@ impl Reader {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => 0,
             Err(error) => return Err(caused("read a pipe", error)),
         };
-        if read >= self.chunk && self.chunk < MAX_CHUNK {
+        if read >= self.chunk / 2 && self.chunk < MAX_CHUNK {
             self.chunk = MAX_CHUNK;
             enlarge(self.pipe.as_fd());
         }

@@ -29,7 +29,7 @@ fn tls_files(global: &Global) -> anyhow::Result<TlsFiles> {
         (Some(ca), Some(certificate), Some(key)) => {
             Ok(TlsFiles { server_ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
         }
-        _ => Err(Advised::new(
+        _ => Err(Advised::error(
             "an https address needs certificates on both sides",
             "give --server-ca, --client-cert and --client-key",
         )),

@@ -51,7 +51,7 @@ pub(crate) async fn connect_or_start(global: &Global) -> anyhow::Result<(Client,
             Err(_) => {}
         }
         server::require_root().map_err(|_| {
-            Advised::new(
+            Advised::error(
                 format!("no engine listens on {}, and only root can be one", global.socket().display()),
                 "run this as root, or ask root to start gdn server",
             )

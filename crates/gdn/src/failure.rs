@@ -31,7 +31,7 @@ pub(crate) struct Advised {
 
 impl Advised {
     /// What is wrong, and what to do.
-    pub(crate) fn new(message: impl Into<String>, advice: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(message: impl Into<String>, advice: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Advised { message: message.into(), advice: advice.into() })
     }
 }
@@ -152,7 +152,7 @@ mod tests {
             message(&error),
             "cannot inspect \"web\": unknown handle: web\nhint: gdn list shows the containers there are"
         );
-        let error = Advised::new("no engine", "start one");
+        let error = Advised::error("no engine", "start one");
         assert_eq!(message(&error.context("cannot list")), "cannot list: no engine\nhint: start one");
         assert_eq!(message(&anyhow::anyhow!("plain")), "plain");
     }

@@ -49,7 +49,7 @@ pub(crate) struct Running {
 pub(crate) fn require_root() -> anyhow::Result<()> {
     match rustix::process::geteuid().as_raw() {
         0 => Ok(()),
-        uid => Err(Advised::new(
+        uid => Err(Advised::error(
             format!("an engine must run as root, this is user {uid}"),
             "run it with sudo, or as a system service",
         )),

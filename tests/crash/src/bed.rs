@@ -55,6 +55,7 @@ impl Bed {
         let script = Script { client: &bed.client, handle: "first" };
         let ledger = script.run()?;
         ensure!(ledger.acknowledged(Step::Destroy), "the script fails without a kill: {}", ledger.complaint);
+        bed.reclaimed()?;
         server.stop()?;
         bed.scope = bed.own_scope()?;
         settled()?;
@@ -101,9 +102,27 @@ impl Bed {
     fn recover(&self, handle: &str, ledger: &Ledger) -> anyhow::Result<()> {
         let server = self.start().context("start the server after the kill")?;
         let checked = recovery::check(&self.client, handle, ledger);
-        let destroyed = recovery::destroy_all(&self.client);
+        let destroyed = recovery::destroy_all(&self.client).and_then(|()| self.reclaimed());
         let stopped = server.stop();
         checked.and(destroyed).and(stopped)
+    }
+
+    /// Waits for the running server to have removed the files of what was destroyed, which it does behind the answer.
+    fn reclaimed(&self) -> anyhow::Result<()> {
+        let end = Instant::now() + DEADLINE;
+        let root = self.folder.path().join("root");
+        for folder in ["volumes", "trash"].map(|name| root.join(name)) {
+            loop {
+                let left =
+                    std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?.count();
+                if left == 0 {
+                    break;
+                }
+                ensure!(Instant::now() < end, "leak: {left} entries stay in {}", folder.display());
+                pause();
+            }
+        }
+        Ok(())
     }
 
     fn start(&self) -> anyhow::Result<Server> {
@@ -132,8 +151,9 @@ impl Bed {
         loop {
             let living = orphans::living()?.into_iter().map(|orphan| format!("leak: process {orphan}"));
             let after = Snapshot::take(&self.scope)?;
-            let leaks: Vec<_> =
-                living.chain(self.before.diff(&after).into_iter().map(|leak| format!("leak: {leak}"))).collect();
+            let leaks: Vec<_> = living
+                .chain(self.before.diff(&after).into_iter().map(|leak| format!("leak: {leak}")))
+                .collect();
             if leaks.is_empty() || Instant::now() >= end {
                 return Ok(leaks);
             }

@@ -86,7 +86,9 @@ pub(crate) fn program() -> anyhow::Result<PathBuf> {
     }
     let own = std::env::current_exe()?;
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("gdn")).find(|path| path.is_file());
-    found.with_context(|| format!("no gdn beside {}: build it first (cargo build -p gdn), or set GDN", own.display()))
+    found.with_context(|| {
+        format!("no gdn beside {}: build it first (cargo build -p gdn), or set GDN", own.display())
+    })
 }
 
 /// Gives the processor away for a moment, in loops with a deadline.

@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn check(client: &Client, handle: &str, ledger: &Ledger) -> anyhow::Result<()> {
     let script = Script { client, handle };
     let listed = || client.list(false).map(|handles| handles.iter().any(|listed| listed == handle));
-    match (ledger.acknowledged(Step::Create), ledger.sent(Step::Destroy), ledger.acknowledged(Step::Destroy)) {
+    match (ledger.acknowledged(Step::Create), ledger.sent(Step::Destroy), ledger.acknowledged(Step::Destroy))
+    {
         (true, false, _) => {
             ensure!(listed()?, "an acknowledged create is not listed");
             client.must(&script.words(Step::Run)).context("an acknowledged container does not run")?;

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_step_that_was_sent_is_not_thereby_acknowledged() {
-        let ledger = Ledger { entries: vec![(Step::Create, true), (Step::Run, false)], complaint: String::new() };
+        let ledger =
+            Ledger { entries: vec![(Step::Create, true), (Step::Run, false)], complaint: String::new() };
         assert!(ledger.acknowledged(Step::Create));
         assert!(ledger.sent(Step::Run) && !ledger.acknowledged(Step::Run));
         assert!(!ledger.sent(Step::Destroy));

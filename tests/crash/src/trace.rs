@@ -57,7 +57,8 @@ pub(crate) fn detach(thread: u32) -> io::Result<()> {
 
 fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
     // SAFETY: none of the requests made above reads or writes memory of this process: address is null and data a number.
-    let outcome = unsafe { libc::ptrace(request, thread as libc::pid_t, ptr::null_mut::<libc::c_void>(), data) };
+    let outcome =
+        unsafe { libc::ptrace(request, thread as libc::pid_t, ptr::null_mut::<libc::c_void>(), data) };
     if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -16,6 +16,11 @@ fn an_engine_killed_anywhere_leaks_nothing_and_loses_no_acknowledgement() {
         let k = 1 + case * (calls - 1) / CASES;
         let verdict = bed.case(Some(k)).unwrap();
         let call = verdict.last_call();
-        assert!(verdict.violations.is_empty(), "killed before {k} ({call}): {:#?}\n{}", verdict.violations, bed.log());
+        assert!(
+            verdict.violations.is_empty(),
+            "killed before {k} ({call}): {:#?}\n{}",
+            verdict.violations,
+            bed.log()
+        );
     }
 }

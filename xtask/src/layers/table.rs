@@ -54,6 +54,7 @@ pub(super) const MEMBERS: &[Member] = &[
     member("gdn-client", Ring::Gates, &["gdn-proto"]),
     member("gdn", Ring::Doors, &[]),
     member("gdn-testkit", Ring::Testkit, &[]),
+    member("crash-tests", Ring::Outside, &[]),
     member("engine-tests", Ring::Outside, &[]),
     member("gdn-bench", Ring::Outside, &[]),
     member("xtask", Ring::Outside, &[]),
@@ -66,7 +67,7 @@ pub(super) const TOOLS_WITH_WORDS: &[&str] = &[];
 pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
     (
         "anyhow",
-        &["gdn", "xtask", "engine-tests", "gdn-bench", "gdn-testkit"],
+        &["gdn", "xtask", "crash-tests", "engine-tests", "gdn-bench", "gdn-testkit"],
         "libraries have typed errors; anyhow is for doors, automation and tests",
     ),
     ("sled", &["gdn-state"], "one crate knows how it fails"),
@@ -90,6 +91,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
             "gdn-client",
             "gdn",
             "gdn-testkit",
+            "crash-tests",
             "engine-tests",
             "gdn-bench",
         ],

@@ -8,4 +8,3 @@ mod mtls;
 mod processes;
 mod tars;
 mod world;
-mod zz_speed;

@@ -68,7 +68,9 @@ impl Engine {
             let socket = socket.clone();
             async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(socket).await?)) }
         };
-        let endpoint = Endpoint::from_static("http://localhost").initial_stream_window_size(4 * 1024 * 1024);
+        let endpoint = Endpoint::from_static("http://localhost")
+            .initial_stream_window_size(4 * 1024 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024);
         endpoint.connect_with_connector(tower::service_fn(connect)).await.unwrap()
     }
 

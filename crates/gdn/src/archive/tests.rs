@@ -7,8 +7,11 @@ use tar::{Builder, EntryType, Header};
 
 use super::{extract, pack};
 
-/// A tar with one entry after the other: kind, path, link, contents.
-fn tar_of(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
+/// An entry to be made: kind, path, link, contents.
+type Made<'a> = (EntryType, &'a str, &'a str, &'a [u8]);
+
+/// A tar with one entry after the other.
+fn tar_of(entries: &[Made]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (kind, path, link, contents) in entries {
         let mut header = Header::new_gnu();
@@ -70,7 +73,7 @@ fn everything_that_is_packed_belongs_to_root() {
 #[test]
 fn no_entry_leaves_the_target() {
     let file = EntryType::Regular;
-    let hostile: [&[(EntryType, &str, &str, &[u8])]; 6] = [
+    let hostile: [&[Made]; 6] = [
         &[(file, "../escaped", "", b"x")],
         &[(file, "a/../../escaped", "", b"x")],
         &[(file, "/escaped", "", b"x")],

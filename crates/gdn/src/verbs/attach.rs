@@ -58,8 +58,10 @@ async fn only_process(client: &Client, handle: &Handle) -> anyhow::Result<Proces
         known.into_iter().filter(|(_, state)| *state == ProcessState::Running).map(|(id, _)| id);
     match (running.next(), running.count()) {
         (Some(id), 0) => Ok(id),
-        (None, _) => Err(Advised::new(format!("no process runs in \"{handle}\""), "start one with gdn exec")),
-        (Some(_), others) => Err(Advised::new(
+        (None, _) => {
+            Err(Advised::error(format!("no process runs in \"{handle}\""), "start one with gdn exec"))
+        }
+        (Some(_), others) => Err(Advised::error(
             format!("{} processes run in \"{handle}\"", others + 1),
             "name one of them; gdn inspect shows them",
         )),

@@ -57,11 +57,11 @@ impl Cp {
                 inside(handle, path).copy_out(&target).await
             }
             (Place::Inside(handle, path), Place::Stream) => inside(handle, path).stream_out().await,
-            (Place::Inside(..), Place::Inside(..)) => Err(Advised::new(
+            (Place::Inside(..), Place::Inside(..)) => Err(Advised::error(
                 "both sides are in containers",
                 "copy by way of a file, or of a tar: gdn cp A:X - | gdn cp - B:Y",
             )),
-            _ => Err(Advised::new("neither side is in a container", "write that side as HANDLE:PATH")),
+            _ => Err(Advised::error("neither side is in a container", "write that side as HANDLE:PATH")),
         };
         copied.with_context(|| format!("cannot copy {:?} to {:?}", self.source, self.target))?;
         Ok(DONE)

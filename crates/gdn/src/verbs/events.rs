@@ -11,7 +11,7 @@ use crate::cli::Global;
 use crate::output::event::EventLine;
 use crate::output::{self, note};
 
-/// Follow what happens, as it happens, one line each, until interrupted or the server stops.
+/// Follow what happens, as it happens, one line each, until interrupted.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     /// Only events of these containers

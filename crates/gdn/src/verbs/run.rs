@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use gdn_client::Client;
-use gdn_types::{ContainerSpec, Handle, ProcessSpec};
+use gdn_types::{ContainerSpec, ErrorKind, Handle, ProcessSpec};
 
 use super::exec::process_spec;
 use crate::cli::Global;
@@ -19,6 +19,9 @@ use crate::values;
 /// How long the container of a `gdn run` that was killed, and so could not remove it, stays. A client that follows its
 /// process keeps the container however long that takes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// How often to look for another engine when the one that was found stops at that very moment.
+const TRIES: u32 = 5;
 
 /// Run a command in a new container; the exit status is the command's.
 ///
@@ -89,32 +92,47 @@ impl Run {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
         let mut signals = Signals::listen().context("cannot listen to signals")?;
         let (spec, process) = self.specs()?;
-        let (client, engine) = tokio::select! {
-            connected = embedded::connect_or_start(global) => connected?,
-            signal = signals.end() => return Ok(relay::status_of_signal(signal)),
-        };
-        let status = self.in_a_container(&client, spec, process, &mut signals).await;
-        drop(client);
-        if let Some(engine) = engine {
-            engine.last_one_out(&mut signals).await;
+        let mut tries = 0;
+        loop {
+            let (client, engine) = tokio::select! {
+                connected = embedded::connect_or_start(global) => connected?,
+                signal = signals.end() => return Ok(relay::status_of_signal(signal)),
+            };
+            tries += 1;
+            let created = tokio::select! {
+                created = client.create(spec.clone()) => Ok(created),
+                signal = signals.end() => Err(signal),
+            };
+            let status = match created {
+                Err(signal) => Ok(relay::status_of_signal(signal)),
+                // The last one out of another command's engine stopped it just now: then this command is the next engine.
+                Ok(Err(error))
+                    if error.kind() == ErrorKind::Unavailable && engine.is_none() && tries < TRIES =>
+                {
+                    continue;
+                }
+                Ok(Err(error)) => Err(error).context("cannot create the container"),
+                Ok(Ok(handle)) => self.in_container(&client, &handle, process, &mut signals).await,
+            };
+            drop(client);
+            if let Some(engine) = engine {
+                engine.last_one_out(&mut signals).await;
+            }
+            return status;
         }
-        status
     }
 
-    async fn in_a_container(
+    /// Runs the command in the container and removes that, if it is to be removed, however the command ended.
+    async fn in_container(
         &self,
         client: &Client,
-        spec: ContainerSpec,
+        handle: &Handle,
         process: ProcessSpec,
         signals: &mut Signals,
     ) -> anyhow::Result<u8> {
-        let handle = tokio::select! {
-            created = client.create(spec) => created.context("cannot create the container")?,
-            signal = signals.end() => return Ok(relay::status_of_signal(signal)),
-        };
-        let status = self.process(client, &handle, process, signals).await;
+        let status = self.process(client, handle, process, signals).await;
         if self.removes()
-            && let Err(error) = client.destroy(&handle).await
+            && let Err(error) = client.destroy(handle).await
         {
             note(&format!("cannot remove container \"{handle}\": {}", error.report()));
         }

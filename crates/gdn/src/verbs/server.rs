@@ -123,7 +123,7 @@ fn lock(global: &Global) -> anyhow::Result<EngineLock> {
     }
     let holder =
         EngineLock::holder(global.root()).map_or_else(String::new, |pid| format!(", process {pid},"));
-    Err(Advised::new(
+    Err(Advised::error(
         format!("another engine{holder} runs on {}", global.root().display()),
         "stop it first, or give this one a root of its own with --root",
     ))

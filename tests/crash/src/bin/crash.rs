@@ -31,7 +31,11 @@ struct Options {
 fn main() -> anyhow::Result<ExitCode> {
     let Options { first, last, step, seed, calls, log } = Options::parse();
     let summary = Campaign { first, last, step, seed }.run(|k, verdict, bed| {
-        println!("k={k} {}: {}", verdict.last_call(), if verdict.violations.is_empty() { "ok" } else { "FAILED" });
+        println!(
+            "k={k} {}: {}",
+            verdict.last_call(),
+            if verdict.violations.is_empty() { "ok" } else { "FAILED" }
+        );
         if calls && k == 0 {
             for (index, call) in verdict.trail.calls.iter().enumerate() {
                 println!("  {} {call}", index + 1);
@@ -45,7 +49,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     })?;
     for (k, call, _) in &summary.failures {
-        println!("again: cargo run -p crash-tests --bin crash -- --first {k} --last {k} --seed {seed} ({call})");
+        println!(
+            "again: cargo run -p crash-tests --bin crash -- --first {k} --last {k} --seed {seed} ({call})"
+        );
     }
     println!("{summary}");
     Ok(if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,0 +1,57 @@
+//! The host's file systems as crun can live with them.
+//!
+//! crun refuses to run where a cgroup2 tree beside the v1 hierarchies has controllers. In a mount namespace without that
+//! tree it runs as on any v1 host.
+#![allow(unsafe_code, reason = "a namespace is joined between fork and exec")]
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// A mount namespace, held by a process that waits.
+pub(crate) struct View {
+    namespace: File,
+    _holder: Child,
+}
+
+impl View {
+    /// A view without the unified tree; `None` where there is no such tree beside others.
+    pub(crate) async fn without_unified_tree() -> Result<Option<Self>> {
+        if !Path::new(UNIFIED).join("cgroup.controllers").exists() {
+            return Ok(None);
+        }
+        let script = format!("umount {UNIFIED} && echo ready && exec cat");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        // The holder ends with its standard input, so with this program, however that ends.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut holder = command.spawn().context("start unshare")?;
+        let mut said = [0; 6];
+        let output = holder.stdout.as_mut().expect("standard output is a pipe");
+        output.read_exact(&mut said).await.context("the unified tree could not be unmounted")?;
+        ensure!(&said == b"ready\n", "unshare said {said:?}");
+        let pid = holder.id().context("unshare ended by itself")?;
+        let namespace = File::open(format!("/proc/{pid}/ns/mnt"))?;
+        Ok(Some(View { namespace, _holder: holder }))
+    }
+
+    /// Has the command see the host this way.
+    pub(crate) fn enter(&self, command: &mut Command) {
+        let namespace = self.namespace.as_raw_fd();
+        // SAFETY: between fork and exec only setns(2) is called, which allocates nothing; the view outlives the command,
+        // because its owner waits for the command's end.
+        unsafe {
+            command.pre_exec(move || match libc::setns(namespace, libc::CLONE_NEWNS) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+    }
+}
