@@ -166,8 +166,11 @@ impl Containerizer for KernelContainerizer {
             unified: unified.is_some(),
             hostname: spec.hostname.clone(),
         };
-        let (reply, descriptors) =
-            container.keeper.call(Call::Prepare(prepare), &descriptors).await.map_err(failures::keeper)?;
+        let (reply, descriptors) = container
+            .keeper
+            .call(Call::Prepare(prepare), &descriptors)
+            .await
+            .map_err(|error| container.build_failure(error))?;
         let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
             .map_err(|_| Error::internal("the keeper did not hand over the sandbox's descriptors"))?;
         container.init_pid.store(reply.pid, Ordering::Relaxed);
@@ -193,8 +196,11 @@ impl Containerizer for KernelContainerizer {
             .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
             .chain(binds.iter().map(AsFd::as_fd))
             .collect();
-        let (_, handed) =
-            container.keeper.call(Call::Create(create), &descriptors).await.map_err(failures::keeper)?;
+        let (_, handed) = container
+            .keeper
+            .call(Call::Create(create), &descriptors)
+            .await
+            .map_err(|error| container.build_failure(error))?;
         let root = handed
             .into_iter()
             .next()

@@ -12,6 +12,7 @@ use gdn_traits::EventSink;
 use gdn_types::{ContainerId, Error, ErrorKind, ProcessId, Result};
 
 use crate::failures;
+use crate::oom::OomReport;
 use crate::processes::{Processes, exit_status};
 
 /// A container with a living keeper.
@@ -19,12 +20,14 @@ pub(crate) struct Container {
     /// Its run-time directory.
     pub(crate) directory: PathBuf,
     pub(crate) keeper: Keeper,
-    pub(crate) cgroup: Cgroup,
+    pub(crate) cgroup: Arc<Cgroup>,
     /// Its root directory, once there is one.
     pub(crate) root: OnceLock<Root>,
     pub(crate) init_pid: std::sync::atomic::AtomicU32,
     pub(crate) privileged: AtomicBool,
     pub(crate) shared: Arc<Shared>,
+    /// Tells of want of memory for as long as this lives; absent without a limit.
+    _oom: Option<OomReport>,
 }
 
 /// What the task that hears from the keeper shares with everyone else.
@@ -51,8 +54,10 @@ impl Container {
             processes: Mutex::default(),
             leaving: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            events,
+            events: Arc::clone(&events),
         });
+        let cgroup = Arc::new(cgroup);
+        let oom = OomReport::begin(id, &cgroup, events);
         let listener = Arc::clone(&shared);
         let (keeper, status, root) = Keeper::connect(&directory, move |news| listener.hear(news)).await?;
         let container = Container {
@@ -63,6 +68,7 @@ impl Container {
             init_pid: status.init_pid.into(),
             privileged: AtomicBool::new(false),
             shared,
+            _oom: oom,
         };
         Ok((container, status))
     }
@@ -75,6 +81,17 @@ impl Container {
         self.root
             .get()
             .ok_or_else(|| Error::new(ErrorKind::FailedPrecondition, "the container is not complete"))
+    }
+
+    /// Why init could not be made or completed: a memory limit that it cannot live with is named.
+    pub(crate) fn build_failure(&self, error: gdn_launcher::Error) -> Error {
+        match (self.cgroup.oom_kills(), self.cgroup.limits().map(|limits| limits.memory_bytes)) {
+            (Ok(1..), Ok(Some(bytes))) => Error::new(
+                ErrorKind::ResourceExhausted,
+                format!("build the container: its memory limit of {bytes} bytes is too small"),
+            ),
+            _ => failures::keeper(error),
+        }
     }
 
     /// Ends every process; afterwards nothing runs.

@@ -43,15 +43,19 @@ impl Cgroup {
         self.unified.as_ref().map(AsFd::as_fd)
     }
 
-    /// `cgroup.procs` of each **v1** hierarchy, open for writing, in the order of
-    /// [`Cgroups::v1_hierarchies`](crate::Cgroups::v1_hierarchies). Whoever writes `0` joins; this works in another process
-    /// too, and in another mount namespace. The cgroup2 hierarchy is joined through [`Cgroup::unified_dir`].
+    /// `tasks` of each **v1** hierarchy, open for writing, in the order of
+    /// [`Cgroups::v1_hierarchies`](crate::Cgroups::v1_hierarchies). A single-threaded process that writes `0` joins; this
+    /// works in another process too, and in another mount namespace. The cgroup2 hierarchy is joined through
+    /// [`Cgroup::unified_dir`].
+    ///
+    /// It is `tasks` and not `cgroup.procs` because a thread that moves itself needs no lock against the machine's forks;
+    /// taking that lock waits for an RCU grace period, several milliseconds, whenever nobody took it just before.
     ///
     /// # Errors
     /// [`Error::Path`] when a file cannot be opened, for example because the group was removed.
     pub fn attach_fds(&self) -> Result<Vec<OwnedFd>> {
         let v1 = self.tree.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
-        v1.map(|hierarchy| hierarchy.directory.open_for_writing(&self.file("cgroup.procs"))).collect()
+        v1.map(|hierarchy| hierarchy.directory.open_for_writing(&self.file("tasks"))).collect()
     }
 
     /// Moves a process into the group, in every hierarchy.

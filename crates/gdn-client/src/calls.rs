@@ -5,10 +5,10 @@ use std::time::Duration;
 use gdn_proto::garden::{self, bulk_info_entry, bulk_metrics_entry};
 use gdn_proto::status::error_of_detail;
 use gdn_types::{
-    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ExitStatus, Handle, Limits, NetIn,
-    NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
+    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ErrorKind, ExitStatus, Handle, Limits,
+    NetIn, NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
 };
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use crate::Client;
 
@@ -192,7 +192,19 @@ pub(crate) fn answer<T>(response: Result<Response<T>, Status>) -> Result<T> {
 
 /// The error that a status carries.
 pub(crate) fn failed(status: &Status) -> Error {
+    if is_lost_connection(status) {
+        return Error::new(
+            ErrorKind::Unavailable,
+            format!("the connection to the server is lost: {}", status.message()),
+        );
+    }
     gdn_proto::status::from_status(status)
+}
+
+/// Whether this side made the status because its connection broke: what came from a server has no source.
+fn is_lost_connection(status: &Status) -> bool {
+    let says_nothing = matches!(status.code(), Code::Unknown | Code::Internal | Code::Cancelled);
+    says_nothing && std::error::Error::source(status).is_some()
 }
 
 /// A field that the API says is always there.

@@ -28,7 +28,7 @@ pub enum Call {
     /// To a keeper, first of all.
     #[prost(message, tag = "4")]
     Hello(Hello),
-    /// Descriptors: the container's node in the cgroup v2 tree if `unified`, then the `cgroup.procs` of each other tree.
+    /// Descriptors: the container's node in the cgroup v2 tree if `unified`, then the `tasks` of each other tree.
     /// Reply descriptors: pidfd of the sandbox, its network namespace.
     #[prost(message, tag = "5")]
     Prepare(Prepare),

@@ -69,19 +69,11 @@ impl Capabilities {
             if self.bounding.contains(number) {
                 continue;
             }
-            // SAFETY: PR_CAPBSET_READ and PR_CAPBSET_DROP take a number and touch no memory of ours.
-            let (known, dropped) = unsafe {
-                match libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) {
-                    1 => (true, libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0)),
-                    0 => (true, 0),
-                    _ => (false, 0),
-                }
-            };
-            if !known {
-                return Ok(());
-            }
-            if dropped != 0 {
-                return Err(io::Error::last_os_error());
+            // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory of ours.
+            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } != 0 {
+                let error = io::Error::last_os_error();
+                // The kernel's capabilities end here.
+                return if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
             }
         }
         Ok(())
@@ -95,7 +87,10 @@ impl Capabilities {
     pub fn apply(&self, uid: u32) -> io::Result<()> {
         let held = self.held()?;
         let wanted = if uid == 0 { self.bounding.intersection(held) } else { CapabilitySet::EMPTY };
-        let inheritable = self.inheritable.intersection(bounding_now());
+        let inheritable = match self.inheritable {
+            CapabilitySet::EMPTY => CapabilitySet::EMPTY,
+            some => some.intersection(bounding_now()),
+        };
         let header = Header { version: VERSION_3, pid: 0 };
         let half = |set: CapabilitySet, high: bool| {
             u32::try_from(if high { set.0 >> 32 } else { set.0 & 0xffff_ffff }).expect("32 bits are left")

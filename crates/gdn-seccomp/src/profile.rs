@@ -1,57 +1,136 @@
-//! What happens at each system call.
+//! What happens at each system call, as data.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::calls;
+use crate::Architecture;
 
 /// What happens at a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// It is carried out.
     Allow,
+    /// It is carried out, and logged.
+    Log,
     /// It fails with this error number.
     Errno(u16),
+    /// The thread gets SIGSYS.
+    Trap,
+    /// The thread is killed.
+    KillThread,
+    /// The process is killed.
+    KillProcess,
 }
 
-/// `EPERM`: the call exists, and this process may not.
-pub(crate) const DENY: Action = Action::Errno(1);
-/// `ENOSYS`: the call does not exist, so that libraries fall back to an older one.
-pub(crate) const ABSENT: Action = Action::Errno(38);
+impl Action {
+    /// `EPERM`: the call exists, and this process may not.
+    pub const REFUSE: Action = Action::Errno(1);
+    /// `ENOSYS`: the call does not exist, so that libraries fall back to an older one.
+    pub const ABSENT: Action = Action::Errno(38);
 
-/// Holds when `argument & mask == value`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// Position of the argument, 0 to 5.
-    pub argument: u8,
-    /// Which bits count.
-    pub mask: u64,
-    /// What they must be.
-    pub value: u64,
-}
-
-impl Condition {
-    /// The argument's lower 32 bits are exactly this: what the kernel looks at where it takes an `int`.
-    pub const fn int(argument: u8, value: u32) -> Self {
-        Condition { argument, mask: 0xffff_ffff, value: value as u64 }
+    /// The value a filter returns for it (`SECCOMP_RET_*` of `linux/seccomp.h`).
+    pub const fn value(self) -> u32 {
+        match self {
+            Action::Allow => 0x7fff_0000,
+            Action::Log => 0x7ffc_0000,
+            Action::Errno(number) => 0x0005_0000 | number as u32,
+            Action::Trap => 0x0003_0000,
+            Action::KillThread => 0,
+            Action::KillProcess => 0x8000_0000,
+        }
     }
 }
 
-/// An action for calls whose arguments meet a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A comparison of one argument, unsigned and in all 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Condition {
+    /// Position of the argument, 0 to 5.
+    pub argument: u8,
+    /// What must hold.
+    pub test: Test,
+}
+
+/// What must hold of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// `argument == value`
+    Equal(u64),
+    /// `argument != value`
+    NotEqual(u64),
+    /// `argument < value`
+    Less(u64),
+    /// `argument <= value`
+    LessOrEqual(u64),
+    /// `argument > value`
+    Greater(u64),
+    /// `argument >= value`
+    GreaterOrEqual(u64),
+    /// `argument & mask == value`
+    Masked {
+        /// Which bits count.
+        mask: u64,
+        /// What they must be.
+        value: u64,
+    },
+}
+
+impl Condition {
+    /// A condition on the argument at a position, 0 to 5.
+    pub const fn new(argument: u8, test: Test) -> Self {
+        Condition { argument, test }
+    }
+
+    /// The argument's lower 32 bits are exactly this: what the kernel looks at where it takes an `int`.
+    pub const fn int(argument: u8, value: u32) -> Self {
+        Condition { argument, test: Test::Masked { mask: 0xffff_ffff, value: value as u64 } }
+    }
+
+    /// Whether it holds.
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let Some(argument) = arguments.get(usize::from(self.argument)) else { return false };
+        match self.test {
+            Test::Equal(value) => *argument == value,
+            Test::NotEqual(value) => *argument != value,
+            Test::Less(value) => *argument < value,
+            Test::LessOrEqual(value) => *argument <= value,
+            Test::Greater(value) => *argument > value,
+            Test::GreaterOrEqual(value) => *argument >= value,
+            Test::Masked { mask, value } => argument & mask == value,
+        }
+    }
+}
+
+/// An action for calls whose arguments meet all conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
-    /// When.
-    pub when: Condition,
+    /// When; always, if there is none.
+    pub when: Vec<Condition>,
     /// What happens then.
     pub action: Action,
 }
 
 /// What happens at one system call: the first case that holds decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// Cases in order.
     pub cases: Vec<Case>,
     /// What happens when none holds.
     pub otherwise: Action,
+}
+
+impl Rule {
+    /// One action whenever one of the conditions holds, another otherwise.
+    pub fn any(conditions: impl IntoIterator<Item = Condition>, action: Action, otherwise: Action) -> Self {
+        let case = |condition| Case { when: vec![condition], action };
+        Rule { cases: conditions.into_iter().map(case).collect(), otherwise }
+    }
+
+    /// What happens with these arguments.
+    pub fn action(&self, arguments: &[u64; 6]) -> Action {
+        let decides = |case: &&Case| case.when.iter().all(|condition| condition.holds(arguments));
+        self.cases.iter().find(decides).map_or(self.otherwise, |case| case.action)
+    }
 }
 
 impl From<Action> for Rule {
@@ -60,87 +139,42 @@ impl From<Action> for Rule {
     }
 }
 
-/// What happens at every system call.
+/// What happens at every system call. Calls are named, so that one profile serves all architectures; a call that an
+/// architecture does not have is passed over there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    pub(crate) rules: BTreeMap<u32, Rule>,
-    /// For numbers without a rule, up to `highest`.
-    pub(crate) unlisted: Action,
-    /// The highest number that was known when the profile was written.
-    pub(crate) highest: u32,
-    /// For numbers above.
-    pub(crate) unknown: Action,
+    /// What happens at calls that exist and have no rule.
+    pub unlisted: Action,
+    /// What happens at numbers that no table has, among them those of kernels newer than this crate, and at calls of foreign
+    /// architectures.
+    pub unknown: Action,
+    rules: BTreeMap<Cow<'static, str>, Rule>,
 }
-
-/// `clone` flags that make namespaces: NEWTIME shares its bit with the exit signal's mask and is only for clone3.
-const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
-const TIOCSTI: u32 = 0x5412;
-const TIOCLINUX: u32 = 0x541c;
 
 impl Profile {
-    /// A profile that allows nothing.
-    pub fn empty() -> Self {
-        Profile { rules: BTreeMap::new(), unlisted: DENY, highest: calls::HIGHEST, unknown: ABSENT }
+    /// A profile without rules: calls that exist are refused, others do not exist.
+    pub const fn empty() -> Self {
+        Profile { unlisted: Action::REFUSE, unknown: Action::ABSENT, rules: BTreeMap::new() }
     }
 
-    /// The profile of unprivileged containers.
-    pub fn default_profile() -> Self {
-        let mut profile = Profile::empty();
-        for number in calls::allowed() {
-            profile.set(number, Action::Allow);
-        }
-        for number in calls::ABSENT {
-            profile.set(number, ABSENT);
-        }
-        let number =
-            |number: libc::c_long| u32::try_from(number).expect("call numbers are small and positive");
-        let makes_no_namespace = Condition { argument: 0, mask: NAMESPACE_FLAGS, value: 0 };
-        profile.set_rule(
-            number(libc::SYS_clone),
-            Rule { cases: vec![Case { when: makes_no_namespace, action: Action::Allow }], otherwise: DENY },
-        );
-        // Per linux/personality.h: PER_LINUX, PER_LINUX32, and the question for the present one.
-        profile.set_rule(number(libc::SYS_personality), only(0, &[0, 8, 0xffff_ffff]));
-        profile.set_rule(
-            number(libc::SYS_socket),
-            except(0, &[libc::AF_ALG, libc::AF_VSOCK].map(i32::cast_unsigned)),
-        );
-        profile.set_rule(number(libc::SYS_ioctl), except(1, &[TIOCSTI, TIOCLINUX]));
-        profile
+    /// Sets what happens at a call: an [`Action`] whatever its arguments, or a [`Rule`]. An earlier rule is replaced.
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, rule: impl Into<Rule>) {
+        self.rules.insert(name.into(), rule.into());
     }
 
-    /// Sets what happens at a call, whatever its arguments.
-    pub fn set(&mut self, number: u32, action: Action) {
-        self.set_rule(number, action.into());
+    /// The rule of a call.
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.get(name)
     }
 
-    /// Sets what happens at a call.
-    pub fn set_rule(&mut self, number: u32, rule: Rule) {
-        self.rules.insert(number, rule);
+    /// All rules by name.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, &Rule)> {
+        self.rules.iter().map(|(name, rule)| (name.as_ref(), rule))
     }
 
-    /// What happens at a call with these arguments: the meaning of the profile, against which programs are tested.
-    pub fn action(&self, number: u32, arguments: [u64; 6]) -> Action {
-        match self.rules.get(&number) {
-            Some(rule) => rule
-                .cases
-                .iter()
-                .find(|case| arguments[usize::from(case.when.argument)] & case.when.mask == case.when.value)
-                .map_or(rule.otherwise, |case| case.action),
-            None if number > self.highest => self.unknown,
-            None => self.unlisted,
-        }
+    /// What happens at a call: the meaning of the profile, which its program has to have too.
+    pub fn action(&self, architecture: Architecture, number: u32, arguments: &[u64; 6]) -> Action {
+        let Some(name) = architecture.name(number) else { return self.unknown };
+        self.rule(name).map_or(self.unlisted, |rule| rule.action(arguments))
     }
-}
-
-/// Allowed only with one of these values.
-fn only(argument: u8, values: &[u32]) -> Rule {
-    let case = |value: &u32| Case { when: Condition::int(argument, *value), action: Action::Allow };
-    Rule { cases: values.iter().map(case).collect(), otherwise: DENY }
-}
-
-/// Allowed with any but these values.
-fn except(argument: u8, values: &[u32]) -> Rule {
-    let case = |value: &u32| Case { when: Condition::int(argument, *value), action: DENY };
-    Rule { cases: values.iter().map(case).collect(), otherwise: Action::Allow }
 }

@@ -68,45 +68,28 @@ impl Global {
     }
 }
 
-/// The verbs.
+/// The verbs; each says itself what it is.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "made once, at the start of the program")]
 pub(crate) enum Command {
-    /// Run the engine
     Server(verbs::server::Server),
-    /// Create a container
     Create(verbs::create::Create),
-    /// Run a command in a new container
     Run(verbs::run::Run),
-    /// Run a command in an existing container
     Exec(verbs::exec::Exec),
-    /// Follow a process that runs
     Attach(verbs::attach::Attach),
-    /// List containers
     #[command(visible_alias = "ls")]
     List(verbs::list::List),
-    /// Show everything about containers
     Inspect(verbs::inspect::Inspect),
-    /// End every process of containers
     Stop(verbs::stop::Stop),
-    /// Send a signal to processes of a container
     Kill(verbs::kill::Kill),
-    /// Remove containers
     #[command(visible_alias = "rm")]
     Destroy(verbs::destroy::Destroy),
-    /// Copy files into or out of a container
     Cp(verbs::cp::Cp),
-    /// Read and change the properties of a container
     Property(verbs::property::Property),
-    /// Show what the server can hold
     Capacity(verbs::capacity::Capacity),
-    /// Ask whether the server answers
     Ping(verbs::ping::Ping),
-    /// Follow what happens, as it happens
     Events(verbs::events::Events),
-    /// Say what this host has and lacks, and what that means
     Doctor(verbs::doctor::Doctor),
-    /// Print a completion script for a shell
     Completion(verbs::completion::Completion),
 }
 
@@ -118,7 +101,13 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(&arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     match &mut cli.command {
-        Command::Run(run) => run.note_escape(&arguments),
+        Command::Run(run) => {
+            run.escaped = stands_behind_separator(&run.words, &arguments);
+            refuse_option(&run.words, run.escaped)?;
+        }
+        Command::Exec(exec) => {
+            refuse_option(&exec.command, stands_behind_separator(&exec.command, &arguments))?;
+        }
         Command::Server(_) if matches.value_source("address") == Some(ValueSource::CommandLine) => {
             return Err(Cli::command().error(
                 clap::error::ErrorKind::ArgumentConflict,
@@ -128,6 +117,23 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
         _ => {}
     }
     Ok(cli)
+}
+
+/// Whether words that take the rest of a command line stand behind `--`, which the parser does not tell.
+fn stands_behind_separator(words: &[String], arguments: &[OsString]) -> bool {
+    let before = arguments.len().checked_sub(words.len() + 1);
+    !words.is_empty() && before.is_some_and(|before| arguments[before] == "--")
+}
+
+/// Refuses an option that does not exist, where the parser took it for the first of such words.
+fn refuse_option(words: &[String], escaped: bool) -> Result<(), clap::Error> {
+    match words.first() {
+        Some(option) if option.starts_with('-') && !escaped => Err(Cli::command().error(
+            clap::error::ErrorKind::UnknownArgument,
+            format!("unexpected argument {option:?}; if it is the command, write -- before it"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether this command line, which could not be parsed, was meant to run a process: then its errors exit with 125.

@@ -72,9 +72,15 @@ pub(crate) fn report(error: &anyhow::Error, fallback: u8) -> ExitCode {
     ExitCode::from(status(error, fallback))
 }
 
-/// The chain of causes, and a hint on a line of its own.
+/// The chain of causes, and a hint on a line of its own. Some libraries say in an error what its cause says again.
 fn message(error: &anyhow::Error) -> String {
-    let mut text = format!("{error:#}");
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
     if let Some(hint) = hint(error) {
         text.push_str("\nhint: ");
         text.push_str(&hint);
@@ -101,7 +107,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     let engine = engine_error(error)?;
     let connecting = engine.message().starts_with("connect to ");
     let hint = match engine.kind() {
-        ErrorKind::Unavailable if connecting => {
+        ErrorKind::Unavailable if connecting && nobody_listens(error) => {
             "start one with gdn server, or say where it listens with --address"
         }
         ErrorKind::PermissionDenied if connecting => "only root may use this engine's socket",
@@ -110,10 +116,18 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         ErrorKind::AlreadyExists if engine.message().contains("handle") => {
             "run a command in it with gdn exec, or remove it with gdn destroy"
         }
-        ErrorKind::Lost => "the container's files can still be read with gdn cp; remove it with gdn destroy",
+        ErrorKind::Lost => "gdn inspect shows what is known of it; remove it with gdn destroy",
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Whether there is no socket, or one that a server left behind.
+fn nobody_listens(error: &anyhow::Error) -> bool {
+    let absent = |cause: &io::Error| {
+        matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    };
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(absent)
 }
 
 fn engine_error(error: &anyhow::Error) -> Option<&gdn_types::Error> {
@@ -155,6 +169,24 @@ mod tests {
         let error = Advised::error("no engine", "start one");
         assert_eq!(message(&error.context("cannot list")), "cannot list: no engine\nhint: start one");
         assert_eq!(message(&anyhow::anyhow!("plain")), "plain");
+    }
+
+    #[test]
+    fn a_cause_that_its_error_has_told_already_is_not_repeated() {
+        let cause = anyhow::anyhow!("refused").context("connect").context("transport: connect");
+        assert_eq!(message(&cause), "transport: connect: refused");
+    }
+
+    #[test]
+    fn only_where_nobody_listens_is_a_server_to_be_started() {
+        let connecting = |cause: io::Error| {
+            anyhow::Error::new(Error::caused(ErrorKind::Unavailable, "connect to socket /x", cause))
+                .context("cannot reach an engine")
+        };
+        assert!(
+            message(&connecting(io::ErrorKind::NotFound.into())).contains("hint: start one with gdn server")
+        );
+        assert!(!message(&connecting(io::Error::other("certificate"))).contains("hint"));
     }
 
     #[test]

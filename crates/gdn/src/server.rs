@@ -39,6 +39,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Running {
     gardener: Arc<Gardener>,
     containerizer: Arc<KernelContainerizer>,
+    volumizer: Arc<ImageVolumizer>,
     socket: PathBuf,
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
@@ -66,11 +67,12 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         tracing::info!(%address, "listening with TLS");
     }
     let events = EventHub::new();
-    let (components, containerizer) = components(&settings, &layout, &boot_id, &events).await?;
+    let (components, containerizer, volumizer) = components(&settings, &layout, &boot_id, &events).await?;
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
-    let running = Running { gardener, containerizer, socket: settings.socket, stop, gate, _lock: lock };
+    let running =
+        Running { gardener, containerizer, volumizer, socket: settings.socket, stop, gate, _lock: lock };
     let report = running.gardener.start().await.context("cannot restore the containers")?;
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
@@ -90,7 +92,7 @@ async fn components(
     layout: &Layout,
     boot_id: &str,
     events: &Arc<EventHub>,
-) -> anyhow::Result<(Components, Arc<KernelContainerizer>)> {
+) -> anyhow::Result<(Components, Arc<KernelContainerizer>, Arc<ImageVolumizer>)> {
     let properties =
         PropertyStore::open(&layout.state).context("cannot open the records of the containers")?;
     let engine = properties.engine_id();
@@ -115,14 +117,14 @@ async fn components(
         builtin: vec![hello::image()],
     })
     .context("cannot open the image store")?;
-    let containerizer = Arc::new(containerizer);
+    let (containerizer, volumizer) = (Arc::new(containerizer), Arc::new(volumizer));
     let components = Components {
         containerizer: containerizer.clone(),
         networker: Arc::new(LoopbackNetworker::new()),
-        volumizer: Arc::new(volumizer),
+        volumizer: volumizer.clone(),
         properties: Arc::new(properties),
     };
-    Ok((components, containerizer))
+    Ok((components, containerizer, volumizer))
 }
 
 impl Running {
@@ -148,7 +150,9 @@ impl Running {
         self.stop.cancel();
         let served = self.gate.await.context("the gate ended")?;
         self.gardener.shutdown().await;
+        let emptied = self.volumizer.close().await;
         self.containerizer.close().await.context("cannot close the containerizer")?;
+        emptied.context("cannot wait for the removal of files")?;
         served.context("cannot close the gate")
     }
 }

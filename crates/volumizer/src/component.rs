@@ -74,6 +74,18 @@ impl ImageVolumizer {
         })))
     }
 
+    /// Waits until the files of all destroyed containers are deleted; to be called when the engine stops.
+    ///
+    /// # Errors
+    /// `Internal` when the work panicked.
+    pub async fn close(&self) -> Result<()> {
+        self.blocking(|shared| {
+            shared.janitor.close();
+            Ok(())
+        })
+        .await
+    }
+
     /// Runs blocking work on a thread for it. A dropped future lets the work go on to its end.
     async fn blocking<T: Send + 'static>(
         &self,

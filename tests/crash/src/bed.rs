@@ -9,9 +9,9 @@ use gdn_types::EngineId;
 use tempfile::TempDir;
 
 use crate::client::{self, Client, pause};
-use crate::script::{Ledger, Script, Step};
+use crate::script::{Ledger, Scenario, Script, Step};
 use crate::server::Server;
-use crate::stepper::{Stepper, Trail};
+use crate::stepper::Trail;
 use crate::{orphans, recovery, trace};
 
 /// How long the server may go on by itself after the script's end before the chosen call counts as not reached.
@@ -21,9 +21,21 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 pub struct Bed {
     folder: TempDir,
     client: Client,
+    scenario: Scenario,
     scope: Scope,
     before: Snapshot,
     played: u64,
+}
+
+/// A case up to the server's end.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The container's name.
+    pub handle: String,
+    /// What the server did up to its end.
+    pub trail: Trail,
+    /// What the client had sent and was told.
+    pub ledger: Ledger,
 }
 
 /// What came of one case.
@@ -44,16 +56,16 @@ impl Bed {
     ///
     /// # Errors
     /// When there is no engine to test, or the script does not work even without a kill.
-    pub fn make() -> anyhow::Result<Self> {
+    pub fn make(scenario: Scenario) -> anyhow::Result<Self> {
         trace::adopt_orphans()?;
         let folder = tempfile::Builder::new().prefix("gdn-crash-").tempdir()?;
         let root = folder.path().join("root");
         let client = Client { program: client::program()?, socket: client::socket_of(&root) };
         let scope = Scope::engine("no engine yet");
-        let mut bed = Bed { folder, client, scope, before: Snapshot::default(), played: 0 };
+        let mut bed = Bed { folder, client, scenario, scope, before: Snapshot::default(), played: 0 };
         let server = bed.start()?;
-        let script = Script { client: &bed.client, handle: "first" };
-        let ledger = script.run()?;
+        let ledger = bed.script("first").run()?;
+        recovery::destroy_all(&bed.client)?;
         ensure!(ledger.acknowledged(Step::Destroy), "the script fails without a kill: {}", ledger.complaint);
         bed.reclaimed()?;
         server.stop()?;
@@ -63,30 +75,63 @@ impl Bed {
         Ok(bed)
     }
 
-    /// Plays create, run and destroy, kills the server before its `kill_at`-th counted call (or after the script), starts
-    /// it again, and looks at what it knows and at what is left.
+    /// Plays one case and judges it.
     ///
     /// # Errors
-    /// When the case could not be played; what is wrong with the engine is in the verdict.
+    /// As [`play`](Self::play) and [`judge`](Self::judge).
     pub fn case(&mut self, kill_at: Option<u64>) -> anyhow::Result<Verdict> {
+        let played = self.play(kill_at)?;
+        self.judge(played)
+    }
+
+    /// Plays create, run and destroy, and kills the server before its `kill_at`-th counted call, or after the script.
+    ///
+    /// # Errors
+    /// When the case could not be played.
+    pub fn play(&mut self, kill_at: Option<u64>) -> anyhow::Result<Played> {
         self.played += 1;
         let handle = format!("case-{}", self.played);
         let server = self.start().context("start the server to be killed")?;
-        let stepper = Stepper::attach(server.into_child(), kill_at).context("trace the server")?;
-        let ledger = Script { client: &self.client, handle: &handle }.run();
-        let reached = stepper.reached(AFTERMATH);
+        let stepper = server.trace(kill_at)?;
+        let ledger = self.script(&handle).run();
+        stepper.reached(AFTERMATH);
         let trail = stepper.finish().context("trace the server")?;
+        Ok(Played { handle, trail, ledger: ledger? })
+    }
+
+    /// Starts the server again, looks at what it knows, destroys what it lists, stops it, and looks at what is left.
+    ///
+    /// # Errors
+    /// When the host cannot be looked at; what is wrong with the engine is in the verdict.
+    pub fn judge(&mut self, played: Played) -> anyhow::Result<Verdict> {
+        let Played { handle, trail, ledger } = played;
         let mut violations = Vec::new();
-        let ledger = ledger.unwrap_or_else(|error| {
-            violations.push(format!("{error:#}"));
-            Ledger::default()
-        });
-        if !reached && !ledger.acknowledged(Step::Destroy) {
+        if !trail.reached && !ledger.acknowledged(Step::Destroy) {
             violations.push(format!("a verb failed before the kill: {}", ledger.complaint));
         }
-        violations.extend(self.recover(&handle, &ledger).err().map(|error| format!("{error:#}")));
-        violations.extend(self.leaks()?);
+        violations.extend(self.recover(&handle, &ledger).iter().map(|error| format!("{error:#}")));
+        violations.extend(self.leaks(DEADLINE)?);
         Ok(Verdict { trail, ledger, violations })
+    }
+
+    /// What differs now from before the first case, each in one line.
+    ///
+    /// # Errors
+    /// When the host cannot be looked at.
+    pub fn left(&self) -> anyhow::Result<Vec<String>> {
+        self.leaks(Duration::ZERO)
+    }
+
+    /// Removes what a failed case has left, so that it harms no other: its processes, then whatever the engine still knows.
+    ///
+    /// # Errors
+    /// When the engine does not even start any more.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        orphans::kill()?;
+        settled()?;
+        let server = self.start()?;
+        let destroyed = recovery::destroy_all(&self.client);
+        server.stop().and(destroyed)
     }
 
     /// What the server has logged, for a person.
@@ -94,17 +139,18 @@ impl Bed {
         std::fs::read_to_string(self.log_path()).unwrap_or_else(|error| error.to_string())
     }
 
-    /// Keeps the directory, to be looked at.
-    pub fn keep(self) -> PathBuf {
-        self.folder.keep()
+    fn recover(&self, handle: &str, ledger: &Ledger) -> Vec<anyhow::Error> {
+        let server = match self.start() {
+            Ok(server) => server,
+            Err(error) => return vec![error.context("start the server after the kill")],
+        };
+        let checked = recovery::check(&self.script(handle), ledger);
+        let destroyed = recovery::destroy_all(&self.client).and_then(|()| self.reclaimed());
+        [checked, destroyed, server.stop()].into_iter().filter_map(Result::err).collect()
     }
 
-    fn recover(&self, handle: &str, ledger: &Ledger) -> anyhow::Result<()> {
-        let server = self.start().context("start the server after the kill")?;
-        let checked = recovery::check(&self.client, handle, ledger);
-        let destroyed = recovery::destroy_all(&self.client).and_then(|()| self.reclaimed());
-        let stopped = server.stop();
-        checked.and(destroyed).and(stopped)
+    fn script<'a>(&'a self, handle: &'a str) -> Script<'a> {
+        Script { client: &self.client, scenario: self.scenario, handle }
     }
 
     /// Waits for the running server to have removed the files of what was destroyed, which it does behind the answer.
@@ -146,8 +192,8 @@ impl Bed {
     }
 
     /// What differs from before, once asynchronous removal had its time.
-    fn leaks(&self) -> anyhow::Result<Vec<String>> {
-        let end = Instant::now() + DEADLINE;
+    fn leaks(&self, patience: Duration) -> anyhow::Result<Vec<String>> {
+        let end = Instant::now() + patience;
         loop {
             let living = orphans::living()?.into_iter().map(|orphan| format!("leak: process {orphan}"));
             let after = Snapshot::take(&self.scope)?;

@@ -3,10 +3,13 @@
 use std::fmt;
 
 use crate::bed::{Bed, Verdict};
+use crate::script::Scenario;
 
 /// Which cases to play.
 #[derive(Clone, Debug)]
 pub struct Campaign {
+    /// With which kind of container.
+    pub scenario: Scenario,
     /// The first call to kill before, from 1.
     pub first: u64,
     /// The last one; `None` = as many as the script makes, and some more, since their number varies.
@@ -23,6 +26,8 @@ const MARGIN: u64 = 5;
 /// What came of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
+    /// The kind of container.
+    pub scenario: Scenario,
     /// Calls counted in a run without a kill.
     pub calls: u64,
     /// Cases played.
@@ -43,9 +48,10 @@ impl Campaign {
     /// # Errors
     /// When a case cannot be played.
     pub fn run(&self, mut tell: impl FnMut(u64, &Verdict, &Bed)) -> anyhow::Result<Summary> {
-        let mut bed = Bed::make()?;
+        let mut bed = Bed::make(self.scenario)?;
         let whole = bed.case(None)?;
-        let mut summary = Summary { calls: whole.trail.calls.len() as u64, ..Summary::default() };
+        let calls = whole.trail.calls.len() as u64;
+        let mut summary = Summary { scenario: self.scenario, calls, ..Summary::default() };
         tell(0, &whole, &bed);
         summary.count(0, &whole);
         for k in self.order(summary.calls) {
@@ -54,7 +60,8 @@ impl Campaign {
             summary.count(k, &verdict);
             if !verdict.violations.is_empty() {
                 // What one case left must not be held against the next.
-                bed = Bed::make()?;
+                bed.clear()?;
+                bed = Bed::make(self.scenario)?;
             }
         }
         Ok(summary)
@@ -105,8 +112,13 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "R1.02 plain: K={}, killed at {} of {} (the others after the script), {} leaks, {} lost acknowledgements",
-            self.calls, self.reached, self.cases, self.leaks, self.lost
+            "R1.02 {}: K={}, killed at {} of {} (the others after the script), {} leaks, {} lost acknowledgements",
+            self.scenario.name(),
+            self.calls,
+            self.reached,
+            self.cases,
+            self.leaks,
+            self.lost
         )
     }
 }
@@ -118,7 +130,8 @@ mod tests {
     #[test]
     fn every_case_is_played_once_whatever_the_seed() {
         for seed in 0..5 {
-            let mut order = Campaign { first: 2, last: Some(9), step: 1, seed }.order(0);
+            let mut order =
+                Campaign { scenario: Scenario::Plain, first: 2, last: Some(9), step: 1, seed }.order(0);
             order.sort_unstable();
             assert_eq!(order, (2..=9).collect::<Vec<_>>());
         }
@@ -126,7 +139,7 @@ mod tests {
 
     #[test]
     fn without_a_last_case_the_number_of_calls_decides() {
-        let order = Campaign { first: 1, last: None, step: 10, seed: 0 }.order(20);
+        let order = Campaign { scenario: Scenario::Plain, first: 1, last: None, step: 10, seed: 0 }.order(20);
         assert_eq!(order.len(), 3, "{order:?}");
     }
 }

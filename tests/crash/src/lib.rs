@@ -28,7 +28,7 @@ mod stepper;
 mod syscalls;
 mod trace;
 
-pub use bed::{Bed, Verdict};
+pub use bed::{Bed, Played, Verdict};
 pub use campaign::{Campaign, Summary};
-pub use script::{Ledger, Step};
+pub use script::{Init, Ledger, Scenario, Step};
 pub use stepper::{Stepper, Trail};

@@ -11,33 +11,30 @@ use crate::script::{Ledger, Script, Step};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Checks I1 to I3 against a server that was started after the kill.
-pub(crate) fn check(client: &Client, handle: &str, ledger: &Ledger) -> anyhow::Result<()> {
-    let script = Script { client, handle };
-    let listed = || client.list(false).map(|handles| handles.iter().any(|listed| listed == handle));
-    match (ledger.acknowledged(Step::Create), ledger.sent(Step::Destroy), ledger.acknowledged(Step::Destroy))
-    {
-        (true, false, _) => {
-            ensure!(listed()?, "an acknowledged create is not listed");
-            client.must(&script.words(Step::Run)).context("an acknowledged container does not run")?;
-        }
-        (_, _, true) => ensure!(
-            !client.list(true)?.iter().any(|listed| listed == handle),
-            "an acknowledged destroy is still listed"
-        ),
-        (true, true, false) => {
-            // Either nothing of the destroy has happened, or it goes on by itself: both end in a destroy that succeeds.
-        }
-        (false, _, _) if listed()? => {
-            client
-                .must(&script.words(Step::Run))
-                .context("an unacknowledged create is listed but does not run")?;
-        }
-        (false, _, _) => {
-            gone(client, handle)?;
-            client
-                .must(&script.words(Step::Create))
-                .context("the handle of an unacknowledged create is not free")?;
-        }
+pub(crate) fn check(script: &Script<'_>, ledger: &Ledger) -> anyhow::Result<()> {
+    let (client, handle) = (script.client, script.handle);
+    let listed = |all| client.list(all).map(|handles| handles.iter().any(|listed| listed == handle));
+    let runs = || client.must(&script.words(Step::Run));
+    if ledger.acknowledged(Step::Destroy) {
+        ensure!(!listed(true)?, "an acknowledged destroy is still listed");
+    } else if ledger.sent(Step::Destroy) {
+        // Either nothing of it has happened, or it goes on by itself: both end in a destroy that succeeds.
+    } else if ledger.acknowledged(Step::Create) {
+        ensure!(listed(false)?, "an acknowledged create is not listed");
+        runs().context("an acknowledged container does not run")?;
+        let init = script.init();
+        ensure!(
+            ledger.init.is_none() || init == ledger.init,
+            "its init was {:?} and is now {init:?}",
+            ledger.init
+        );
+    } else if listed(false)? {
+        runs().context("an unacknowledged create is listed but does not run")?;
+    } else {
+        gone(client, handle)?;
+        client
+            .must(&script.words(Step::Create))
+            .context("the handle of an unacknowledged create is not free")?;
     }
     Ok(())
 }

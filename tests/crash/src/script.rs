@@ -13,10 +13,46 @@ pub enum Step {
     Destroy,
 }
 
+/// Which kind of container the script makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// With nothing asked for.
+    #[default]
+    Plain,
+    /// Without a user namespace.
+    Privileged,
+    /// With a bind mount and limits.
+    Limited,
+}
+
+impl Scenario {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Scenario::Plain => &[],
+            Scenario::Privileged => &["--privileged"],
+            Scenario::Limited => {
+                &["--bind", "/etc:/mnt/etc", "--memory", "64M", "--pids", "20", "--cpu-weight", "512"]
+            }
+        }
+    }
+
+    /// The name by which a person chooses it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::Plain => "plain",
+            Scenario::Privileged => "privileged",
+            Scenario::Limited => "limited",
+        }
+    }
+}
+
 /// What was sent and what was acknowledged, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    entries: Vec<(Step, bool)>,
+    /// Each verb sent, and whether it was answered with success.
+    pub entries: Vec<(Step, bool)>,
+    /// The first process of the container, where the client had been told of it.
+    pub init: Option<Init>,
     /// What the client was told when a verb failed.
     pub complaint: String,
 }
@@ -33,9 +69,19 @@ impl Ledger {
     }
 }
 
+/// A container's first process: its pid may be used again, the pair is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Init {
+    /// Its pid.
+    pub pid: u64,
+    /// When it began, in clock ticks since the host's boot.
+    pub started: u64,
+}
+
 /// Create, run, destroy of one container.
 pub(crate) struct Script<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) scenario: Scenario,
     pub(crate) handle: &'a str,
 }
 
@@ -53,6 +99,9 @@ impl Script<'_> {
             if let Some(entry) = ledger.entries.last_mut() {
                 entry.1 = true;
             }
+            if step == Step::Create {
+                ledger.init = self.init();
+            }
         }
         Ok(ledger)
     }
@@ -60,10 +109,22 @@ impl Script<'_> {
     /// The command line of a step.
     pub(crate) fn words(&self, step: Step) -> Vec<&str> {
         match step {
-            Step::Create => vec!["create", "--handle", self.handle],
-            Step::Run => vec!["exec", self.handle, "--", "/hello"],
+            Step::Create => [&["create", "--handle", self.handle], self.scenario.options()].concat(),
+            // The image's own command, wherever it has it.
+            Step::Run => vec!["exec", self.handle],
             Step::Destroy => vec!["destroy", self.handle],
         }
+    }
+
+    /// The container's first process; `None` when the server does not tell (any more).
+    pub(crate) fn init(&self) -> Option<Init> {
+        let told = self.client.must(&["inspect", "--format", "json", self.handle]).ok()?;
+        let told: serde_json::Value = serde_json::from_str(&told).ok()?;
+        let pid = told.get(0)?.get("init_pid")?.as_u64()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // proc(5): the start time is field 22, the state behind the bracketed name field 3.
+        let started = stat.rsplit_once(") ")?.1.split(' ').nth(22 - 3)?.parse().ok()?;
+        Some(Init { pid, started })
     }
 }
 
@@ -73,8 +134,7 @@ mod tests {
 
     #[test]
     fn a_step_that_was_sent_is_not_thereby_acknowledged() {
-        let ledger =
-            Ledger { entries: vec![(Step::Create, true), (Step::Run, false)], complaint: String::new() };
+        let ledger = Ledger { entries: vec![(Step::Create, true), (Step::Run, false)], ..Ledger::default() };
         assert!(ledger.acknowledged(Step::Create));
         assert!(ledger.sent(Step::Run) && !ledger.acknowledged(Step::Run));
         assert!(!ledger.sent(Step::Destroy));

@@ -2,20 +2,21 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::client::{Client, pause};
+use crate::stepper::Stepper;
 use crate::trace;
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that answers.
+/// A server that answers. Dropping it without [`stop`](Self::stop) kills it.
 pub(crate) struct Server {
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Server {
@@ -31,46 +32,56 @@ impl Server {
             .stderr(log)
             .spawn()
             .context("cannot start the server")?;
-        let mut server = Server { child };
+        let mut server = Server { child: Some(child) };
         let deadline = Instant::now() + PATIENCE;
         while !client.answers() {
-            if let Some(status) = server.child.try_wait()? {
+            if let Some(status) = server.ended()? {
                 bail!("the server ended at its start: {status}");
             }
-            if Instant::now() >= deadline {
-                server.kill()?;
-                bail!("the server does not answer within {PATIENCE:?}");
-            }
+            ensure!(Instant::now() < deadline, "the server does not answer within {PATIENCE:?}");
             pause();
         }
         Ok(server)
     }
 
     /// Gives the process to a stepper.
-    pub(crate) fn into_child(self) -> Child {
-        self.child
+    pub(crate) fn trace(mut self, kill_at: Option<u64>) -> anyhow::Result<Stepper> {
+        let child = self.child.take().context("the server has ended already")?;
+        Stepper::attach(child, kill_at).context("trace the server")
     }
 
     /// Stops the server as its operator would.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        trace::terminate(self.child.id())?;
+        if let Some(child) = &self.child {
+            trace::terminate(child.id())?;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.child.try_wait()? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("the server did not stop in order: {status}"),
-                None if Instant::now() >= deadline => {
-                    self.kill()?;
-                    bail!("the server does not stop within {PATIENCE:?}");
-                }
-                None => pause(),
+            if let Some(status) = self.ended()? {
+                ensure!(status.success(), "the server did not stop in order: {status}");
+                return Ok(());
             }
+            ensure!(Instant::now() < deadline, "the server does not stop within {PATIENCE:?}");
+            pause();
         }
     }
 
-    fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+    fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let child = self.child.as_mut().context("the server was reaped already")?;
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Whatever the kernel says against tracing it.
-    pub fn attach(child: Child, kill_at: Option<u64>) -> io::Result<Self> {
+    pub fn attach(mut child: Child, kill_at: Option<u64>) -> io::Result<Self> {
         let process = child.id();
         let (attached, ready) = mpsc::channel();
         let (killing, killed) = mpsc::channel();
@@ -45,6 +45,9 @@ impl Stepper {
             // Nobody listens only if attach() itself has ended, which it does not before it has heard.
             let _ = attached.send(outcome);
             if failed {
+                // Nobody else can reap it: its parent has given it away.
+                let _ = child.kill();
+                let _ = child.wait();
                 return Ok(Trail::default());
             }
             Tracing { process, kill_at, killing, foreign: HashSet::new(), trail: Trail::default() }.run()

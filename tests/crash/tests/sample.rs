@@ -1,13 +1,13 @@
 //! A sample of campaign R1.02; the whole of it is `cargo run -p crash-tests --bin crash`.
 
-use crash_tests::Bed;
+use crash_tests::{Bed, Scenario};
 
 /// Cases in the sample: enough to meet create, run and destroy each more than once.
 const CASES: u64 = 8;
 
 #[test]
 fn an_engine_killed_anywhere_leaks_nothing_and_loses_no_acknowledgement() {
-    let mut bed = Bed::make().unwrap();
+    let mut bed = Bed::make(Scenario::Plain).unwrap();
     let whole = bed.case(None).unwrap();
     assert!(whole.violations.is_empty(), "after the script: {:#?}\n{}", whole.violations, bed.log());
     let calls = whole.trail.calls.len() as u64;

@@ -38,7 +38,7 @@ impl Running {
         self.say.send(garden::RunRequest { message: Some(message) }).await.unwrap();
     }
 
-    async fn to_the_end(&mut self) -> Heard {
+    async fn hear_all(&mut self) -> Heard {
         let mut heard = Heard::default();
         while let Some(response) = soon(self.told.message()).await.unwrap() {
             assert!(heard.exited.is_none(), "a message after the exit");
@@ -69,7 +69,7 @@ async fn engine() -> Engine {
 async fn all_output_comes_before_the_exit() {
     let engine = engine().await;
     let mut run = Running::start(&engine, "head -c 3000000 /dev/zero; echo oops >&2; exit 7").await;
-    let heard = run.to_the_end().await;
+    let heard = run.hear_all().await;
     assert_eq!(heard.stdout.len(), 3_000_000);
     assert_eq!(heard.stderr, b"oops\n");
     assert_eq!(heard.exited.unwrap().exit_code, 7);
@@ -89,7 +89,7 @@ async fn input_goes_in_whole_and_ends_when_the_client_says_so() {
         }
         say.send(garden::RunRequest { message: Some(Say::CloseStdin(garden::CloseStdin {})) }).await.unwrap();
     });
-    let heard = run.to_the_end().await;
+    let heard = run.hear_all().await;
     soon(speaker).await.unwrap();
     assert!(heard.stdout == sent);
     assert_eq!(heard.exited.unwrap().exit_code, 0);
@@ -172,7 +172,7 @@ async fn a_signal_overtakes_input_that_the_process_does_not_read() {
         run.say(Say::Stdin(vec![0; 100_000].into())).await;
     }
     run.say(Say::Signal(9)).await;
-    let heard = run.to_the_end().await;
+    let heard = run.hear_all().await;
     assert_eq!(heard.exited.unwrap().how, Some(garden::exit_status::How::Signal(9)));
 }
 
@@ -187,12 +187,12 @@ async fn a_client_that_does_not_read_holds_the_process_back() {
         assert!(matches!(soon(run.told.message()).await.unwrap().unwrap().message, Some(Told::Stdout(_))));
     }
     assert!(!file.exists());
-    assert!(run.to_the_end_counting().await > 90_000_000);
+    assert!(run.count_the_rest().await > 90_000_000);
     eventually("the process went on", || file.exists()).await;
 }
 
 impl Running {
-    async fn to_the_end_counting(&mut self) -> usize {
+    async fn count_the_rest(&mut self) -> usize {
         let mut bytes = 0;
         while let Some(response) = soon(self.told.message()).await.unwrap() {
             if let Some(Told::Stdout(output)) = response.message {

@@ -39,8 +39,8 @@ pub(crate) struct Container {
     pub(crate) privileged: bool,
     /// Its node in the cgroup v2 tree.
     pub(crate) unified: Option<OwnedFd>,
-    /// `cgroup.procs` of the other trees.
-    pub(crate) procs: Vec<OwnedFd>,
+    /// `tasks` of the other trees: who writes 0 joins.
+    pub(crate) tasks: Vec<OwnedFd>,
     /// What there is once init has built the container.
     pub(crate) built: Option<Built>,
 }
@@ -82,7 +82,7 @@ impl Container {
             if named.is_err() {
                 system::exit_now(1);
             }
-            setup::become_init(theirs, program, prepare.privileged)
+            setup::become_init(theirs, program, &descriptors, prepare.privileged)
         };
         let ids = if prepare.privileged { IdMap::identity() } else { IdMap::container_default() };
         let container = Container {
@@ -92,7 +92,7 @@ impl Container {
             init: ours,
             privileged: prepare.privileged,
             unified,
-            procs: descriptors,
+            tasks: descriptors,
             built: None,
         };
         if !prepare.privileged {
@@ -100,10 +100,6 @@ impl Container {
                 .ids
                 .write(pid)
                 .during(FailureKind::Internal, || "write the container's id maps".into())?;
-        }
-        for procs in &container.procs {
-            rustix::io::write(procs, pid.to_string().as_bytes())
-                .during(FailureKind::Exhausted, || "put init into its cgroups".into())?;
         }
         Ok(container)
     }

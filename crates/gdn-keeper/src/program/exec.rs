@@ -41,7 +41,7 @@ pub(crate) fn run(container: &Container, run: &Run, stdio: &Stdio, errors: &Owne
 
 /// Every step up to the exec; whatever comes back is why there is no program.
 fn start(container: &Container, run: &Run, stdio: &Stdio) -> Result<Failure> {
-    join_cgroups(container)?;
+    join_cgroups(&container.tasks)?;
     set_limits(&run.rlimits)?;
     place_streams(stdio).during(FailureKind::Exhausted, || "place the standard streams".into())?;
     enter_container(container)?;
@@ -50,11 +50,10 @@ fn start(container: &Container, run: &Run, stdio: &Stdio) -> Result<Failure> {
     Ok(execute(run))
 }
 
-/// Joins the cgroups; still as the host's root.
-fn join_cgroups(container: &Container) -> Result<()> {
-    for procs in &container.procs {
-        rustix::io::write(procs, b"0")
-            .during(FailureKind::Exhausted, || "join the container's cgroups".into())?;
+/// Joins the cgroups of version 1; still as the host's root. Those of version 2 the process was born in.
+pub(crate) fn join_cgroups(tasks: &[OwnedFd]) -> Result<()> {
+    for tasks in tasks {
+        rustix::io::write(tasks, b"0").during(FailureKind::Exhausted, || "join the container's cgroups".into())?;
     }
     Ok(())
 }
@@ -205,7 +204,7 @@ fn execute(run: &Run) -> Failure {
 
 /// Joins a container for other work than running a program: cgroups, namespaces, user; no seccomp, no session.
 pub(crate) fn visit(container: &Container, uid: u32, gid: u32, groups: &[u32], home: &[u8]) -> Result<()> {
-    join_cgroups(container)?;
+    join_cgroups(&container.tasks)?;
     enter_container(container)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let during = || format!("become user {uid}:{gid}");

@@ -16,6 +16,7 @@ const GARDEN_INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/garden-init
 /// Serves the engine on standard input until it hangs up. Returns the exit status.
 pub(crate) fn run() -> i32 {
     system::set_name(c"gdn-launcher");
+    system::default_signals();
     system::ignore_children();
     let prepared =
         system::set_not_dumpable().and_then(|()| system::sealed_program("garden-init", GARDEN_INIT));

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 use super::failure::{During, Result, failure};
-use super::system;
+use super::{exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request};
 use crate::wire;
 
@@ -39,10 +39,11 @@ const MASKED_FILES: [&str; 6] = [
 const MASKED_DIRS: [&str; 2] = ["/proc/scsi", "/sys/firmware"];
 
 /// Runs in the fresh child, blocked until the keeper says what to build. Never returns.
-pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, privileged: bool) -> ! {
+pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, cgroups: &[OwnedFd], privileged: bool) -> ! {
+    let joined = exec::join_cgroups(cgroups);
     // Without orders the keeper is gone, or gave the container up.
     if let Ok((id, create, mounts)) = wait_for_orders(keeper, program) {
-        let outcome = build(&create, mounts, privileged);
+        let outcome = joined.and_then(|()| build(&create, mounts, privileged));
         if report(id, &outcome) && outcome.is_ok() {
             start_init(&create);
         }

@@ -51,14 +51,22 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
-/// Gives a process about to exec the signals a fresh process has: nothing blocked, nothing ignored.
-pub(crate) fn reset_signals() {
-    // SAFETY: SIG_DFL is a valid disposition for every signal (the kernel refuses KILL and STOP, which is as it should be);
-    // the set is initialised before it is used.
+/// Gives the launcher, and so everything it forks, the signals a fresh process has: whoever started the engine may have
+/// ignored some (`nohup`).
+pub(crate) fn default_signals() {
+    // SAFETY: SIG_DFL is a valid disposition for every signal; the kernel refuses KILL and STOP, which is as it should be.
     unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
+    }
+}
+
+/// Takes back, in a child, what the keeper changed of its signals.
+pub(crate) fn reset_signals() {
+    // SAFETY: SIG_DFL is a valid disposition; the set is initialised before it is used.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());

@@ -24,10 +24,11 @@ fn the_grammar_is_consistent() {
 
 #[test]
 fn run_tells_images_from_commands() {
-    let cases: [(&str, Option<&str>, &[&str]); 12] = [
+    let cases: [(&str, Option<&str>, &[&str]); 13] = [
         ("gdn run", None, &[]),
         ("gdn run hello", Some("hello"), &[]),
         ("gdn run -- hello", None, &["hello"]),
+        ("gdn run -- -x", None, &["-x"]),
         ("gdn run --rm -i hello", Some("hello"), &[]),
         ("gdn run x.tar ls -l", Some("x.tar"), &["ls", "-l"]),
         ("gdn run x.tar -- ls -l", Some("x.tar"), &["ls", "-l"]),
@@ -150,6 +151,9 @@ fn wrong_command_lines_are_refused() {
         "gdn",
         "gdn frobnicate",
         "gdn exec",
+        "gdn exec h --bad ls",
+        "gdn run --bad",
+        "gdn run --image x -l",
         "gdn inspect",
         "gdn kill",
         "gdn kill -s NOPE h",

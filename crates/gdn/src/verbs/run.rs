@@ -1,6 +1,5 @@
 //! `gdn run`: a command in a container of its own.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,6 +29,7 @@ const TRIES: u32 = 5;
 ///
 /// When no server runs, this command is one for as long as it, or another client of it, lives.
 #[derive(Debug, Args)]
+#[command(override_usage = "gdn run [OPTIONS] [IMAGE] [--] [CMD]...")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) streams: StreamOptions,
@@ -44,20 +44,14 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) user: UserOptions,
     /// Image, then command and its arguments; behind --, only the latter
-    #[arg(value_name = "[IMAGE] [--] [CMD]...", trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<String>,
+    #[arg(value_name = "CMD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
     /// Whether the words stand behind `--`.
     #[arg(skip)]
-    escaped: bool,
+    pub(crate) escaped: bool,
 }
 
 impl Run {
-    /// Finds out whether the words stand behind `--`, which the parser does not tell: they are the end of the command line.
-    pub(crate) fn note_escape(&mut self, arguments: &[OsString]) {
-        let before = arguments.len().checked_sub(self.words.len() + 1);
-        self.escaped = !self.words.is_empty() && before.is_some_and(|before| arguments[before] == "--");
-    }
-
     /// The image, if one was named, and the command.
     pub(crate) fn image_and_command(&self) -> (Option<&str>, &[String]) {
         if let Some(image) = &self.container.image {

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use crash_tests::Campaign;
+use crash_tests::{Campaign, Scenario};
 
 /// Kill the engine before each state-changing system call of create, run and destroy
 #[derive(Parser)]
 struct Options {
+    /// Which kind of container
+    #[arg(long, value_enum, default_value_t)]
+    scenario: Scenario,
     /// First call to kill before
     #[arg(long, default_value_t = 1)]
     first: u64,
@@ -29,13 +32,13 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Options { first, last, step, seed, calls, log } = Options::parse();
-    let summary = Campaign { first, last, step, seed }.run(|k, verdict, bed| {
-        println!(
-            "k={k} {}: {}",
-            verdict.last_call(),
-            if verdict.violations.is_empty() { "ok" } else { "FAILED" }
-        );
+    let Options { scenario, first, last, step, seed, calls, log } = Options::parse();
+    let summary = Campaign { scenario, first, last, step, seed }.run(|k, verdict, bed| {
+        let phase = verdict.ledger.entries.last().map_or_else(String::new, |(step, acknowledged)| {
+            format!("{step:?}, {}", if *acknowledged { "acknowledged" } else { "not acknowledged" })
+        });
+        let outcome = if verdict.violations.is_empty() { "ok" } else { "FAILED" };
+        println!("k={k} {} ({phase}): {outcome}", verdict.last_call());
         if calls && k == 0 {
             for (index, call) in verdict.trail.calls.iter().enumerate() {
                 println!("  {} {call}", index + 1);

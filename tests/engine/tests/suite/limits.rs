@@ -1,6 +1,6 @@
 //! Limits of containers bite.
 
-use engine_tests::Engine;
+use engine_tests::{Engine, until};
 
 #[test]
 fn a_process_beyond_the_memory_limit_is_killed_and_the_container_stays() {
@@ -10,8 +10,7 @@ fn a_process_beyond_the_memory_limit_is_killed_and_the_container_stays() {
         .gdn(["exec", &handle, "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"])
         .expect_status(137);
     engine.shell(&handle, "true").expect_status(0);
-    let info = engine.inspect(&handle);
-    assert!(info["events"].to_string().contains("ut of memory"), "{info}");
+    until("the event", || engine.inspect(&handle)["events"].to_string().contains("ut of memory"));
     engine.finish();
 }
 

@@ -37,13 +37,13 @@ fn root_of_a_container_is_nobody_on_the_host() {
     let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
     assert!(uids.split_whitespace().all(|uid| uid == "4294967294"), "{uids}");
+    // What would succeed for root of the host, and do no harm there.
     for (what, script) in [
-        ("mount a block device", "mknod /tmp/sda b 8 0"),
-        ("change the host's clock", "date -s 2000-01-01"),
-        ("load a module", "insmod /bin/busybox"),
+        ("make a block device", "mknod /tmp/disk b 8 0"),
+        ("read the kernel's log", "dmesg"),
         ("write a global sysctl", "echo 1 > /proc/sys/vm/drop_caches"),
-        ("trigger sysrq", "echo h > /proc/sysrq-trigger"),
-        ("restart the host", "reboot -f"),
+        ("raise a limit of the host", "ulimit -n 100000000"),
+        ("see processes of the host", "ls /proc/self/root/proc/1/root/etc/shadow"),
     ] {
         assert_ne!(engine.shell(&handle, script).status, 0, "it can {what}");
     }
