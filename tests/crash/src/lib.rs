@@ -1,7 +1,7 @@
 //! Campaign R1.02: kill -9 of the engine before each state-changing system call of a container's life.
 //!
 //! What it is: a ptrace [`Stepper`] that counts the calls of a running `gdn server` and kills it before the k-th, a
-//! [`Script`](script::Script) of client verbs with a ledger of what was sent and what was acknowledged, and a [`Bed`]: one
+//! script of client verbs with a [`Ledger`] of what was sent and what was acknowledged, and a [`Bed`]: one
 //! root directory with the oracle that looks whether everything is back as it was. Start at [`Bed::case`], or run the
 //! campaign: `cargo run -p crash-tests --bin crash`.
 //!

@@ -52,9 +52,8 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     })?;
     for (k, call, _) in &summary.failures {
-        println!(
-            "again: cargo run -p crash-tests --bin crash -- --first {k} --last {k} --seed {seed} ({call})"
-        );
+        let name = scenario.name();
+        println!("again: crash --scenario {name} --first {k} --last {k} --seed {seed} ({call})");
     }
     println!("{summary}");
     Ok(if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
