@@ -1,5 +1,7 @@
 //! A keeper on real kernel objects: a container out of busybox, without an engine around it. Needs root and busybox.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

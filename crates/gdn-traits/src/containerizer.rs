@@ -6,8 +6,8 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId, ProcessSpec, ProcessState, Result,
-    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId, ProcessSpec,
+    ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -66,7 +66,12 @@ pub trait Containerizer: Send + Sync + 'static {
     /// # Errors
     /// `AlreadyExists` when the process id is taken by a process whose record still exists; `ExecutableNotFound`;
     /// `UserNotFound`; `Lost` when the container is.
-    async fn run(&self, id: &ContainerId, context: &RunContext, spec: &ProcessSpec) -> Result<(ProcessId, Attachment)>;
+    async fn run(
+        &self,
+        id: &ContainerId,
+        context: &RunContext,
+        spec: &ProcessSpec,
+    ) -> Result<(ProcessId, Attachment)>;
 
     /// Attaches to a process; to one that has ended, with output pipes that are at their end.
     ///
@@ -103,10 +108,21 @@ pub trait Containerizer: Send + Sync + 'static {
     ///
     /// # Errors
     /// `UserNotFound`; `PermissionDenied` when the user may not write there; `InvalidArgument` for a damaged or truncated tar.
-    async fn stream_in(&self, id: &ContainerId, context: &RunContext, spec: &StreamInSpec, source: OwnedFd) -> Result<()>;
+    async fn stream_in(
+        &self,
+        id: &ContainerId,
+        context: &RunContext,
+        spec: &StreamInSpec,
+        source: OwnedFd,
+    ) -> Result<()>;
 
     /// Makes a tar of a file or directory of the container, read as the given user.
-    async fn stream_out(&self, id: &ContainerId, context: &RunContext, spec: &StreamOutSpec) -> Result<StreamOut>;
+    async fn stream_out(
+        &self,
+        id: &ContainerId,
+        context: &RunContext,
+        spec: &StreamOutSpec,
+    ) -> Result<StreamOut>;
 
     /// The container's figures, disk and network excepted.
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics>;

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties, Result,
+    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties,
+    Result,
 };
 
 use crate::Sandbox;

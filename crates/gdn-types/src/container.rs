@@ -55,7 +55,8 @@ impl BindMount {
     /// # Errors
     /// `InvalidArgument` when a path is relative, holds a NUL byte, or the target has a `..` component or is the root.
     pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>, mode: BindMode) -> Result<Self> {
-        let mount = BindMount { source: source.into(), target: target.into(), mode, origin: BindOrigin::Host };
+        let mount =
+            BindMount { source: source.into(), target: target.into(), mode, origin: BindOrigin::Host };
         check_path("bind mount source", &mount.source)?;
         check_path("bind mount target", &mount.target)?;
         let mut parts = mount.target.components().skip(1).peekable();
@@ -77,7 +78,10 @@ fn check_path(what: &str, path: &Path) -> Result<()> {
         return Err(Error::invalid(format!("{what} {path:?} contains a NUL byte")));
     }
     if path.as_os_str().len() >= 4096 {
-        return Err(Error::invalid(format!("{what} is {} bytes long, a path has at most 4095", path.as_os_str().len())));
+        return Err(Error::invalid(format!(
+            "{what} is {} bytes long, a path has at most 4095",
+            path.as_os_str().len()
+        )));
     }
     Ok(())
 }
@@ -132,7 +136,10 @@ impl Environment {
         for entry in entries {
             let entry = entry.as_ref();
             let (name, value) = entry.split_once('=').ok_or_else(|| {
-                Error::invalid(format!("environment variable {:?} has no =", entry.chars().take(64).collect::<String>()))
+                Error::invalid(format!(
+                    "environment variable {:?} has no =",
+                    entry.chars().take(64).collect::<String>()
+                ))
             })?;
             environment.set(name, value)?;
         }
@@ -224,7 +231,9 @@ mod tests {
     #[test]
     fn bind_mount_paths_are_checked() {
         assert!(BindMount::new("/a", "/b", BindMode::ReadOnly).is_ok());
-        for (source, target) in [("a", "/b"), ("/a", "b"), ("/a", "/"), ("/a", "/b/../c"), ("/a\0", "/b"), ("/a", "/b\0")] {
+        for (source, target) in
+            [("a", "/b"), ("/a", "b"), ("/a", "/"), ("/a", "/b/../c"), ("/a\0", "/b"), ("/a", "/b\0")]
+        {
             assert!(BindMount::new(source, target, BindMode::ReadOnly).is_err(), "{source:?} {target:?}");
         }
     }

@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_report_names_the_message_once_and_then_the_causes() {
-        let error = Error::caused(ErrorKind::Internal, "mount overlay on /x", std::io::Error::from_raw_os_error(22));
+        let error =
+            Error::caused(ErrorKind::Internal, "mount overlay on /x", std::io::Error::from_raw_os_error(22));
         assert_eq!(error.report(), "mount overlay on /x: Invalid argument (os error 22)");
         assert_eq!(error.to_string(), "mount overlay on /x");
     }

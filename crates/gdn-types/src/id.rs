@@ -177,7 +177,14 @@ mod tests {
 
     #[test]
     fn handles_of_real_clients_are_accepted() {
-        for handle in ["a", "9", "executor-healthcheck-6ba7b810-9dad-11d1-80b4-00c04fd430c8", "check-1", "a.b:c@d_e-f", "A..b"] {
+        for handle in [
+            "a",
+            "9",
+            "executor-healthcheck-6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            "check-1",
+            "a.b:c@d_e-f",
+            "A..b",
+        ] {
             assert_eq!(Handle::parse(handle).unwrap().as_str(), handle);
         }
         assert!(Handle::parse(&"x".repeat(255)).is_ok());
@@ -185,10 +192,16 @@ mod tests {
 
     #[test]
     fn hostile_handles_are_refused_and_named() {
-        for handle in ["", ".", "..", "/", "a/b", "a\\b", "a\0", "a\n", "a b", "-rf", "é", "a%2e", "$(x)", ":", "@a"] {
+        for handle in
+            ["", ".", "..", "/", "a/b", "a\\b", "a\0", "a\n", "a b", "-rf", "é", "a%2e", "$(x)", ":", "@a"]
+        {
             let error = Handle::parse(handle).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-            assert!(handle.is_empty() || error.message().contains(&format!("{handle:?}")), "{}", error.message());
+            assert!(
+                handle.is_empty() || error.message().contains(&format!("{handle:?}")),
+                "{}",
+                error.message()
+            );
         }
         let long = Handle::parse(&"x".repeat(256)).unwrap_err();
         assert!(long.message().contains("256 bytes"), "{}", long.message());

@@ -33,8 +33,12 @@ pub use event::{Event, EventKind};
 pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
 pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
-pub use limits::{BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Limits, MemoryLimits, PidLimits, Rlimits};
+pub use limits::{
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Limits, MemoryLimits, PidLimits, Rlimits,
+};
 pub use metrics::{ContainerMetrics, CpuStat, DiskStat, MemoryStat, NetworkStat, PidStat};
 pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};
-pub use process::{ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec, WindowSize};
+pub use process::{
+    ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+};
 pub use properties::{Properties, PropertyFilter, keys};

@@ -131,11 +131,9 @@ impl Signal {
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        SIGNAL_NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, number)| Signal(*number))
-            .ok_or_else(|| Error::invalid(format!("signal {text:?} is neither a number from 1 to 64 nor a known name")))
+        SIGNAL_NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| Signal(*number)).ok_or_else(
+            || Error::invalid(format!("signal {text:?} is neither a number from 1 to 64 nor a known name")),
+        )
     }
 
     /// The number.

@@ -44,7 +44,9 @@ impl Properties {
     ///
     /// # Errors
     /// As [`Properties::set`].
-    pub fn from_pairs<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self> {
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self> {
         let mut properties = Properties::default();
         for (key, value) in pairs {
             properties.set(key, value)?;
@@ -76,7 +78,11 @@ impl Properties {
         if self.0.len() >= Self::MAX_COUNT && !self.0.contains_key(&key) {
             return Err(Error::new(
                 crate::ErrorKind::ResourceExhausted,
-                format!("property {key:?} would be number {}, a container has at most {}", self.0.len() + 1, Self::MAX_COUNT),
+                format!(
+                    "property {key:?} would be number {}, a container has at most {}",
+                    self.0.len() + 1,
+                    Self::MAX_COUNT
+                ),
             ));
         }
         self.0.insert(key, value);

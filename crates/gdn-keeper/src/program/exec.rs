@@ -53,7 +53,8 @@ fn start(container: &Container, run: &Run, stdio: &Stdio) -> Result<Failure> {
 /// Joins the cgroups of version 1; still as the host's root. Those of version 2 the process was born in.
 pub(crate) fn join_cgroups(tasks: &[OwnedFd]) -> Result<()> {
     for tasks in tasks {
-        rustix::io::write(tasks, b"0").during(FailureKind::Exhausted, || "join the container's cgroups".into())?;
+        rustix::io::write(tasks, b"0")
+            .during(FailureKind::Exhausted, || "join the container's cgroups".into())?;
     }
     Ok(())
 }
