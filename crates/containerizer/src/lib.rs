@@ -12,7 +12,7 @@
 //! Nothing here forks. What is below a container's root is reached through a [`Root`](gdn_mounts::Root) only.
 //!
 //! # Limitations
-//! Sidecars (processes with an image of their own) and copies out of lost containers are not available yet.
+//! Sidecars (processes with an image of their own) are not available yet.
 
 mod arguments;
 mod binds;

@@ -116,7 +116,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         ErrorKind::AlreadyExists if engine.message().contains("handle") => {
             "run a command in it with gdn exec, or remove it with gdn destroy"
         }
-        ErrorKind::Lost => "gdn inspect shows what is known of it; remove it with gdn destroy",
+        ErrorKind::Lost => "its files can still be copied out with gdn cp; remove it with gdn destroy",
         _ => return None,
     };
     Some(hint.to_owned())

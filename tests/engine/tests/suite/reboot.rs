@@ -103,6 +103,18 @@ fn what_a_lost_container_cannot_do_any_more_is_refused_as_that() {
 }
 
 #[test]
+fn the_files_of_a_lost_container_can_still_be_copied_out() {
+    let mut engine = engine_with_containers(&["one"]);
+    start_after_reboot(&mut engine, &[]);
+    let out = engine.scratch().join("out");
+    engine.gdn(["cp", "one:/tmp/file", &images::path_text(&out)]).expect_status(0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "kept\n");
+    engine.gdn(["cp", "one:/nonesuch", &images::path_text(&out)]).expect_error("nonesuch");
+    assert_eq!(engine.inspect("one")["state"], "lost");
+    engine.finish();
+}
+
+#[test]
 fn a_server_told_to_destroy_after_a_restart_does() {
     let mut engine = engine_with_containers(&["one", "two"]);
     start_after_reboot(&mut engine, &["--after-reboot", "destroy"]);
