@@ -70,7 +70,11 @@ impl KernelContainerizer {
         let cgroups = Cgroups::open(&format!("gdn-{}", config.engine)).map_err(cgroup_error)?;
         let launcher = Launcher::start().map_err(failures::keeper)?;
         // Keepers are born where their launcher is: outside the server's cgroup, so that they outlive it.
-        cgroups.keepers().and_then(|keepers| keepers.attach(launcher.pid())).map_err(cgroup_error)?;
+        cgroups
+            .keepers()
+            .and_then(|keepers| keepers.attach(launcher.pid()))
+            .and_then(|()| cgroups.free_elsewhere(launcher.pid()))
+            .map_err(cgroup_error)?;
         let seccomp = gdn_seccomp::Profile::default_profile()
             .compile()
             .map_err(|error| Error::caused(ErrorKind::Internal, "compile the seccomp profile", error))?;

@@ -26,6 +26,11 @@ impl Directory {
         Ok(Directory { fd, path: path.to_owned() })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the directory `name` below this one; `None` if there is none.
     pub(crate) fn open_below(&self, name: &str) -> Result<Option<OwnedFd>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -172,6 +172,20 @@ impl Cgroups {
         Ok(None)
     }
 
+    /// Moves a process to the root of every v1 hierarchy in which there is no subtree of ours: whatever group its starter put
+    /// it into there, it is not killed or frozen with that group. Groups below the roots are not touched.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with `ESRCH` when there is no such process.
+    pub fn free_elsewhere(&self, pid: u32) -> Result<()> {
+        let ours =
+            |mount: &Path| self.tree.hierarchies.iter().any(|hierarchy| hierarchy.mount.path() == mount);
+        for other in self.tree.layout.v1.iter().filter(|other| !ours(&other.mount)) {
+            Directory::open(&other.mount)?.write("cgroup.procs", &pid.to_string())?;
+        }
+        Ok(())
+    }
+
     /// The names of all groups, sorted; the keepers' is not among them. One that exists in a single hierarchy only, after a
     /// crash, is listed too.
     ///
