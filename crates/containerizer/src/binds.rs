@@ -25,6 +25,8 @@ pub(crate) fn detached(bind: &BindMount) -> Result<OwnedFd> {
         Error::caused(ErrorKind::InvalidArgument, format!("bind mount {}", bind.source.display()), error)
     };
     let mount = Detached::copy_of(std::os::fd::AsFd::as_fd(&source)).map_err(copy)?;
+    // The host's mounts are shared as a rule, and so would be their copy: mounts made inside would show on the host.
+    mount.make_private().map_err(copy)?;
     if bind.mode == BindMode::ReadOnly {
         mount.set_attributes(Attributes::MOUNT_ATTR_RDONLY, Attributes::empty()).map_err(copy)?;
     }

@@ -216,17 +216,13 @@ impl Containerizer for KernelContainerizer {
     async fn destroy(&self, id: &ContainerId) -> Result<()> {
         let held = self.held().get(id).cloned();
         let mut errors = Vec::new();
-        let living = match held {
-            Some(Held::Living(container)) => Some(container),
-            Some(Held::Lost(_)) => None,
-            None => restore::find_keeper(self, id).await.map(Arc::new),
+        let told = match held {
+            Some(Held::Living(container)) => container.end(&mut errors).await,
+            Some(Held::Lost(_)) | None => false,
         };
-        if let Some(container) = living {
-            errors.extend(container.kill().await.err());
-            match container.keeper.shut_down().await {
-                Ok(()) | Err(gdn_launcher::Error::Gone { .. }) => {}
-                Err(error) => errors.push(failures::keeper(error)),
-            }
+        // A keeper whose init has ended, or that has dropped our connection, lives on until it is told.
+        if !told && let Some(container) = restore::find_keeper(self, id).await {
+            container.end(&mut errors).await;
         }
         errors.extend(restore::remove_traces(self, id).await.err());
         match Error::gathered(&format!("destroy container {id}"), errors) {

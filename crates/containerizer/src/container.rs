@@ -102,11 +102,37 @@ impl Container {
             Err(error) => Err(failures::keeper(error)),
         }
     }
+
+    /// Ends every process and then the keeper. Returns whether the keeper has heard it.
+    pub(crate) async fn end(&self, errors: &mut Vec<Error>) -> bool {
+        errors.extend(self.kill().await.err());
+        match self.keeper.shut_down().await {
+            Ok(()) => true,
+            Err(gdn_launcher::Error::Gone { .. }) => false,
+            Err(error) => {
+                errors.push(failures::keeper(error));
+                false
+            }
+        }
+    }
 }
 
 impl Shared {
     pub(crate) fn processes(&self) -> MutexGuard<'_, Processes> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over the processes of a keeper that was found again. What it has told since it was asked is kept.
+    pub(crate) fn adopt(&self, running: &[String], log: &std::path::Path) {
+        let mut processes = self.processes();
+        let early = processes.take_early();
+        *processes = Processes::restored(running, log);
+        for (process, status) in early {
+            processes.ended(&process, status);
+        }
+        if self.has_ended() {
+            processes.lost();
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The records of a container's processes: who runs, and how those that ended did.
 
 use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use gdn_types::{Error, ErrorKind, ExitStatus, ProcessId, ProcessState, Result};
@@ -8,7 +9,7 @@ use tokio::sync::watch;
 
 /// Ended processes whose status is kept in memory. The oldest are forgotten first; clients ask within seconds.
 const MAX_ENDED: usize = 4096;
-/// Largest exit log that is read back, in bytes: some 200,000 records.
+/// Most of an exit log that is read back, in bytes from its end: some 200,000 records.
 const MAX_LOG: u64 = 16 * 1024 * 1024;
 
 /// All records of one container.
@@ -17,6 +18,10 @@ pub(crate) struct Processes {
     records: HashMap<ProcessId, Record>,
     /// Grows with every process, to tell which records are old.
     started: u64,
+    /// Ends of processes without a record: told of before the records were restored.
+    early: Vec<(ProcessId, ExitStatus)>,
+    /// Whether ends without a record are of no interest any more.
+    complete: bool,
 }
 
 struct Record {
@@ -27,8 +32,9 @@ struct Record {
 impl Processes {
     /// The records after a restart: those that run now, and those whose end is in the log.
     pub(crate) fn restored(running: &[String], log: &Path) -> Self {
-        let mut processes = Processes::default();
-        for (name, status) in read_log(log) {
+        let mut processes = Processes { complete: true, ..Processes::default() };
+        let ended = read_log(log);
+        for (name, status) in ended.into_iter().rev().take(MAX_ENDED).rev() {
             processes.insert(name, ProcessState::Exited(status));
         }
         for name in running.iter().filter_map(|name| ProcessId::parse(name).ok()) {
@@ -49,6 +55,8 @@ impl Processes {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("process ID '{id}' already in use")));
         }
         self.forget_oldest();
+        // Who starts processes restores none.
+        self.complete = true;
         self.insert(id.clone(), ProcessState::Running);
         Ok(())
     }
@@ -62,7 +70,14 @@ impl Processes {
     pub(crate) fn ended(&mut self, id: &ProcessId, status: ExitStatus) {
         if let Some(record) = self.records.get(id) {
             record.state.send_replace(ProcessState::Exited(status));
+        } else if !self.complete {
+            self.early.push((id.clone(), status));
         }
+    }
+
+    /// The ends that were told before there were records.
+    pub(crate) fn take_early(&mut self) -> Vec<(ProcessId, ExitStatus)> {
+        std::mem::take(&mut self.early)
     }
 
     /// The container is gone without a word about these: nobody will ever know.
@@ -110,10 +125,21 @@ impl Processes {
     }
 }
 
+/// The last [`MAX_LOG`] bytes of a log; where they begin inside a line, that line makes no sense and is left out with it.
+fn read_end(log: &Path) -> std::io::Result<String> {
+    let mut log = std::fs::File::open(log)?;
+    let skipped = log.metadata()?.len().saturating_sub(MAX_LOG);
+    log.seek(SeekFrom::Start(skipped))?;
+    let mut text = Vec::new();
+    log.take(MAX_LOG).read_to_end(&mut text)?;
+    let begin =
+        if skipped == 0 { 0 } else { text.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1) };
+    Ok(String::from_utf8_lossy(&text[begin..]).into_owned())
+}
+
 /// Lines of a wait status, a blank, and the process; the empty name is init's. A torn last line is left out.
 fn read_log(log: &Path) -> Vec<(ProcessId, ExitStatus)> {
-    let readable = std::fs::metadata(log).is_ok_and(|log| log.len() <= MAX_LOG);
-    let text = if readable { std::fs::read_to_string(log).unwrap_or_default() } else { String::new() };
+    let text = read_end(log).unwrap_or_default();
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     complete
         .lines()
@@ -160,6 +186,33 @@ mod tests {
                 (id("third"), ProcessState::Running),
             ]
         );
+    }
+
+    #[test]
+    fn of_a_large_log_the_end_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("exits");
+        let lines = usize::try_from(MAX_LOG).unwrap() / 100 + 10;
+        let mut text = format!("0 {}\n", "x".repeat(97)).repeat(lines);
+        text.push_str("10752 last\n");
+        std::fs::write(&log, text).unwrap();
+        let processes = Processes::restored(&[], &log);
+        assert_eq!(processes.state(&id("last")).unwrap(), ProcessState::Exited(ExitStatus::Code(42)));
+    }
+
+    #[test]
+    fn an_end_told_before_the_records_are_restored_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut processes = Processes::default();
+        processes.ended(&id("quick"), ExitStatus::Code(7));
+        let early = processes.take_early();
+        let mut processes = Processes::restored(&["quick".into()], &directory.path().join("exits"));
+        for (process, status) in early {
+            processes.ended(&process, status);
+        }
+        assert_eq!(processes.state(&id("quick")).unwrap(), ProcessState::Exited(ExitStatus::Code(7)));
+        processes.ended(&id("unknown"), ExitStatus::Code(0));
+        assert!(processes.take_early().is_empty());
     }
 
     #[test]

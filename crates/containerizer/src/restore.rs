@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::component::{Held, KernelContainerizer, cgroup_error};
 use crate::container::Container;
 use crate::failures;
-use crate::processes::Processes;
 
 /// How long a killed process may take to leave its cgroup before a destroy gives up (and is tried again later).
 const LEAVE: Duration = Duration::from_secs(5);
@@ -90,7 +89,7 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
     let cgroup = containerizer.cgroups.create(id.as_str(), &gdn_cgroups::Resources::default()).ok()?;
     match Container::connect(*id, directory.clone(), cgroup, Arc::clone(&containerizer.events)).await {
         Ok((container, status)) => {
-            *container.shared.processes() = Processes::restored(&status.running, &directory.join("exits"));
+            container.shared.adopt(&status.running, &directory.join("exits"));
             container.init_pid.store(status.init_pid, Ordering::Relaxed);
             Some(container)
         }

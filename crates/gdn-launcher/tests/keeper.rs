@@ -36,6 +36,10 @@ fn busybox_root(at: &Path) {
 }
 
 async fn container() -> Container {
+    container_in(None).await
+}
+
+async fn container_in(cgroup: Option<&Path>) -> Container {
     let directory = tempfile::tempdir().unwrap();
     let rootfs = directory.path().join("rootfs");
     busybox_root(&rootfs);
@@ -45,8 +49,10 @@ async fn container() -> Container {
     let (keeper, status, _) =
         Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
     assert_eq!(status.init_pid, 0);
-    let prepare = Prepare { privileged: false, unified: false, hostname: "box".into() };
-    let (reply, descriptors) = keeper.call(Call::Prepare(prepare), &[]).await.unwrap();
+    let prepare = Prepare { privileged: false, unified: cgroup.is_some(), hostname: "box".into() };
+    let cgroup: Vec<OwnedFd> = cgroup.iter().map(|path| std::fs::File::open(path).unwrap().into()).collect();
+    let cgroup: Vec<_> = cgroup.iter().map(AsFd::as_fd).collect();
+    let (reply, descriptors) = keeper.call(Call::Prepare(prepare), &cgroup).await.unwrap();
     assert_eq!(descriptors.len(), 2);
     let root: OwnedFd = std::fs::File::open(&rootfs).unwrap().into();
     let root = Detached::copy_of(root.as_fd()).unwrap();
@@ -238,6 +244,86 @@ async fn files_go_in_and_out_as_a_user() {
     let denied = Transfer { path: b"/etc/new".to_vec(), uid: 1000, gid: 1000, ..Transfer::default() };
     let error = container.keeper.call(Call::Transfer(denied), &[read.as_fd()]).await.unwrap_err();
     assert_eq!(error.kind(), Some(FailureKind::Permission), "{error}");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn no_path_leads_to_a_descriptor_of_the_keeper_and_long_names_do_not_hold_a_copy_up() {
+    // With a directory of the host among them.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    let unified = Path::new(unified.unwrap().split(' ').nth(1).unwrap());
+    let cgroup = unified.join(format!("gdn-keeper-test-{}", std::process::id()));
+    std::fs::create_dir(&cgroup).unwrap();
+    let mut container = container_in(Some(&cgroup)).await;
+    // Whichever of the keeper's descriptors were left: none leads to a directory.
+    for number in 3..64 {
+        let dir = format!("/proc/self/fd/{number}/new").into_bytes();
+        let error = container.run(Run { dir, ..command("a", &["true"]) }).await.unwrap_err();
+        assert_eq!(error.kind(), Some(FailureKind::WorkingDirectory), "{number}: {error}");
+    }
+    // A home that cannot be gone to is the root instead, where this file is not.
+    for number in 3..64 {
+        let (_read, write) = rustix::pipe::pipe().unwrap();
+        let home = format!("/proc/self/fd/{number}/../../../../..").into_bytes();
+        // There on every host, and not in this root.
+        let out = Transfer { out: true, path: b"usr".to_vec(), home, ..Transfer::default() };
+        let error = container.keeper.call(Call::Transfer(out), &[write.as_fd()]).await.unwrap_err();
+        assert_eq!(error.kind(), Some(FailureKind::NoPath), "{number}: {error}");
+    }
+    let (_read, write) = rustix::pipe::pipe().unwrap();
+    let out = Transfer { out: true, path: vec![b'x'; 200_000], ..Transfer::default() };
+    let error = container.keeper.call(Call::Transfer(out), &[write.as_fd()]).await.unwrap_err();
+    assert_eq!(error.kind(), Some(FailureKind::NoPath));
+    let name = format!("/{}", "x".repeat(100_000));
+    let error = container.run(command("a", &[name.as_str()])).await.unwrap_err();
+    assert_eq!(error.kind(), Some(FailureKind::NotExecutable));
+    assert_eq!(container.output(&["true"]).await.1, 0);
+    container.end().await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while std::fs::remove_dir(&cgroup).is_err() {
+        assert!(std::time::Instant::now() < deadline, "the cgroup empties");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_can_be_given_inheritable_capabilities() {
+    let mut container = container().await;
+    let run = Run {
+        uid: 1000,
+        gid: 1000,
+        inheritable: CAPABILITIES,
+        ..command("p", &["cat", "/proc/self/status"])
+    };
+    let mut streams = container.run(run).await.unwrap();
+    let status = text(streams.remove(1)).await;
+    assert!(status.contains("CapInh:\t00000000a80425fb\n"), "{status}");
+    assert!(status.contains("CapPrm:\t0000000000000000\n"), "{status}");
+    assert_eq!(container.exit("p").await, 0);
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files_is_the_programs_and_not_the_keepers() {
+    const NOFILE: u64 = 7;
+    let mut container = container().await;
+    let limited = Run { rlimits: vec![NOFILE, 5], ..command("p", &["sh", "-c", "ulimit -n"]) };
+    let mut streams = container.run(limited).await.unwrap();
+    assert_eq!(text(streams.remove(1)).await, "5\n");
+    assert_eq!(container.exit("p").await, 0);
+    let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    assert_eq!(container.output(&["sh", "-c", "ulimit -n"]).await.0, format!("{ours}\n"));
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_background_writer_neither_holds_the_keeper_nor_its_readers() {
+    let mut container = container().await;
+    let script = "(while :; do echo noise; done) & (while :; do echo noise; done) & echo started; exit 3";
+    let mut streams = container.run(command("p", &["sh", "-c", script])).await.unwrap();
+    assert_eq!(container.exit("p").await >> 8, 3);
+    assert!(text(streams.remove(1)).await.contains("started"));
     container.end().await;
 }
 

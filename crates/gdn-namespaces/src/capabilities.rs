@@ -79,6 +79,14 @@ impl Capabilities {
         Ok(())
     }
 
+    /// Takes on the inheritable set, which only root can make larger; done before the change of user, which leaves it.
+    ///
+    /// # Errors
+    /// `EPERM` when the set would grow beyond the bounding set.
+    pub fn inherit(&self) -> io::Result<()> {
+        set(self.held()?, self.inheritable.intersection(bounding_now()))
+    }
+
     /// Takes on the sets: for root (`uid` 0 inside) permitted and effective are the bounding set, for others empty. Done
     /// after the change of user.
     ///
@@ -91,18 +99,7 @@ impl Capabilities {
             CapabilitySet::EMPTY => CapabilitySet::EMPTY,
             some => some.intersection(bounding_now()),
         };
-        let header = Header { version: VERSION_3, pid: 0 };
-        let half = |set: CapabilitySet, high: bool| {
-            u32::try_from(if high { set.0 >> 32 } else { set.0 & 0xffff_ffff }).expect("32 bits are left")
-        };
-        let data = [false, true].map(|high| Data {
-            effective: half(wanted, high),
-            permitted: half(wanted, high),
-            inheritable: half(inheritable, high),
-        });
-        // SAFETY: header and data have the kernel's layout for version 3 (two elements) and outlive the call.
-        let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        set(wanted, inheritable)
     }
 
     /// The permitted set of the calling thread: asking for more than that is EPERM, so it bounds what is asked for.
@@ -116,6 +113,22 @@ impl Capabilities {
         }
         Ok(CapabilitySet(u64::from(data[0].permitted) | (u64::from(data[1].permitted) << 32)))
     }
+}
+
+/// Sets the calling thread's sets; the permitted one is the effective one, too.
+fn set(permitted: CapabilitySet, inheritable: CapabilitySet) -> io::Result<()> {
+    let header = Header { version: VERSION_3, pid: 0 };
+    let half = |set: CapabilitySet, high: bool| {
+        u32::try_from(if high { set.0 >> 32 } else { set.0 & 0xffff_ffff }).expect("32 bits are left")
+    };
+    let data = [false, true].map(|high| Data {
+        effective: half(permitted, high),
+        permitted: half(permitted, high),
+        inheritable: half(inheritable, high),
+    });
+    // SAFETY: header and data have the kernel's layout for version 3 (two elements) and outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The bounding set of the calling thread.

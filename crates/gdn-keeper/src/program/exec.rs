@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::container::Container;
-use super::failure::{During, Result, failure};
+use super::failure::{During, Result, encoded, failure};
 use super::system;
 use crate::protocol::{Failure, FailureKind, Run};
 
@@ -31,20 +31,26 @@ pub(crate) struct Stdio {
 
 /// Starts the program. Returns only when that failed.
 pub(crate) fn run(container: &Container, run: &Run, stdio: &Stdio, errors: &OwnedFd) -> ! {
-    let failure = match start(container, run, stdio) {
+    let failure = match start(container, run, stdio, errors) {
         Ok(failure) | Err(failure) => failure,
     };
     // The pipe holds 64 KiB; a failure is shorter, so this never blocks. If the keeper is gone, nobody wants to know.
-    let _ = rustix::io::write(errors, &prost::Message::encode_to_vec(&failure));
+    let _ = rustix::io::write(errors, &encoded(failure));
     system::exit_now(127)
 }
 
 /// Every step up to the exec; whatever comes back is why there is no program.
-fn start(container: &Container, run: &Run, stdio: &Stdio) -> Result<Failure> {
+fn start(container: &Container, run: &Run, stdio: &Stdio, errors: &OwnedFd) -> Result<Failure> {
     join_cgroups(&container.tasks)?;
-    set_limits(&run.rlimits)?;
     place_streams(stdio).during(FailureKind::Exhausted, || "place the standard streams".into())?;
+    // Once no new descriptor is needed: the limit may be lower than the numbers that the keeper uses.
+    system::restore_file_limit()
+        .during(FailureKind::Internal, || "restore the limit of open files".into())?;
+    set_limits(&run.rlimits)?;
     enter_container(container)?;
+    // From here on paths of the container are followed, and some lead to descriptors (/proc/self/fd/7/..): none that is a
+    // directory of the host may be left (CVE-2024-21626).
+    system::close_from_but(3, errors.as_fd()).during(FailureKind::Internal, || "close descriptors".into())?;
     lead_session(stdio.terminal)?;
     become_user(container, run)?;
     Ok(execute(run))
@@ -111,6 +117,7 @@ fn become_user(container: &Container, run: &Run) -> Result<()> {
         system::install_seccomp(&built.seccomp)
             .during(FailureKind::Internal, || "load the seccomp program".into())?;
     }
+    capabilities.inherit().during(FailureKind::Internal, during)?;
     system::become_user(run.uid, run.gid, &run.groups).during(FailureKind::BadRequest, during)?;
     capabilities.apply(run.uid).during(FailureKind::Internal, during)?;
     system::reset_signals();
@@ -134,13 +141,14 @@ pub(crate) fn go_to(dir: &[u8], uid: u32, gid: u32) -> Result<()> {
         }
         other => other.during(FailureKind::WorkingDirectory, during)?,
     }
-    // A directory outside the root (through a magic link of procfs) has no path inside (CVE-2024-21626).
-    let here = rustix::process::getcwd(Vec::new()).during(FailureKind::WorkingDirectory, during)?;
+    stay_inside(FailureKind::WorkingDirectory, during)
+}
+
+/// A directory outside the root (through a magic link of procfs) has no path inside (CVE-2024-21626).
+fn stay_inside(kind: FailureKind, during: impl Fn() -> String) -> Result<()> {
+    let here = rustix::process::getcwd(Vec::new()).during(kind, &during)?;
     if here.to_bytes().first() != Some(&b'/') {
-        return Err(failure(
-            FailureKind::WorkingDirectory,
-            format!("{}: it is outside the container's root", during()),
-        ));
+        return Err(failure(kind, format!("{}: it is outside the container's root", during())));
     }
     Ok(())
 }
@@ -203,10 +211,14 @@ fn execute(run: &Run) -> Failure {
     failure(kind, format!("exec {name:?}: executable file not found in $PATH"))
 }
 
-/// Joins a container for other work than running a program: cgroups, namespaces, user; no seccomp, no session.
-pub(crate) fn visit(container: &Container, uid: u32, gid: u32, groups: &[u32], home: &[u8]) -> Result<()> {
+/// Joins a container for other work than running a program: cgroups and namespaces; no seccomp, no session.
+pub(crate) fn visit(container: &Container) -> Result<()> {
     join_cgroups(&container.tasks)?;
-    enter_container(container)?;
+    enter_container(container)
+}
+
+/// Becomes the user of a visit, at home. The descriptors of the host must be closed by now: the home is the container's word.
+pub(crate) fn visit_as(uid: u32, gid: u32, groups: &[u32], home: &[u8]) -> Result<()> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let during = || format!("become user {uid}:{gid}");
     system::become_user(uid, gid, groups).during(FailureKind::BadRequest, during)?;
@@ -216,7 +228,8 @@ pub(crate) fn visit(container: &Container, uid: u32, gid: u32, groups: &[u32], h
     let home = std::ffi::OsStr::from_bytes(if home.is_empty() { b"/" } else { home });
     rustix::process::chdir(home)
         .or_else(|_| rustix::process::chdir("/"))
-        .during(FailureKind::NoPath, || format!("go to {}", home.display()))
+        .during(FailureKind::NoPath, || format!("go to {}", home.display()))?;
+    stay_inside(FailureKind::NoPath, || format!("go to {}", home.display()))
 }
 
 /// Borrowing a descriptor list for a message.

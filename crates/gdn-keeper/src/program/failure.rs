@@ -15,6 +15,15 @@ pub(crate) fn failure(kind: FailureKind, what: impl Into<String>) -> Failure {
     Failure { kind: kind.into(), what: what.into(), errno: 0 }
 }
 
+/// Most bytes of a failure's text: with its frame less than a reader takes at once, and far less than a pipe holds.
+const MAX_TEXT: usize = 4096;
+
+/// A failure as a child writes it into its pipe. Its text may quote what the container or the client chose, however long.
+pub(crate) fn encoded(mut failure: Failure) -> Vec<u8> {
+    failure.what.truncate(failure.what.floor_char_boundary(MAX_TEXT));
+    prost::Message::encode_to_vec(&failure)
+}
+
 /// Says what was being done when a call failed.
 pub(crate) trait During<T> {
     /// Turns the error into a failure of this kind.

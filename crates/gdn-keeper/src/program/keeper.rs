@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{WaitOptions, wait};
 
@@ -18,6 +19,9 @@ use crate::protocol::{
     Body, Call, Create, Exited, Failure, FailureKind, Message, Reply, Request, Status, Streams, VERSION,
 };
 use crate::wire;
+
+/// Bytes that may wait for a client, as the kernel counts them: some 10,000 messages. Nothing is reserved.
+const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
 /// Everything one keeper holds.
 pub(crate) struct Keeper {
@@ -70,6 +74,7 @@ impl Keeper {
         }
         system::new_session_keyring()?;
         system::ignore_broken_pipes()?;
+        system::raise_file_limit()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         Ok(Keeper {
             listener,
@@ -161,6 +166,9 @@ impl Keeper {
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = accept_with(&self.listener, flags) {
+            // Hundreds of processes may end at once, each with a message: the default takes some 250, and a client with a
+            // full socket is dropped. Without the larger size (it needs CAP_NET_ADMIN) that is what happens.
+            let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
             self.next_connection += 1;
             self.connections.push(Connection { key: self.next_connection, socket });
         }

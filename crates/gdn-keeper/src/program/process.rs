@@ -9,7 +9,7 @@ use rustix::process::{Gid, Uid};
 
 use super::container::Container;
 use super::exec::{self, Stdio};
-use super::failure::{During, Result, failure};
+use super::failure::{During, Result, encoded, failure};
 use super::pump::{Output, pipe_nonblocking};
 use super::{system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
@@ -60,6 +60,8 @@ impl Process {
         };
         let (errors, child_errors) =
             pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
+        // Before the fork: whatever fails afterwards would leave a process that nobody holds.
+        let (streams, descriptors) = process.attach()?;
         // SAFETY: the keeper is single-threaded.
         #[allow(unsafe_code, reason = "forking is what the keeper is for")]
         let spawned = unsafe { spawn(Namespaces::NONE, container.unified.as_ref().map(AsFd::as_fd)) }
@@ -71,7 +73,6 @@ impl Process {
                 process.pidfd = pidfd;
             }
         }
-        let (streams, descriptors) = process.attach()?;
         process.starting = Some(Starting { errors, connection, request, streams, descriptors });
         Ok(process)
     }
@@ -189,8 +190,7 @@ impl Process {
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
         if self.relay.is_some() && self.terminal.is_some() {
-            self.relay_input();
-            self.relay = None;
+            self.take_typed();
             self.typed.push(END_OF_FILE);
             self.type_pending();
         }
@@ -224,10 +224,23 @@ impl Process {
         self.type_pending();
     }
 
+    /// Takes what is in the relay pipe, all of it, and closes the pipe.
+    fn take_typed(&mut self) {
+        let Some(relay) = self.relay.take() else { return };
+        // What arrives from now on came after the end.
+        let length = rustix::io::ioctl_fionread(&relay).ok().and_then(|length| usize::try_from(length).ok());
+        let mut rest = vec![0; length.unwrap_or(0)];
+        // One read takes the whole content of a pipe.
+        if let Ok(length) = rustix::io::read(&relay, &mut rest) {
+            self.typed.extend_from_slice(&rest[..length]);
+        }
+    }
+
     fn type_pending(&mut self) {
         let Some(terminal) = &self.terminal else { return };
         while !self.typed.is_empty() {
             match rustix::io::write(terminal, &self.typed) {
+                Ok(0) => return,
                 Ok(written) => drop(self.typed.drain(..written)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -297,13 +310,16 @@ fn copy(
     system::reset_signals();
     let prepared = system::ignore_broken_pipes()
         .during(FailureKind::Internal, || "prepare a copy".into())
-        .and_then(|()| exec::visit(container, transfer.uid, transfer.gid, &transfer.groups, &transfer.home));
+        .and_then(|()| exec::visit(container));
+    // Before any path of the container is followed: some lead to descriptors (CVE-2024-21626).
     let Ok((stream, errors)) = keep_only(stream, errors) else { return 1 };
+    let prepared =
+        prepared.and_then(|()| exec::visit_as(transfer.uid, transfer.gid, &transfer.groups, &transfer.home));
     match prepared.and_then(|()| super::transfer::run(transfer, stream)) {
         Ok(()) => 0,
         Err(failure) => {
             // Shorter than the pipe; if the keeper is gone, nobody wants to know.
-            let _ = rustix::io::write(&errors, &prost::Message::encode_to_vec(&failure));
+            let _ = rustix::io::write(&errors, &encoded(failure));
             1
         }
     }

@@ -15,6 +15,9 @@ const CHUNK: usize = 64 * 1024;
 /// How many chunks are moved before others have their turn.
 const TURN: usize = 16;
 
+/// Bytes that a terminal may hold for its master, with room to spare: 64 KiB of flip buffers and a line discipline's 4 KiB.
+const TERMINAL: usize = 128 * 1024;
+
 /// One output of a process.
 pub(crate) struct Output {
     source: OwnedFd,
@@ -27,8 +30,8 @@ pub(crate) struct Output {
     block: bool,
     /// Pipes can be spliced, terminals only read.
     spliceable: bool,
-    /// The process has ended: what is in the pipe is all there will be for the sinks.
-    ended: bool,
+    /// The process has ended: so many bytes at most are there for the sinks. Others may hold the other end and write on.
+    left: Option<usize>,
 }
 
 struct Sink {
@@ -52,7 +55,7 @@ impl Output {
             full: false,
             block,
             spliceable: !terminal,
-            ended: false,
+            left: None,
         }
     }
 
@@ -89,16 +92,16 @@ impl Output {
 
     /// The process has ended. Returns whether its sinks have everything already.
     pub(crate) fn end(&mut self) -> Progress {
-        self.ended = true;
+        let held = if self.spliceable { rustix::io::ioctl_fionread(&self.source).ok() } else { None };
+        self.left = Some(held.and_then(|held| usize::try_from(held).ok()).unwrap_or(TERMINAL));
         self.advance()
     }
 
     /// Moves what can be moved without waiting.
     pub(crate) fn advance(&mut self) -> Progress {
         self.full = false;
-        let mut turns = 0;
-        while self.ended || turns < TURN {
-            turns += 1;
+        for _ in 0..TURN {
+            self.finish();
             let step = if self.sinks.len() == 1 && self.chunk.is_empty() && self.spliceable {
                 self.splice()
             } else {
@@ -107,24 +110,41 @@ impl Output {
             match step {
                 Step::Moved => {}
                 Step::Wait => return Progress::Open,
-                Step::Empty if self.ended => {
-                    // Whoever still writes was left behind by the process; nobody hears it any more.
-                    self.sinks.clear();
-                    self.block = false;
+                Step::Empty => {
+                    self.left = self.left.map(|_| 0);
+                    self.finish();
                     return Progress::Open;
                 }
-                Step::Empty => return Progress::Open,
                 Step::Closed => return Progress::Done,
             }
         }
+        self.finish();
         Progress::Open
+    }
+
+    /// Lets the sinks go once they have everything that the process wrote. Whoever still writes was left behind by it, and
+    /// nobody hears it any more.
+    fn finish(&mut self) {
+        if self.left == Some(0) && self.chunk.is_empty() {
+            self.sinks.clear();
+            self.block = false;
+        }
+    }
+
+    fn took(&mut self, length: usize) {
+        self.left = self.left.map(|left| left.saturating_sub(length));
     }
 
     fn splice(&mut self) -> Step {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        match splice(&self.source, None, &self.sinks[0].pipe, None, 16 * CHUNK, flags) {
+        let most = self.left.unwrap_or(usize::MAX).min(16 * CHUNK);
+        match splice(&self.source, None, &self.sinks[0].pipe, None, most, flags) {
             Ok(0) => Step::Closed,
-            Ok(_) | Err(Errno::INTR) => Step::Moved,
+            Ok(length) => {
+                self.took(length);
+                Step::Moved
+            }
+            Err(Errno::INTR) => Step::Moved,
             Err(Errno::AGAIN) => {
                 // Either there is no output, or no room.
                 self.full = polls(self.source.as_fd(), PollFlags::IN);
@@ -139,10 +159,11 @@ impl Output {
 
     fn copy(&mut self) -> Step {
         if self.chunk.is_empty() {
-            if self.block && self.sinks.is_empty() && !self.ended {
+            if self.block && self.sinks.is_empty() && self.left.is_none() {
                 return Step::Wait;
             }
-            let mut chunk = vec![0; CHUNK];
+            let most = if self.sinks.is_empty() { CHUNK } else { self.left.unwrap_or(CHUNK).min(CHUNK) };
+            let mut chunk = vec![0; most];
             match rustix::io::read(&self.source, &mut chunk) {
                 // A terminal answers EIO when its last user has gone.
                 Ok(0) | Err(Errno::IO) => return Step::Closed,
@@ -151,6 +172,7 @@ impl Output {
                 Err(Errno::AGAIN) => return Step::Empty,
                 Err(_) => return Step::Closed,
             }
+            self.took(chunk.len());
             self.chunk = chunk;
             self.sinks.iter_mut().for_each(|sink| sink.taken = 0);
         }
@@ -289,6 +311,41 @@ mod tests {
             rustix::io::write(&process, b" late").unwrap();
             output.advance();
             assert_eq!(take(&reader), if block { b"early late".as_slice() } else { b" late" });
+        }
+    }
+
+    #[test]
+    fn what_is_left_behind_and_writes_on_neither_holds_the_keeper_nor_the_readers() {
+        for readers in 0..3 {
+            let (source, process) = pipe_nonblocking(true).unwrap();
+            let mut output = Output::new(source, false, false);
+            let sinks: Vec<_> = (0..readers).map(|_| pipe_nonblocking(false).unwrap()).collect();
+            let sinks: Vec<_> = sinks
+                .into_iter()
+                .map(|(reader, sink)| {
+                    output.attach(sink);
+                    reader
+                })
+                .collect();
+            rustix::io::write(&process, b"last words").unwrap();
+            let stop = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                output.end();
+                scope.spawn(|| {
+                    rustix::io::ioctl_fionbio(&process, true).unwrap();
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _ = rustix::io::write(&process, &[7; 4096]);
+                    }
+                });
+                for _ in 0..1000 {
+                    assert_eq!(output.advance(), Progress::Open);
+                }
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            for reader in sinks {
+                assert_eq!(take(&reader), b"last words");
+                assert_eq!(take(&reader), b"");
+            }
         }
     }
 

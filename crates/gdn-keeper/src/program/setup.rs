@@ -95,6 +95,8 @@ fn build(create: &Create, mut mounts: Vec<OwnedFd>, privileged: bool) -> Result<
     }
     let devices = mounts.remove(1);
     let rootfs = mounts.remove(0);
+    // The engine's may be strict; what is made here is for everyone in the container.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     system::become_user(0, 0, &[]).during(FailureKind::Internal, || "become root of the container".into())?;
     system::new_cgroup_namespace().during(FailureKind::Exhausted, || "make a cgroup namespace".into())?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn done(result: impl Into<i64>) -> io::Result<()> {
     if result.into() == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -191,6 +192,23 @@ pub(crate) fn set_limit(resource: u32, value: u64) -> io::Result<()> {
     }
 }
 
+/// The limit of open files that the keeper was started with.
+static FILE_LIMIT: std::sync::OnceLock<Rlimit> = std::sync::OnceLock::new();
+
+/// Allows the keeper as many open files as it may have: each process takes some six of them.
+pub(crate) fn raise_file_limit() -> io::Result<()> {
+    let limit = *FILE_LIMIT.get_or_init(|| getrlimit(Resource::Nofile));
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
+/// Takes back, in a child, [`raise_file_limit`]: programs that use `select` cannot do with more.
+pub(crate) fn restore_file_limit() -> io::Result<()> {
+    match FILE_LIMIT.get() {
+        Some(limit) => Ok(setrlimit(Resource::Nofile, *limit)?),
+        None => Ok(()),
+    }
+}
+
 /// Replaces the process by a program; returns only on failure.
 pub(crate) fn execute(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
     let (args, env) = (pointers(args), pointers(env));
@@ -230,6 +248,16 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the callers are forked children that own every descriptor they close and use none of them afterwards.
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
+}
+
+/// Closes every descriptor from `first` on, except one.
+pub(crate) fn close_from_but(first: u32, kept: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = kept.as_raw_fd().cast_unsigned();
+    if kept > first {
+        // SAFETY: the callers are forked children that use none of the closed descriptors afterwards and never return.
+        done(unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0) })?;
+    }
+    close_from((kept + 1).max(first))
 }
 
 /// Has every descriptor from `first` on closed at exec.
