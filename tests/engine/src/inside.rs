@@ -32,3 +32,15 @@ pub fn processes_in_cgroups(text: &str) -> Vec<u32> {
     })
     .collect()
 }
+
+/// Whether a program of this name beside the container's first process has its terminal's foreground, so that the keys of
+/// the terminal reach it.
+pub fn has_foreground(init: u32, name: &str) -> bool {
+    processes_beside(init).into_iter().any(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // proc_pid_stat(5): pid (comm) state ppid pgrp session tty_nr tpgid
+        let Some((before, after)) = stat.rsplit_once(") ") else { return false };
+        let fields: Vec<_> = after.split(' ').collect();
+        before.ends_with(&format!("({name}")) && fields.get(2).is_some() && fields.get(2) == fields.get(5)
+    })
+}

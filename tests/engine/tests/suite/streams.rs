@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use engine_tests::{Engine, Gdn, images, until};
+use engine_tests::{Engine, Gdn, images, inside, until};
 use gdn_client::{Client, ProcessEvent, ProcessStream};
 use gdn_types::{Handle, ProcessSpec, WindowSize};
 use rustix::process::Signal;
@@ -120,7 +120,7 @@ async fn read_until(process: &mut ProcessStream, wanted: &str) -> String {
     text
 }
 
-async fn terminal(client: &Client, handle: &Handle) {
+async fn terminal(client: &Client, handle: &Handle, init: u32) {
     let spec = ProcessSpec {
         path: "sh".into(),
         tty: Some(WindowSize { columns: 99, rows: 33 }),
@@ -138,6 +138,8 @@ async fn terminal(client: &Client, handle: &Handle) {
     // Control-C interrupts what runs in the foreground, not the shell.
     input.stdin("echo waits-$((1+1)); sleep 1000\n").await.unwrap();
     read_until(&mut shell, "waits-2").await;
+    // Until then the key would reach the shell.
+    until("sleep to have the terminal", || inside::has_foreground(init, "sleep"));
     input.stdin(&b"\x03"[..]).await.unwrap();
     input.stdin("echo interrupted-$?; exit 5\n").await.unwrap();
     read_until(&mut shell, "interrupted-").await;
@@ -153,7 +155,8 @@ async fn terminal(client: &Client, handle: &Handle) {
 fn a_terminal_has_a_size_that_can_change_and_keys_that_interrupt() {
     let engine = Engine::start();
     let handle = Handle::parse(&engine.create(&[])).unwrap();
-    engine.with_client(async |client| terminal(&client, &handle).await);
+    let init = engine.init_pid(handle.as_str());
+    engine.with_client(async |client| terminal(&client, &handle, init).await);
     let ran = engine.gdn(["exec", "-t", handle.as_str(), "sh", "-c", "tty; echo err >&2"]).expect_status(0);
     assert_eq!(
         ran.text().replace('\r', ""),
