@@ -20,7 +20,7 @@ pub(crate) const SOCKET_NAME: &str = "grpc.sock";
 
 /// Creates and runs containers.
 #[derive(Debug, Parser)]
-#[command(name = "gdn", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "gdn", version, max_term_width = 110)]
 pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]

@@ -190,3 +190,11 @@ fn lines_that_were_meant_to_run_a_process_are_known() {
         assert_eq!(runs_a_process(&words(line)), runs, "{line}");
     }
 }
+
+#[test]
+fn help_is_a_command_too() {
+    for line in ["gdn help", "gdn help run", "gdn --help"] {
+        let error = parse(words(line)).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+    }
+}
