@@ -125,8 +125,11 @@ impl Shared {
     /// Takes over the processes of a keeper that was found again. What it has told since it was asked is kept.
     pub(crate) fn adopt(&self, running: &[String], log: &std::path::Path) {
         let mut processes = self.processes();
-        let early = processes.take_early();
+        let (early, found) = (processes.take_early(), processes.list());
         *processes = Processes::restored(running, log);
+        for (process, _) in found {
+            processes.found(process.as_str());
+        }
         for (process, status) in early {
             processes.ended(&process, status);
         }
@@ -152,6 +155,7 @@ impl Shared {
                 self.processes().ended(&process, status);
                 self.events.process_exited(&self.id, &process, status);
             }
+            News::Started(started) => self.processes().found(&started.process),
             News::Gone => self.end("its keeper is gone"),
         }
     }

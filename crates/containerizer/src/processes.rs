@@ -61,6 +61,15 @@ impl Processes {
         Ok(())
     }
 
+    /// A process runs that an earlier engine started and was never told of.
+    pub(crate) fn found(&mut self, name: &str) {
+        if let Ok(id) = ProcessId::parse(name)
+            && !self.records.contains_key(&id)
+        {
+            self.insert(id, ProcessState::Running);
+        }
+    }
+
     /// Gives a name back whose process could not be started.
     pub(crate) fn release(&mut self, id: &ProcessId) {
         self.records.remove(id);

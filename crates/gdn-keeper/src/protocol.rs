@@ -254,7 +254,7 @@ pub struct Forget {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Message {
     /// A reply or news.
-    #[prost(oneof = "Body", tags = "1, 2")]
+    #[prost(oneof = "Body", tags = "1, 2, 3")]
     pub body: Option<Body>,
 }
 
@@ -267,6 +267,9 @@ pub enum Body {
     /// A process has ended; its status is written down.
     #[prost(message, tag = "2")]
     Exited(Exited),
+    /// A process has started whose starter hung up before it could be answered.
+    #[prost(message, tag = "3")]
+    Started(Started),
 }
 
 /// The answer to a request.
@@ -371,6 +374,14 @@ pub enum FailureKind {
     BadRequest = 14,
     /// A resource of the kernel is used up.
     Exhausted = 15,
+}
+
+/// A process that runs now.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Started {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub process: String,
 }
 
 /// How a process ended.

@@ -64,11 +64,35 @@ fn send_datagram(socket: BorrowedFd<'_>, datagram: &[u8], descriptors: &[Borrowe
     Ok(())
 }
 
+/// A message as it arrived.
+#[derive(Debug)]
+pub struct Received<M> {
+    /// The message.
+    pub message: M,
+    /// Its descriptors; none when not all of them arrived.
+    pub descriptors: Vec<OwnedFd>,
+    /// False when the receiver had no room for all descriptors (`RLIMIT_NOFILE`): the rest is closed by the kernel.
+    pub complete: bool,
+}
+
+/// As [`receive_any`], but a message without all its descriptors is an error.
+///
+/// # Errors
+/// As [`receive_any`], and `EMFILE`.
+pub fn receive<M: Message + Default>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    match receive_any(socket)? {
+        Some(received) if received.complete => Ok(Some((received.message, received.descriptors))),
+        Some(_) => Err(rustix::io::Errno::MFILE.into()),
+        None => Ok(None),
+    }
+}
+
 /// Receives one message; `None` when the peer has closed the connection.
 ///
 /// # Errors
-/// `EAGAIN` when a non-blocking socket is empty, `InvalidData` for what is not a message.
-pub fn receive<M: Message + Default>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+/// `EAGAIN` when a non-blocking socket is empty, `InvalidData` for what is not a message, `EMFILE` for a message whose
+/// content was in a descriptor that found no room.
+pub fn receive_any<M: Message + Default>(socket: BorrowedFd<'_>) -> io::Result<Option<Received<M>>> {
     let mut datagram = vec![0; next_length(socket)?];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -84,18 +108,24 @@ pub fn receive<M: Message + Default>(socket: BorrowedFd<'_>) -> io::Result<Optio
     if received.bytes == 0 {
         return Ok(None);
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received.flags.intersects(ReturnFlags::TRUNC) {
         return Err(invalid("a truncated message"));
     }
+    let complete = !received.flags.intersects(ReturnFlags::CTRUNC);
     let message = match datagram[0] {
         INLINE => M::decode(&datagram[1..received.bytes]),
         IN_MEMFD if !descriptors.is_empty() => {
             let content = read_all(descriptors.remove(0).as_fd())?;
             M::decode(&*content)
         }
+        IN_MEMFD if !complete => return Err(rustix::io::Errno::MFILE.into()),
         _ => return Err(invalid("a datagram of unknown form")),
     };
-    Ok(Some((message.map_err(|error| invalid(&error.to_string()))?, descriptors)))
+    if !complete {
+        descriptors.clear();
+    }
+    let message = message.map_err(|error| invalid(&error.to_string()))?;
+    Ok(Some(Received { message, descriptors, complete }))
 }
 
 /// The length of the next datagram, which stays in the socket; blocks if the socket does.

@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use gdn_keeper::protocol::{Body, Call, Exited, Message, Reply, Request};
-use gdn_keeper::wire;
+use gdn_keeper::protocol::{Body, Call, Failure, FailureKind, Message, Reply, Request};
+use gdn_keeper::wire::{self, Received};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::{Error, Result};
+use crate::{Error, News, Result};
 
 type Waiting = HashMap<u64, oneshot::Sender<(Reply, Vec<OwnedFd>)>>;
 
@@ -28,11 +28,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Takes over a connected socket. `news` is called, in order, for what comes unasked; with `None` at the end.
+    /// Takes over a connected socket. `news` is called, in order, for what comes unasked; [`News::Gone`] is the last.
     pub(crate) fn new(
         socket: OwnedFd,
         peer: &'static str,
-        news: impl FnMut(Option<Exited>) + Send + 'static,
+        news: impl FnMut(News) + Send + 'static,
     ) -> Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)
             .map_err(|errno| Error::io("set a socket non-blocking")(errno.into()))?;
@@ -98,27 +98,37 @@ impl Drop for Connection {
 async fn read(
     socket: Arc<AsyncFd<OwnedFd>>,
     waiting: Arc<Mutex<Option<Waiting>>>,
-    mut news: impl FnMut(Option<Exited>) + Send + 'static,
+    mut news: impl FnMut(News) + Send + 'static,
 ) {
     // Ends at the other side's end; a message that cannot be read is taken as that too, since replies may be missing.
-    while let Ok(Some((message, descriptors))) =
-        socket.async_io(Interest::READABLE, |socket| wire::receive::<Message>(socket.as_fd())).await
+    while let Ok(Some(Received { message, descriptors, complete })) =
+        socket.async_io(Interest::READABLE, |socket| wire::receive_any::<Message>(socket.as_fd())).await
     {
         match message.body {
-            Some(Body::Reply(reply)) => {
+            Some(Body::Reply(mut reply)) => {
+                if !complete {
+                    reply.failure = Some(out_of_descriptors());
+                }
                 let waiter = lock(&waiting).as_mut().and_then(|waiting| waiting.remove(&reply.id));
                 if let Some(waiter) = waiter {
                     // Who no longer waits does not need it; the descriptors close themselves.
                     let _ = waiter.send((reply, descriptors));
                 }
             }
-            Some(Body::Exited(exited)) => news(Some(exited)),
+            Some(Body::Exited(exited)) => news(News::Exited(exited)),
+            Some(Body::Started(started)) => news(News::Started(started)),
             None => {}
         }
     }
     // Dropping the senders tells everyone who waits.
     lock(&waiting).take();
-    news(None);
+    news(News::Gone);
+}
+
+/// The call was done, but its descriptors found no room here.
+fn out_of_descriptors() -> Failure {
+    let what = "the engine has no file descriptor free (RLIMIT_NOFILE)".to_owned();
+    Failure { kind: FailureKind::Exhausted.into(), what, errno: 0 }
 }
 
 fn lock(waiting: &Mutex<Option<Waiting>>) -> MutexGuard<'_, Option<Waiting>> {

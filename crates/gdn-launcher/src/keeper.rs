@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use gdn_keeper::protocol::{Call, Exited, Hello, Kill, Reply, Shutdown, Status, VERSION};
+use gdn_keeper::protocol::{Call, Exited, Hello, Kill, Reply, Shutdown, Started, Status, VERSION};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::connection::Connection;
@@ -20,6 +20,8 @@ pub struct Keeper {
 pub enum News {
     /// A process ended (the empty name: init). Its status is written down already.
     Exited(Exited),
+    /// A process was started for an engine that hung up before it could be told.
+    Started(Started),
     /// The keeper is gone, or has dropped this connection.
     Gone,
 }
@@ -34,12 +36,10 @@ impl Keeper {
     /// [`Error::Io`] with `ENOENT` or `ECONNREFUSED` when there is no keeper (any more); [`Error::Version`].
     pub async fn connect(
         directory: &Path,
-        mut news: impl FnMut(News) + Send + 'static,
+        news: impl FnMut(News) + Send + 'static,
     ) -> Result<(Self, Status, Option<OwnedFd>)> {
         let socket = connect_in(directory).map_err(Error::io("connect to the keeper"))?;
-        let connection = Connection::new(socket, "keeper", move |exited| {
-            news(exited.map_or(News::Gone, News::Exited));
-        })?;
+        let connection = Connection::new(socket, "keeper", news)?;
         let (reply, descriptors) = connection.call(Call::Hello(Hello { version: VERSION }), &[]).await?;
         let status = reply.status.ok_or(Error::Version { theirs: 0, ours: VERSION })?;
         if status.version == 0 || status.version > VERSION {

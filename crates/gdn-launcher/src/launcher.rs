@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 use crate::connection::Connection;
-use crate::{Error, PROGRAM, Result};
+use crate::{Error, News, PROGRAM, Result};
 
 /// Connections that may wait for a keeper to accept them: the engine opens one at a time.
 const BACKLOG: i32 = 16;
@@ -49,7 +49,7 @@ impl Launcher {
             .spawn()
             .map_err(Error::io("start the launcher"))?;
         let connection = Connection::new(ours, "launcher", |news| {
-            if news.is_none() {
+            if news == News::Gone {
                 tracing::debug!("the launcher has ended");
             }
         })?;

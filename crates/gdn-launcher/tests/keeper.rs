@@ -20,6 +20,7 @@ struct Container {
     news: UnboundedReceiver<News>,
     directory: tempfile::TempDir,
     init: u32,
+    pid: u32,
     _launcher: Launcher,
 }
 
@@ -44,7 +45,7 @@ async fn container_in(cgroup: Option<&Path>) -> Container {
     let rootfs = directory.path().join("rootfs");
     busybox_root(&rootfs);
     let launcher = Launcher::start().unwrap();
-    launcher.launch(directory.path()).await.unwrap();
+    let pid = launcher.launch(directory.path()).await.unwrap();
     let (sender, news) = unbounded_channel();
     let (keeper, status, _) =
         Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
@@ -63,7 +64,7 @@ async fn container_in(cgroup: Option<&Path>) -> Container {
     };
     let (_, descriptors) = keeper.call(Call::Create(create), &[root.as_fd()]).await.unwrap();
     assert_eq!(descriptors.len(), 1);
-    Container { keeper, news, directory, init: reply.pid, _launcher: launcher }
+    Container { keeper, news, directory, init: reply.pid, pid, _launcher: launcher }
 }
 
 fn command(process: &str, args: &[&str]) -> Run {
@@ -91,7 +92,7 @@ impl Container {
         loop {
             match self.news.recv().await.expect("the keeper lives") {
                 News::Exited(exited) if exited.process == process => return exited.wait_status,
-                News::Exited(_) => {}
+                News::Exited(_) | News::Started(_) => {}
                 News::Gone => panic!("the keeper is gone"),
             }
         }
@@ -248,6 +249,52 @@ async fn files_go_in_and_out_as_a_user() {
 }
 
 #[tokio::test]
+async fn a_tar_cut_behind_a_file_of_zeros_is_no_complete_tar() {
+    let container = container().await;
+    let mut header = tar::Header::new_gnu();
+    header.set_size(4096);
+    header.set_mode(0o644);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "zeros", [0; 4096].as_slice()).unwrap();
+    let whole = builder.into_inner().unwrap();
+    for (length, expected) in [
+        (512 + 4096, Some(FailureKind::BadArchive)),
+        (512 + 4096 + 512, Some(FailureKind::BadArchive)),
+        (whole.len(), None),
+    ] {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        assert_eq!(rustix::io::write(&write, &whole[..length]), Ok(length));
+        drop(write);
+        let into = Transfer { path: b"/tmp".to_vec(), ..Transfer::default() };
+        let result = container.keeper.call(Call::Transfer(into), &[read.as_fd()]).await;
+        assert_eq!(result.err().and_then(|error| error.kind()), expected, "{length} of {}", whole.len());
+    }
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_keeper_without_a_free_descriptor_says_so_and_recovers() {
+    let mut container = container().await;
+    let keeper = rustix::process::Pid::from_raw(container.pid.cast_signed()).unwrap();
+    let held = std::fs::read_dir(format!("/proc/{}/fd", container.pid)).unwrap().count() as u64;
+    let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let limit = |current| {
+        let new = rustix::process::Rlimit { current: Some(current), maximum };
+        rustix::process::prlimit(Some(keeper), rustix::process::Resource::Nofile, new).unwrap()
+    };
+    let before = limit(held);
+    assert_eq!(
+        container.run(command("p", &["true"])).await.unwrap_err().kind(),
+        Some(FailureKind::Exhausted)
+    );
+    assert!(Keeper::connect(container.directory.path(), |_| ()).await.is_err(), "it is turned away");
+    limit(before.current.unwrap());
+    assert_eq!(container.output(&["echo", "again"]).await, ("again\n".into(), 0));
+    Keeper::connect(container.directory.path(), |_| ()).await.unwrap();
+    container.end().await;
+}
+
+#[tokio::test]
 async fn no_path_leads_to_a_descriptor_of_the_keeper_and_long_names_do_not_hold_a_copy_up() {
     // With a directory of the host among them.
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
@@ -352,7 +399,7 @@ async fn a_root_whose_dev_is_a_link_is_refused_and_named() {
 
 #[tokio::test]
 async fn a_container_outlives_its_launcher_and_its_engine() {
-    let Container { keeper, news: _news, directory, init, _launcher: launcher } = container().await;
+    let Container { keeper, news: _news, directory, init, _launcher: launcher, .. } = container().await;
     keeper.call(Call::Run(command("sleep", &["sleep", "1000"])), &[]).await.unwrap();
     drop((keeper, launcher));
     let (sender, mut news) = unbounded_channel();

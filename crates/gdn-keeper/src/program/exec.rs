@@ -120,6 +120,8 @@ fn become_user(container: &Container, run: &Run) -> Result<()> {
     capabilities.inherit().during(FailureKind::Internal, during)?;
     system::become_user(run.uid, run.gid, &run.groups).during(FailureKind::BadRequest, during)?;
     capabilities.apply(run.uid).during(FailureKind::Internal, during)?;
+    // Becoming another user has set the flag to the host's fs.suid_dumpable.
+    system::set_not_dumpable().during(FailureKind::Internal, during)?;
     system::reset_signals();
     Ok(())
 }
@@ -225,6 +227,8 @@ pub(crate) fn visit_as(uid: u32, gid: u32, groups: &[u32], home: &[u8]) -> Resul
     let capabilities =
         Capabilities { bounding: CapabilitySet::UNPRIVILEGED, inheritable: CapabilitySet::EMPTY };
     capabilities.apply(uid).during(FailureKind::Internal, during)?;
+    // Becoming another user has set the flag to the host's fs.suid_dumpable.
+    system::set_not_dumpable().during(FailureKind::Internal, during)?;
     let home = std::ffi::OsStr::from_bytes(if home.is_empty() { b"/" } else { home });
     rustix::process::chdir(home)
         .or_else(|_| rustix::process::chdir("/"))

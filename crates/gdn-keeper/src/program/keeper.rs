@@ -2,34 +2,43 @@
 //!
 //! It sleeps until a client, a child or a pipe has something to say, and never wakes up by a clock.
 
+mod ends;
+mod processes;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{WaitOptions, wait};
 
 use super::container::{Built, Container};
 use super::failure::{During, Result, failure};
 use super::process::{Job, Process};
-use super::pump::{Progress, Side};
+use super::pump::Side;
 use super::{exec, system};
-use crate::protocol::{
-    Body, Call, Create, Exited, Failure, FailureKind, Message, Reply, Request, Status, Streams, VERSION,
-};
-use crate::wire;
+use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
+use crate::wire::{self, Received};
 
 /// Bytes that may wait for a client, as the kernel counts them: some 10,000 messages. Nothing is reserved.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
+
+/// How long a keeper waits when the kernel has no memory for its `poll`, or no descriptor to turn a client away with.
+const STARVED_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Everything one keeper holds.
 pub(crate) struct Keeper {
     listener: OwnedFd,
     /// A line for each process that ended, written before anyone is told.
     exits: OwnedFd,
+    /// Bytes written to it, and how many of its first ones were given back.
+    logged: u64,
+    trimmed: u64,
     init_program: OwnedFd,
     children: OwnedFd,
+    /// Given up for a moment to turn a client away when no other descriptor is free.
+    spare: Option<OwnedFd>,
     connections: Vec<Connection>,
     next_connection: u64,
     container: Option<Container>,
@@ -68,7 +77,7 @@ impl Keeper {
         system::set_name(c"gdn-keeper");
         // Out of the launcher's session, and off its connection to the engine.
         rustix::process::setsid()?;
-        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
         for number in 0..3 {
             system::place(rustix::io::fcntl_dupfd_cloexec(&null, 3)?, number)?;
         }
@@ -79,8 +88,11 @@ impl Keeper {
         Ok(Keeper {
             listener,
             exits,
+            logged: 0,
+            trimmed: 0,
             init_program,
             children: system::child_signals()?,
+            spare: Some(null),
             connections: Vec::new(),
             next_connection: 0,
             container: None,
@@ -98,7 +110,8 @@ impl Keeper {
         while !self.stopping {
             match self.wait_until_ready() {
                 Ok(ready) => ready.into_iter().for_each(|(what, flags)| self.handle(what, flags)),
-                Err(_) => break,
+                // Short of memory: what is held goes on, and is looked after again in a moment.
+                Err(_) => std::thread::sleep(STARVED_PAUSE),
             }
             self.processes.retain(|process| !process.is_over());
         }
@@ -165,7 +178,12 @@ impl Keeper {
 
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(socket) = accept_with(&self.listener, flags) {
+        loop {
+            let socket = match accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => return self.turn_away(),
+                Err(_) => return,
+            };
             // Hundreds of processes may end at once, each with a message: the default takes some 250, and a client with a
             // full socket is dropped. Without the larger size (it needs CAP_NET_ADMIN) that is what happens.
             let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
@@ -174,16 +192,31 @@ impl Keeper {
         }
     }
 
+    /// Without a descriptor for it, a client that is left waiting would wake the keeper for ever.
+    fn turn_away(&mut self) {
+        if self.spare.take().is_none() {
+            std::thread::sleep(STARVED_PAUSE);
+        }
+        drop(accept_with(&self.listener, SocketFlags::CLOEXEC));
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty());
+        self.spare = null.ok();
+    }
+
+    /// One request a turn: what else waits is told by the next poll.
     fn hear(&mut self, key: u64) {
-        loop {
-            let Some(connection) = self.connections.iter().find(|connection| connection.key == key) else {
-                return;
-            };
-            match wire::receive::<Request>(connection.socket.as_fd()) {
-                Ok(Some((request, descriptors))) => self.answer(key, request, descriptors),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Ok(None) | Err(_) => return self.connections.retain(|connection| connection.key != key),
+        let Some(connection) = self.connections.iter().find(|connection| connection.key == key) else {
+            return;
+        };
+        match wire::receive_any::<Request>(connection.socket.as_fd()) {
+            Ok(Some(Received { message, descriptors, complete: true })) => {
+                self.answer(key, message, descriptors);
             }
+            Ok(Some(Received { message, .. })) => {
+                let exhausted = failure(FailureKind::Exhausted, "the keeper has no descriptor free");
+                self.reply(key, message.id, Err(exhausted));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(None) | Err(_) => self.connections.retain(|connection| connection.key != key),
         }
     }
 
@@ -268,7 +301,7 @@ impl Keeper {
             running: self
                 .processes
                 .iter()
-                .filter(|process| !process.ended)
+                .filter(|process| !process.ended && process.starting.is_none())
                 .map(|process| process.name.clone())
                 .collect(),
         };
@@ -366,128 +399,6 @@ impl Keeper {
             system::exit_now(0);
         }
         Ok(())
-    }
-
-    // ---- processes
-
-    fn process(&mut self, name: &str) -> Result<&mut Process> {
-        self.processes
-            .iter_mut()
-            .find(|process| process.name == name && !process.ended)
-            .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
-    }
-
-    fn run(&mut self, key: u64, id: u64, run: &crate::protocol::Run) -> Result<()> {
-        let container = self.running()?;
-        if self.processes.iter().any(|process| process.name == run.process && !process.ended) {
-            return Err(failure(
-                FailureKind::ProcessExists,
-                format!("process ID '{}' already in use", run.process),
-            ));
-        }
-        let process = Process::start(container, run, key, id)?;
-        self.processes.push(process);
-        Ok(())
-    }
-
-    fn finish_start(&mut self, index: usize) {
-        let process = &mut self.processes[index];
-        let Some(starting) = process.starting.take() else { return };
-        match Process::start_outcome(&starting) {
-            None => process.starting = Some(starting),
-            Some(outcome) => {
-                if outcome.is_err() {
-                    // Its exit is no exit of a process: nobody is told, nothing is written down.
-                    process.name.clear();
-                }
-                let pid = process.pid;
-                let answer = outcome.map(|()| {
-                    let mut answer = Answer::streams((starting.streams, starting.descriptors));
-                    answer.reply.pid = pid;
-                    answer
-                });
-                self.reply(starting.connection, starting.request, answer);
-            }
-        }
-    }
-
-    fn transfer(
-        &mut self,
-        key: u64,
-        id: u64,
-        transfer: &crate::protocol::Transfer,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<()> {
-        let [stream]: [OwnedFd; 1] =
-            descriptors.try_into().map_err(|_| failure(FailureKind::BadRequest, "a copy needs one pipe"))?;
-        let job = Job::start(self.running()?, transfer, stream, key, id)?;
-        self.jobs.push(job);
-        Ok(())
-    }
-
-    fn move_output(&mut self, index: usize, number: usize, side: Side, flags: PollFlags) {
-        let Some(output) = self.processes[index].outputs[number].as_mut() else { return };
-        if side == Side::Sink && flags.intersects(PollFlags::ERR) {
-            output.drop_dead_sinks();
-        }
-        if output.advance() == Progress::Done {
-            self.processes[index].outputs[number] = None;
-        }
-    }
-
-    // ---- ends
-
-    fn reap(&mut self) {
-        let mut drained = [0; 128 * 8];
-        while rustix::io::read(&self.children, &mut drained).is_ok() {}
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            self.ended(pid.as_raw_nonzero().get().cast_unsigned(), status.as_raw());
-        }
-    }
-
-    fn ended(&mut self, pid: u32, wait_status: i32) {
-        if let Some(index) = self.processes.iter().position(|process| process.pid == pid && !process.ended) {
-            // The start may not have been answered yet: the program can be faster than we are.
-            self.finish_start(index);
-            let process = &mut self.processes[index];
-            let name = process.name.clone();
-            process.end();
-            if !name.is_empty() {
-                self.announce(name, wait_status);
-            }
-        } else if let Some(index) = self.jobs.iter().position(|job| job.pid == pid) {
-            let job = self.jobs.remove(index);
-            self.reply(job.connection, job.request, job_outcome(&job, wait_status));
-        } else if self.container.as_ref().is_some_and(|container| container.pid == pid) {
-            self.dead = true;
-            self.hear_init();
-            self.announce(String::new(), wait_status);
-            for (key, id) in std::mem::take(&mut self.mourners) {
-                self.reply(key, id, Ok(Answer::default()));
-            }
-        }
-    }
-
-    /// Writes the end of a process down, then tells everyone. The empty name is init's.
-    fn announce(&mut self, process: String, wait_status: i32) {
-        // If the disk is full the record is lost, but whoever is connected still learns it from the message.
-        let _ = rustix::io::write(&self.exits, format!("{wait_status} {process}\n").as_bytes());
-        let message = Message { body: Some(Body::Exited(Exited { process, wait_status })) };
-        self.tell(|_| true, &message, &[]);
-    }
-}
-
-/// What came of a copy: the child's own words, or the way it ended.
-fn job_outcome(job: &Job, wait_status: i32) -> Result<Answer> {
-    let mut said = vec![0; 8192];
-    match rustix::io::read(&job.errors, &mut said) {
-        Ok(length @ 1..) => Err(<Failure as prost::Message>::decode(&said[..length])
-            .unwrap_or_else(|_| failure(FailureKind::Internal, "the copy did not say why it failed"))),
-        _ if wait_status == 0 => Ok(Answer::default()),
-        _ => Err(failure(
-            FailureKind::Internal,
-            format!("the copy was ended from outside (wait status {wait_status})"),
-        )),
     }
 }
 

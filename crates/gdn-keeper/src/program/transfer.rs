@@ -18,7 +18,7 @@ use super::exec::make_missing;
 use super::failure::{During, Result, failure};
 use crate::protocol::{FailureKind, Transfer};
 
-/// The two zero blocks that end a complete archive.
+/// Two blocks of zeros end a complete archive.
 const BLOCK: usize = 512;
 
 /// Does the copy; the caller has already become the user and gone to his home.
@@ -31,15 +31,19 @@ pub(crate) fn run(transfer: &Transfer, stream: OwnedFd) -> Result<()> {
     }
 }
 
-/// Counts trailing zero bytes, to tell a complete archive from one that was cut between two entries.
+/// Tells a complete archive from one that was cut between two entries: that one ends where a header was looked for.
 struct EndWatcher<R> {
     inner: R,
+    /// Zero bytes at the end of what was read.
     trailing_zeros: usize,
+    /// The stream has ended.
+    ended: bool,
 }
 
 impl<R: Read> Read for EndWatcher<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
+        self.ended |= length == 0 && !buffer.is_empty();
         let zeros = buffer[..length].iter().rev().take_while(|byte| **byte == 0).count();
         self.trailing_zeros = if zeros == length { self.trailing_zeros + zeros } else { zeros };
         Ok(length)
@@ -50,7 +54,7 @@ fn stream_in(target: &Path, uid: u32, gid: u32, stream: File) -> Result<()> {
     let during = || format!("extract into {}", target.display());
     make_target(target, uid, gid)?;
     rustix::process::chdir(target).during(kind_of_current(), during).map_err(named_by_errno)?;
-    let mut watched = EndWatcher { inner: stream, trailing_zeros: 0 };
+    let mut watched = EndWatcher { inner: stream, trailing_zeros: 0, ended: false };
     let mut archive = Archive::new(&mut watched);
     let mut directories = Vec::new();
     for entry in archive.entries().during(FailureKind::BadArchive, during)? {
@@ -58,13 +62,17 @@ fn stream_in(target: &Path, uid: u32, gid: u32, stream: File) -> Result<()> {
             entry.during(FailureKind::BadArchive, || format!("read the tar for {}", target.display()))?;
         extract(&mut entry, &mut directories)?;
     }
+    // A file of zeros before the cut looks like the end mark. But the mark's first block was looked for as a header, and its
+    // second one comes after that.
+    let cut = watched.ended;
+    watched.trailing_zeros = 0;
     // Modes and times of directories last: extracting into them needs them writable, and changes their times.
     for (path, mode, time) in directories.into_iter().rev() {
-        finish(&path, mode, time)?;
+        finish_directory(&path, mode, time)?;
     }
     // The sender may pad; whatever follows must be zeros, and the end mark must be there.
     io::copy(&mut watched, &mut io::sink()).during(FailureKind::BadArchive, during)?;
-    if watched.trailing_zeros < 2 * BLOCK {
+    if cut || watched.trailing_zeros < BLOCK {
         return Err(failure(
             FailureKind::BadArchive,
             format!("extract into {}: the tar is cut off", target.display()),
@@ -129,6 +137,7 @@ fn extract<R: Read>(entry: &mut tar::Entry<'_, R>, directories: &mut Vec<Directo
         std::fs::create_dir_all(parent).during(FailureKind::Internal, during).map_err(named_by_errno)?;
     }
     let kind = entry.header().entry_type();
+    let mut written = None;
     let made = match kind {
         EntryType::Directory => {
             directories.push((path.clone(), mode, time));
@@ -136,7 +145,7 @@ fn extract<R: Read>(entry: &mut tar::Entry<'_, R>, directories: &mut Vec<Directo
         }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let xattrs = entry.pax_extensions().ok().flatten().map(collect_xattrs).unwrap_or_default();
-            write_file(entry, &path, &xattrs)
+            write_file(entry, &path, &xattrs).map(|file| written = Some(file))
         }
         EntryType::Symlink | EntryType::Link => {
             let link = entry.link_name().during(FailureKind::BadArchive, during)?;
@@ -167,10 +176,10 @@ fn extract<R: Read>(entry: &mut tar::Entry<'_, R>, directories: &mut Vec<Directo
         _ => return Ok(()),
     };
     made.during(FailureKind::Internal, during).map_err(named_by_errno)?;
-    if matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) {
-        finish(&path, mode, time)?;
+    match written {
+        Some(file) => finish(&file, &path, mode, time),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -203,7 +212,7 @@ fn collect_xattrs(extensions: tar::PaxExtensions<'_>) -> Xattrs {
         .collect()
 }
 
-fn write_file(content: &mut impl Read, path: &Path, xattrs: &Xattrs) -> io::Result<()> {
+fn write_file(content: &mut impl Read, path: &Path, xattrs: &Xattrs) -> io::Result<File> {
     remove_existing(path)?;
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let mut file = File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
@@ -215,20 +224,31 @@ fn write_file(content: &mut impl Read, path: &Path, xattrs: &Xattrs) -> io::Resu
             Err(errno) => return Err(errno.into()),
         }
     }
-    Ok(())
+    Ok(file)
+}
+
+/// As [`finish`], for a directory, unless somebody has put something else into its place meanwhile.
+fn finish_directory(path: &Path, mode: u32, time: i64) -> Result<()> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let directory = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .during(FailureKind::Internal, || format!("finish {}", path.display()))
+        .map_err(named_by_errno)?;
+    finish(&directory, path, mode, time)
 }
 
 /// Sets what the umask leaves of the mode (as `tar --no-same-permissions`), and the time.
-fn finish(path: &Path, mode: u32, time: i64) -> Result<()> {
+fn finish(file: &File, path: &Path, mode: u32, time: i64) -> Result<()> {
     let during = || format!("finish {}", path.display());
     let umask = rustix::process::umask(Mode::from_raw_mode(0o022)).bits();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o777 & !umask))
+    file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777 & !umask))
         .during(FailureKind::Internal, during)
         .map_err(named_by_errno)?;
     let time = Timespec { tv_sec: time, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-        .during(FailureKind::Internal, during)
+    rustix::fs::futimens(file, &times).during(FailureKind::Internal, during)
 }
 
 /// `dir` gives entries `dir/...`, `dir/` gives entries `./...`, a file gives its name.

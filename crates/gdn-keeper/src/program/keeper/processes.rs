@@ -1,0 +1,95 @@
+//! Starting processes and copies, and moving their bytes.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::PollFlags;
+
+use super::{Answer, Keeper};
+use crate::program::failure::{Result, failure};
+use crate::program::process::{Job, Process};
+use crate::program::pump::{Progress, Side};
+use crate::protocol::{Body, FailureKind, Message, Started};
+
+impl Keeper {
+    pub(super) fn process(&mut self, name: &str) -> Result<&mut Process> {
+        self.processes
+            .iter_mut()
+            .find(|process| process.name == name && !process.ended)
+            .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
+    }
+
+    pub(super) fn run(&mut self, key: u64, id: u64, run: &crate::protocol::Run) -> Result<()> {
+        let container = self.running()?;
+        if self.processes.iter().any(|process| process.name == run.process && !process.ended) {
+            return Err(failure(
+                FailureKind::ProcessExists,
+                format!("process ID '{}' already in use", run.process),
+            ));
+        }
+        let process = Process::start(container, run, key, id)?;
+        self.processes.push(process);
+        Ok(())
+    }
+
+    /// The child has said how its start went, or nothing yet.
+    pub(super) fn finish_start(&mut self, index: usize) {
+        if let Some((key, id, answer)) = self.start_answer(index) {
+            self.tell_started(index, key, id, answer);
+        }
+    }
+
+    /// What to answer to the client that started a process, and which client that is, once the outcome is known.
+    pub(super) fn start_answer(&mut self, index: usize) -> Option<(u64, u64, Result<Answer>)> {
+        let process = &mut self.processes[index];
+        let starting = process.starting.take()?;
+        let Some(outcome) = Process::start_outcome(&starting) else {
+            process.starting = Some(starting);
+            return None;
+        };
+        if outcome.is_err() {
+            // Its exit is no exit of a process: nobody is told, nothing is written down.
+            process.name.clear();
+        }
+        let pid = process.pid;
+        let answer = outcome.map(|()| {
+            let mut answer = Answer::streams((starting.streams, starting.descriptors));
+            answer.reply.pid = pid;
+            answer
+        });
+        Some((starting.connection, starting.request, answer))
+    }
+
+    /// Answers a start. When the client has gone meanwhile, whoever is there now learns that there is one more process.
+    pub(super) fn tell_started(&mut self, index: usize, key: u64, id: u64, answer: Result<Answer>) {
+        if answer.is_ok() && !self.connections.iter().any(|connection| connection.key == key) {
+            let started = Started { process: self.processes[index].name.clone() };
+            let message = Message { body: Some(Body::Started(started)) };
+            return self.tell(|_| true, &message, &[]);
+        }
+        self.reply(key, id, answer);
+    }
+
+    pub(super) fn transfer(
+        &mut self,
+        key: u64,
+        id: u64,
+        transfer: &crate::protocol::Transfer,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let [stream]: [OwnedFd; 1] =
+            descriptors.try_into().map_err(|_| failure(FailureKind::BadRequest, "a copy needs one pipe"))?;
+        let job = Job::start(self.running()?, transfer, stream, key, id)?;
+        self.jobs.push(job);
+        Ok(())
+    }
+
+    pub(super) fn move_output(&mut self, index: usize, number: usize, side: Side, flags: PollFlags) {
+        let Some(output) = self.processes[index].outputs[number].as_mut() else { return };
+        if side == Side::Sink && flags.intersects(PollFlags::ERR) {
+            output.drop_dead_sinks();
+        }
+        if output.advance() == Progress::Done {
+            self.processes[index].outputs[number] = None;
+        }
+    }
+}
