@@ -13,11 +13,16 @@ use gdn_types::{
 };
 use tokio::process::{Child, Command};
 
+use crate::samples::Samples;
+
 /// How long a server may take from its start until it answers.
 const START: Duration = Duration::from_secs(20);
 
 /// How long a server may take to end after it was asked to.
 const STOP: Duration = Duration::from_secs(10);
+
+/// Calls of which the median counts.
+const METRICS_CALLS: usize = 21;
 
 /// A server that runs, with one container to execute in.
 pub(crate) struct Engine {
@@ -83,21 +88,13 @@ impl Engine {
     }
 
     /// Cycles a second with this many workers.
-    pub(crate) async fn throughput(&self, workers: usize, cycles: usize) -> Result<f64> {
-        let start = Instant::now();
-        let each = cycles.div_ceil(workers);
-        let work = || async {
-            for _ in 0..each {
-                self.cycle().await?;
-            }
-            anyhow::Ok(())
-        };
-        let mut running = Vec::new();
-        for _ in 0..workers {
-            running.push(work());
-        }
-        join_all(running).await?;
-        Ok((workers * each) as f64 / start.elapsed().as_secs_f64())
+    pub(crate) async fn cycles_per_second(&self, workers: usize, cycles: usize) -> Result<f64> {
+        per_second(workers, cycles, || async { self.cycle().await.map(drop) }).await
+    }
+
+    /// Executions of `/bin/true` a second with this many workers, in one container.
+    pub(crate) async fn execs_per_second(&self, workers: usize, execs: usize) -> Result<f64> {
+        per_second(workers, execs, || async { self.exec(false).await.map(drop) }).await
     }
 
     /// Megabytes a second of standard output.
@@ -110,14 +107,15 @@ impl Engine {
         Ok(megabytes as f64 * 1.048_576 / start.elapsed().as_secs_f64())
     }
 
-    /// KB of memory per idle container, and processes per process run, over `count` containers.
-    pub(crate) async fn memory(&self, count: usize) -> Result<(f64, f64)> {
+    /// Makes so many containers and measures what they cost.
+    pub(crate) async fn crowd(&self, count: usize) -> Result<Crowd> {
         let before = helpers_memory()?.kilobytes;
         let mut handles = Vec::new();
         for _ in 0..count {
             handles.push(self.client.create(self.spec()).await?);
         }
         let idle = helpers_memory()?;
+        let metrics_ms = self.metrics(&handles).await?;
         for handle in &handles {
             self.client.run(handle, program("/bin/sleep", &["1000"])).await?;
         }
@@ -126,7 +124,31 @@ impl Engine {
             self.client.destroy(handle).await?;
         }
         let extra = busy.processes.saturating_sub(idle.processes);
-        Ok((idle.kilobytes.saturating_sub(before) as f64 / count as f64, extra as f64 / count as f64))
+        Ok(Crowd {
+            kilobytes: idle.kilobytes.saturating_sub(before) as f64 / count as f64,
+            extra_processes: extra as f64 / count as f64,
+            metrics_ms,
+        })
+    }
+
+    /// The metrics of all of them in one call: the median of some calls, in milliseconds.
+    async fn metrics(&self, handles: &[Handle]) -> Result<f64> {
+        let mut samples = Samples::default();
+        for _ in 0..METRICS_CALLS {
+            let start = Instant::now();
+            let answers = self.client.bulk_metrics(handles).await?;
+            samples.add(start.elapsed().as_nanos() as f64 / 1e6);
+            ensure!(
+                answers.len() == handles.len(),
+                "metrics of {} containers of {}",
+                answers.len(),
+                handles.len()
+            );
+            for (handle, answer) in answers {
+                answer.with_context(|| format!("metrics of {handle}"))?;
+            }
+        }
+        Ok(samples.summary().context("no call was measured")?.p50)
     }
 
     /// Removes the container and ends the server.
@@ -187,6 +209,16 @@ impl Engine {
     }
 }
 
+/// What many containers cost.
+pub(crate) struct Crowd {
+    /// Memory of the helpers of each, while it is idle.
+    pub(crate) kilobytes: f64,
+    /// Helper processes that each process run brings with it.
+    pub(crate) extra_processes: f64,
+    /// Milliseconds until the metrics of all were there.
+    pub(crate) metrics_ms: f64,
+}
+
 /// What a process printed: how much, and the first 64 KiB of it.
 struct Shown {
     len: u64,
@@ -226,6 +258,24 @@ async fn connect(server: &mut Child, socket: &Path) -> Result<Client> {
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
+}
+
+/// Pieces of work a second when so many workers do them.
+async fn per_second<F: Future<Output = Result<()>>>(
+    workers: usize,
+    pieces: usize,
+    work: impl Fn() -> F,
+) -> Result<f64> {
+    let each = pieces.div_ceil(workers);
+    let worker = || async {
+        for _ in 0..each {
+            work().await?;
+        }
+        anyhow::Ok(())
+    };
+    let start = Instant::now();
+    join_all((0..workers).map(|_| worker()).collect()).await?;
+    Ok((workers * each) as f64 / start.elapsed().as_secs_f64())
 }
 
 /// Runs futures beside each other on this task, to the end of all, and answers with the first error.

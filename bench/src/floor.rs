@@ -35,7 +35,30 @@ impl Floor {
 
     /// One round, in microseconds as the program itself measured them.
     pub(crate) async fn round(&mut self) -> Result<f64> {
-        self.input.write_all(b"\n").await?;
+        self.ask(1).await?;
+        self.answer().await
+    }
+
+    /// Rounds back to back.
+    pub(crate) async fn batch(&mut self, rounds: usize) -> Result<()> {
+        self.ask(rounds).await?;
+        self.answers(rounds).await
+    }
+
+    /// Begins rounds that follow each other without a word from here.
+    pub(crate) async fn ask(&mut self, rounds: usize) -> Result<()> {
+        Ok(self.input.write_all(&vec![b'\n'; rounds]).await?)
+    }
+
+    /// Waits for the end of rounds that were begun.
+    pub(crate) async fn answers(&mut self, rounds: usize) -> Result<()> {
+        for _ in 0..rounds {
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self) -> Result<f64> {
         let line = self.output.next_line().await?.context("the floor program ended")?;
         line.parse().with_context(|| format!("the floor program said {line:?}"))
     }

@@ -2,8 +2,12 @@
 
 mod bars;
 mod engine;
+mod figures;
 mod floor;
+mod hogs;
+mod page;
 mod peers;
+mod processor;
 mod report;
 mod rootfs;
 mod rounds;
@@ -39,9 +43,13 @@ pub(crate) struct Options {
     /// Where the results are written as JSON.
     #[arg(long, default_value = "target/bench")]
     pub(crate) output: PathBuf,
+    /// Where a page of plots is written, if anywhere.
+    #[arg(long)]
+    pub(crate) page: Option<PathBuf>,
 }
 
-#[tokio::main]
+// One thread: a client's hops between threads would be measured as the engine's.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut options = Options::parse();
     if options.smoke {

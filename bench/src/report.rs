@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Options;
 use crate::bars::{self, Results};
+use crate::page;
 
 /// A floor whose median is this many times its minimum says more about the host's other work than about ours.
 const NOISY: f64 = 1.5;
@@ -41,6 +42,14 @@ pub(crate) fn print_and_write(results: &Results, options: &Options) -> Result<bo
     fs::write(&file, serde_json::to_vec_pretty(&report)?)
         .with_context(|| format!("write {}", file.display()))?;
     println!("bench: written to {}", file.display());
+    if let Some(page) = &options.page {
+        if let Some(directory) = page.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(page, page::html(results, &bars, &report))
+            .with_context(|| format!("write {}", page.display()))?;
+        println!("bench: drawn in {}", page.display());
+    }
     Ok(bars.iter().all(|bar| bar.met))
 }
 

@@ -1,14 +1,15 @@
 //! The contest: who takes part, and the rounds in which each takes its turn.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::Options;
 use crate::bars::Results;
 use crate::engine::Engine;
+use crate::figures::{Amounts, Figures};
 use crate::floor::Floor;
 use crate::peers::Peer;
 use crate::rootfs;
@@ -21,8 +22,8 @@ const WARM_UP: usize = 2;
 /// The longest that one step of one round may take.
 const STEP: Duration = Duration::from_secs(10);
 
-/// The longest for a figure that takes many steps.
-const FIGURE: Duration = Duration::from_secs(120);
+/// The longest for all figures, which take many steps.
+const FIGURES: Duration = Duration::from_secs(180);
 
 /// Rows in the order of a round.
 const ROWS: [&str; 9] = [
@@ -44,6 +45,8 @@ pub(crate) struct Contest {
     runc: Peer,
     crun: Peer,
     engine: Option<Engine>,
+    root: PathBuf,
+    work: PathBuf,
 }
 
 impl Contest {
@@ -62,6 +65,8 @@ impl Contest {
             runc: Peer::start("runc", &root, &work.join("runc"), None).await?,
             crun: Peer::start("crun", &root, &work.join("crun"), View::without_unified_tree().await?).await?,
             engine,
+            root,
+            work: work.to_owned(),
         })
     }
 
@@ -123,35 +128,18 @@ impl Contest {
         tokio::time::timeout(STEP, step).await.context("took longer than 10 s")?
     }
 
-    /// Throughput, memory and streaming of the engine.
-    async fn figures(&mut self, options: &Options) -> Result<BTreeMap<&'static str, f64>> {
-        let mut figures = BTreeMap::new();
+    async fn figures(&mut self, options: &Options) -> Result<Figures> {
         if !options.rows.is_empty() {
-            return Ok(figures);
+            return Ok(Figures::new());
         }
-        // Back to back the kernel's locks stay warm; the rounds, where others have their turn in between, show them cold.
-        let rounds = if options.smoke { 16 } else { 160 };
-        let start = Instant::now();
-        for _ in 0..rounds {
-            tokio::time::timeout(STEP, self.floor_cycle.round())
-                .await
-                .context("the floor took longer than 10 s")??;
-        }
-        figures.insert("floor cycles/s", f64::from(rounds) / start.elapsed().as_secs_f64());
-        let Some(engine) = &self.engine else {
-            return Ok(figures);
-        };
-        let (cycles, containers, megabytes) = if options.smoke { (16, 5, 10) } else { (160, 50, 100) };
+        let amounts = Amounts::new(options.smoke);
         let measure = async {
-            figures.insert("cycles/s by 1 worker", engine.throughput(1, cycles).await?);
-            figures.insert("cycles/s by 8 workers", engine.throughput(8, cycles).await?);
-            figures.insert("stdout MB/s", engine.stdout(megabytes).await?);
-            let (kilobytes, extra) = engine.memory(containers).await?;
-            figures.insert("KB per idle container", kilobytes);
-            figures.insert("extra processes per process", extra);
-            anyhow::Ok(())
+            let mut figures = amounts.of_floor(&mut self.floor_cycle, &self.root, &self.work).await?;
+            if let Some(engine) = &self.engine {
+                figures.extend(amounts.of_engine(engine).await?);
+            }
+            anyhow::Ok(figures)
         };
-        tokio::time::timeout(FIGURE, measure).await.context("the figures took longer than 120 s")??;
-        Ok(figures)
+        tokio::time::timeout(FIGURES, measure).await.context("the figures took longer than 180 s")?
     }
 }

@@ -5,7 +5,9 @@
 mod bench;
 mod ci;
 mod codegen;
+mod conformance;
 mod deny;
+mod guest;
 mod layers;
 mod leakcheck;
 mod packages;
@@ -34,12 +36,16 @@ enum Task {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Runs tests in a User-Mode Linux guest: cgroup v2 only, kernel 6.1, XFS with quotas.
+    Guest(guest::Options),
     /// Generates the code of the protocol buffers.
     Codegen {
         /// Only says whether the committed code is fresh.
         #[arg(long)]
         check: bool,
     },
+    /// Tells which rows of docs/conformance a test shows, and which are missing.
+    Conformance(conformance::Options),
     /// Checks every dependency edge of the workspace against the table of rings.
     Layers,
     /// Checks licences, sources and banned crates with cargo-deny.
@@ -67,7 +73,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Ci => ci::run(&root),
         Task::Test { filter } => test::run(&root, filter.as_deref()),
+        Task::Guest(options) => guest::run(&root, &options),
         Task::Codegen { check } => codegen::run(&root, check),
+        Task::Conformance(options) => conformance::run(&root, &options),
         Task::Layers => layers::run(&root),
         Task::Deny => deny::run(&root),
         Task::Tidy => tidy::run(&root),

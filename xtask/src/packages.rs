@@ -21,7 +21,7 @@ enum Shows {
 
 use Shows::{File, Program};
 
-const TESTS: [Package; 11] = [
+const TESTS: [Package; 14] = [
     Package {
         name: "busybox-static",
         shows: Program("busybox"),
@@ -45,6 +45,13 @@ const TESTS: [Package; 11] = [
         shows: File("/usr/bin/perl"),
         reason: "system calls without a command of their own",
     },
+    Package {
+        name: "user-mode-linux",
+        shows: Program("linux.uml"),
+        reason: "the guest with cgroup v2 and an older kernel",
+    },
+    Package { name: "kmod", shows: Program("modprobe"), reason: "the guest's kernel modules" },
+    Package { name: "iproute2", shows: Program("ip"), reason: "the guest's loopback device" },
 ];
 
 /// Installs what is missing, announcing each package and why.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::packages;
 use crate::shell::{self, cargo};
+use crate::{guest, packages};
 
-/// Installs packages, builds `gdn`, then runs the tests (by nextest where it is installed) and the doc tests.
+/// Installs packages, builds `gdn`, then runs the tests (by nextest where it is installed), the doc tests, and those that
+/// another kernel could fail once more in the guest, which adds some two minutes.
 ///
 /// Black-box tests find the binary through `GDN_BIN`. It is the development build: its overflow checks and debug
 /// assertions take part in the tests.
@@ -24,6 +25,7 @@ pub(crate) fn run(root: &Path, filter: Option<&str>) -> Result<()> {
     shell::run(cargo(root, tests).args(filter).env("GDN_BIN", &binary))?;
     if filter.is_none() {
         shell::run(cargo(root, &["test", "--workspace", "--locked", "--doc"]).env("GDN_BIN", &binary))?;
+        guest::run_tests(root, &[])?;
     }
     Ok(())
 }

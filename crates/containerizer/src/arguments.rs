@@ -32,6 +32,7 @@ pub(crate) fn run(id: &ProcessId, spec: &ProcessSpec, context: &RunContext, user
             ProcessOrigin::Garden => bounding.0,
         },
         block_output: spec.output == OutputPolicy::Block,
+        ..Run::default()
     })
 }
 

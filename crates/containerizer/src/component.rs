@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::{Cgroups, DevicePolicy, Resources};
+use gdn_cgroups::Cgroups;
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
-    Attach, Call, CloseStdin, Create, Prepare, Reply, Resize, Signal as SignalCall,
+    Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
 };
 use gdn_mounts::Root;
 use gdn_namespaces::{CapabilitySet, IdMap};
@@ -25,7 +25,8 @@ use gdn_types::{
 };
 
 use crate::container::Container;
-use crate::{arguments, binds, failures, restore, stop, sysctls, transfers, users};
+use crate::removal::{Removals, Traces};
+use crate::{arguments, binds, failures, restore, sandbox, stop, sysctls, transfers, users};
 
 /// How the component is set up.
 pub struct ContainerizerConfig {
@@ -46,6 +47,8 @@ pub struct KernelContainerizer {
     /// Run-time files of this boot.
     pub(crate) run_dir: PathBuf,
     pub(crate) events: Arc<dyn EventSink>,
+    /// What of destroyed containers is still being removed.
+    removals: Removals,
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Vec<u8>,
@@ -82,6 +85,7 @@ impl KernelContainerizer {
             cgroups: Arc::new(cgroups),
             launcher,
             run_dir,
+            removals: Removals::default(),
             events: config.events,
             held: Mutex::default(),
             seccomp: seccomp.as_bytes(),
@@ -96,7 +100,7 @@ impl KernelContainerizer {
         self.launcher.user_namespace(&IdMap::container_default()).await.map_err(failures::keeper)
     }
 
-    /// Ends the launcher and, if there is no container any more, removes the engine's cgroups. Containers stay as they are;
+    /// Removes what is left of destroyed containers, ends the launcher and, if there is no container any more, removes the engine's cgroups. Containers stay as they are;
     /// nothing can be created afterwards.
     ///
     /// # Errors
@@ -105,6 +109,7 @@ impl KernelContainerizer {
         let ended = Arc::clone(&self);
         let ended = tokio::task::spawn_blocking(move || ended.launcher.stop().map_err(failures::keeper));
         ended.await.map_err(|error| failures::joined(&error))??;
+        self.removals.close().await;
         if self.held().values().all(|held| matches!(held, Held::Lost(_))) {
             restore::remove_engine_cgroups(&self).await;
         }
@@ -130,24 +135,11 @@ impl KernelContainerizer {
         self.run_dir.join(id.as_str())
     }
 
-    /// The container's cgroups, and meanwhile its keeper.
-    async fn make_keeper(&self, spec: &SandboxSpec) -> Result<Container> {
-        let (cgroups, name, limits) = (Arc::clone(&self.cgroups), spec.id, resources(&spec.limits));
-        let directory = self.directory(&spec.id);
-        let made = directory.clone();
-        let cgroup = tokio::task::spawn_blocking(move || {
-            restore::make_directory(&made)?;
-            cgroups.create(name.as_str(), &limits).map_err(cgroup_error)
-        })
-        .await
-        .map_err(|error| failures::joined(&error))??;
-        self.launcher.launch(&directory).await.map_err(failures::keeper)?;
-        let connected = Container::connect(spec.id, directory, cgroup, Arc::clone(&self.events)).await;
-        connected.map(|(container, _)| container).map_err(failures::keeper)
-    }
-
-    /// Asks for one user of the container, on a thread that may block.
+    /// Asks for one user of the container: at once where nothing can block, else on a thread that may.
     async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
+        if let Some(user) = users::look_up_at_once(container.root()?, asked) {
+            return user;
+        }
         let (container, asked) = (Arc::clone(container), asked.to_owned());
         tokio::task::spawn_blocking(move || users::look_up(container.root()?, &asked))
             .await
@@ -158,31 +150,12 @@ impl KernelContainerizer {
 #[async_trait]
 impl Containerizer for KernelContainerizer {
     async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox> {
-        let container = Arc::new(self.make_keeper(spec).await?);
-        container.privileged.store(spec.privileged, Ordering::Relaxed);
-        self.held().insert(spec.id, Held::Living(Arc::clone(&container)));
-        let attach = container.cgroup.attach_fds().map_err(cgroup_error)?;
-        let unified = container.cgroup.unified_dir();
-        let descriptors: Vec<BorrowedFd<'_>> =
-            unified.into_iter().chain(attach.iter().map(AsFd::as_fd)).collect();
-        let prepare = Prepare {
-            privileged: spec.privileged,
-            unified: unified.is_some(),
-            hostname: spec.hostname.clone(),
-        };
-        let (reply, descriptors) = container
-            .keeper
-            .call(Call::Prepare(prepare), &descriptors)
-            .await
-            .map_err(|error| container.build_failure(error))?;
-        let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
-            .map_err(|_| Error::internal("the keeper did not hand over the sandbox's descriptors"))?;
-        container.init_pid.store(reply.pid, Ordering::Relaxed);
-        Ok(Sandbox { pid: reply.pid, pidfd, netns })
+        sandbox::prepare(self, spec).await
     }
 
     async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer> {
         let container = self.living(id)?;
+        let tasks = container.take_tasks();
         let privileged = container.privileged.load(Ordering::Relaxed);
         let sysctls = sysctls::checked(&plan.sysctls)?;
         let binds = plan.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
@@ -199,6 +172,7 @@ impl Containerizer for KernelContainerizer {
         let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(plan.rootfs.as_fd())
             .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
             .chain(binds.iter().map(AsFd::as_fd))
+            .chain(tasks.iter().map(AsFd::as_fd))
             .collect();
         let (_, handed) = container
             .keeper
@@ -210,21 +184,27 @@ impl Containerizer for KernelContainerizer {
             .next()
             .ok_or_else(|| Error::internal("the keeper did not hand over the root"))?;
         let _first = container.root.set(Root::from_fd(root));
+        container.shared.complete()?;
         Ok(restore::created(&container))
     }
 
     async fn destroy(&self, id: &ContainerId) -> Result<()> {
         let held = self.held().get(id).cloned();
         let mut errors = Vec::new();
-        let told = match held {
+        let mut reaped = match held {
             Some(Held::Living(container)) => container.end(&mut errors).await,
             Some(Held::Lost(_)) | None => false,
         };
         // A keeper whose init has ended, or that has dropped our connection, lives on until it is told.
-        if !told && let Some(container) = restore::find_keeper(self, id).await {
-            container.end(&mut errors).await;
+        if !reaped && let Some(container) = restore::find_keeper(self, id).await {
+            reaped = container.end(&mut errors).await;
         }
-        errors.extend(restore::remove_traces(self, id).await.err());
+        let traces = Traces { cgroups: Arc::clone(&self.cgroups), id: *id, directory: self.directory(id) };
+        if reaped {
+            self.removals.begin(traces);
+        } else {
+            errors.extend(traces.remove().await.err());
+        }
         match Error::gathered(&format!("destroy container {id}"), errors) {
             Some(error) => Err(error),
             None => {
@@ -264,7 +244,7 @@ impl Containerizer for KernelContainerizer {
             Ok(started) => Ok((process, attachment(started)?)),
             Err(error) => {
                 container.shared.processes().release(&process);
-                Err(failures::keeper(error))
+                Err(container.process_failure(error).await)
             }
         }
     }
@@ -276,12 +256,12 @@ impl Containerizer for KernelContainerizer {
             ProcessState::Lost => return Err(lost_process(process)),
             ProcessState::Running => {}
         }
-        let attach = Call::Attach(Attach { process: process.as_str().to_owned() });
-        match container.keeper.call(attach, &[]).await.map_err(failures::keeper) {
+        let attach = Call::Attach(Attach { process: process.as_str().to_owned(), ..Attach::default() });
+        match container.keeper.call(attach, &[]).await {
             Ok(attached) => attachment(attached),
             // It ended while we asked.
-            Err(error) if error.kind() == ErrorKind::ProcessNotFound => ended_attachment(),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == Some(FailureKind::NoProcess) => ended_attachment(),
+            Err(error) => Err(container.process_failure(error).await),
         }
     }
 
@@ -431,17 +411,4 @@ pub(crate) fn cgroup_error(error: gdn_cgroups::Error) -> Error {
         _ => ErrorKind::Internal,
     };
     Error::new(kind, error.to_string())
-}
-
-/// The limits in the words of control groups; zero is "none of ours".
-fn resources(limits: &Limits) -> Resources {
-    let given = |value: u64| (value > 0).then_some(value);
-    Resources {
-        memory_bytes: given(limits.memory.bytes),
-        cpu_shares: limits.cpu.shares.map(CpuShares::get),
-        cpu_quota_us: given(limits.cpu.quota_us),
-        pids_max: given(limits.pids.max),
-        devices: DevicePolicy::Default,
-        ..Resources::default()
-    }
 }

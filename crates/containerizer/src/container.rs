@@ -1,8 +1,10 @@
 //! One container that this engine holds: its keeper, its root and its processes.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use gdn_cgroups::Cgroup;
 use gdn_launcher::protocol::Status;
@@ -11,9 +13,15 @@ use gdn_mounts::Root;
 use gdn_traits::EventSink;
 use gdn_types::{ContainerId, Error, ErrorKind, ProcessId, Result};
 
+use tokio::sync::watch;
+
 use crate::failures;
 use crate::oom::OomReport;
 use crate::processes::{Processes, exit_status};
+
+/// How long after a failure the keeper may take to tell that init has ended: it has been told by the kernel when it failed, or
+/// is about to be.
+const END_TOLD: Duration = Duration::from_millis(100);
 
 /// A container with a living keeper.
 pub(crate) struct Container {
@@ -23,54 +31,76 @@ pub(crate) struct Container {
     pub(crate) cgroup: Arc<Cgroup>,
     /// Its root directory, once there is one.
     pub(crate) root: OnceLock<Root>,
-    pub(crate) init_pid: std::sync::atomic::AtomicU32,
+    pub(crate) init_pid: AtomicU32,
     pub(crate) privileged: AtomicBool,
     pub(crate) shared: Arc<Shared>,
+    /// `tasks` of its cgroups of version 1, until init gets them.
+    tasks: Mutex<Vec<OwnedFd>>,
     /// Tells of want of memory for as long as this lives; absent without a limit.
     _oom: Option<OomReport>,
+}
+
+/// What a container is made from.
+pub(crate) struct Parts {
+    pub(crate) directory: PathBuf,
+    pub(crate) keeper: Keeper,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) shared: Arc<Shared>,
+    /// Whether its memory is limited.
+    pub(crate) limited: bool,
 }
 
 /// What the task that hears from the keeper shares with everyone else.
 pub(crate) struct Shared {
     id: ContainerId,
     processes: Mutex<Processes>,
+    /// Set once the container is complete: before that its end is the create's to tell.
+    complete: AtomicBool,
     /// Set once a destroy has begun: ends are then expected.
     leaving: AtomicBool,
     /// Set once the container has ended, for whatever reason.
-    ended: AtomicBool,
+    ended: watch::Sender<bool>,
     events: Arc<dyn EventSink>,
 }
 
 impl Container {
-    /// Connects to the keeper that listens in the directory.
+    /// Connects to the keeper that listens in the directory, of a container that was complete.
     pub(crate) async fn connect(
-        id: ContainerId,
+        shared: Arc<Shared>,
         directory: PathBuf,
         cgroup: Cgroup,
-        events: Arc<dyn EventSink>,
     ) -> Result<(Self, Status), gdn_launcher::Error> {
-        let shared = Arc::new(Shared {
-            id,
-            processes: Mutex::default(),
-            leaving: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            events: Arc::clone(&events),
-        });
-        let cgroup = Arc::new(cgroup);
-        let oom = OomReport::begin(id, &cgroup, events);
+        shared.complete.store(true, Ordering::Release);
         let listener = Arc::clone(&shared);
         let (keeper, status, root) = Keeper::connect(&directory, move |news| listener.hear(news)).await?;
-        let container = Container {
+        let limited = cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
+        let parts = Parts { directory, keeper, cgroup, shared, limited };
+        let mut container = Container::assemble(parts, status.init_pid, false, Vec::new());
+        container.root = root.map_or_else(OnceLock::new, |root| OnceLock::from(Root::from_fd(root)));
+        Ok((container, status))
+    }
+
+    /// A container with a keeper; without a root yet.
+    pub(crate) fn assemble(parts: Parts, init_pid: u32, privileged: bool, tasks: Vec<OwnedFd>) -> Self {
+        let Parts { directory, keeper, cgroup, shared, limited } = parts;
+        let cgroup = Arc::new(cgroup);
+        let oom = limited.then(|| OomReport::begin(shared.id, &cgroup, Arc::clone(&shared.events)));
+        Container {
             directory,
             keeper,
             cgroup,
-            root: root.map_or_else(OnceLock::new, |root| OnceLock::from(Root::from_fd(root))),
-            init_pid: status.init_pid.into(),
-            privileged: AtomicBool::new(false),
+            root: OnceLock::new(),
+            init_pid: init_pid.into(),
+            privileged: privileged.into(),
+            tasks: Mutex::new(tasks),
             shared,
-            _oom: oom,
-        };
-        Ok((container, status))
+            _oom: oom.flatten(),
+        }
+    }
+
+    /// `tasks` of its cgroups of version 1, for init to join them; nobody needs them here any more.
+    pub(crate) fn take_tasks(&self) -> Vec<OwnedFd> {
+        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Its root, unless it has none (yet, or any more).
@@ -94,19 +124,25 @@ impl Container {
         }
     }
 
-    /// Ends every process; afterwards nothing runs.
-    pub(crate) async fn kill(&self) -> Result<()> {
-        self.shared.leaving.store(true, Ordering::Release);
-        match self.keeper.kill().await {
-            Ok(()) | Err(gdn_launcher::Error::Gone { .. }) => Ok(()),
-            Err(error) => Err(failures::keeper(error)),
+    /// Why a process could not be started or reached: one that raced the container's end is told of that end, whatever the
+    /// kernel made of it.
+    pub(crate) async fn process_failure(&self, error: gdn_launcher::Error) -> Error {
+        use gdn_launcher::protocol::FailureKind;
+        let may_be_the_end = matches!(
+            error.kind(),
+            Some(FailureKind::NotRunning | FailureKind::Exhausted | FailureKind::Internal)
+        );
+        let ended = may_be_the_end && self.shared.has_ended_within(END_TOLD).await;
+        if ended || error.kind() == Some(FailureKind::NotRunning) {
+            return Error::new(ErrorKind::Lost, format!("the container was lost: {error}"));
         }
+        failures::keeper(error)
     }
 
-    /// Ends every process and then the keeper. Returns whether the keeper has heard it.
+    /// Ends every process and then the keeper. Returns whether the keeper has done so; then every process is reaped.
     pub(crate) async fn end(&self, errors: &mut Vec<Error>) -> bool {
-        errors.extend(self.kill().await.err());
-        match self.keeper.shut_down().await {
+        self.shared.leaving.store(true, Ordering::Release);
+        match self.keeper.end().await {
             Ok(()) => true,
             Err(gdn_launcher::Error::Gone { .. }) => false,
             Err(error) => {
@@ -118,6 +154,31 @@ impl Container {
 }
 
 impl Shared {
+    /// Of a container that is not complete yet.
+    pub(crate) fn new(id: ContainerId, events: Arc<dyn EventSink>) -> Arc<Self> {
+        Arc::new(Shared {
+            id,
+            processes: Mutex::default(),
+            complete: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
+            events,
+        })
+    }
+
+    /// From now on an end is told as a loss.
+    ///
+    /// # Errors
+    /// `Lost` when it has ended already: nobody else is told of that.
+    pub(crate) fn complete(&self) -> Result<()> {
+        let _as_in_end = self.processes();
+        if self.has_ended() {
+            return Err(Error::new(ErrorKind::Lost, "the container was lost: its init ended at once"));
+        }
+        self.complete.store(true, Ordering::Release);
+        Ok(())
+    }
+
     pub(crate) fn processes(&self) -> MutexGuard<'_, Processes> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,11 +200,17 @@ impl Shared {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        *self.ended.borrow()
+    }
+
+    /// Whether it has ended, or is told to have within that time.
+    async fn has_ended_within(&self, time: Duration) -> bool {
+        let mut ended = self.ended.subscribe();
+        tokio::time::timeout(time, ended.wait_for(|ended| *ended)).await.is_ok()
     }
 
     /// Called for everything the keeper tells, in order.
-    fn hear(&self, news: News) {
+    pub(crate) fn hear(&self, news: News) {
         match news {
             News::Exited(exited) if exited.process.is_empty() => {
                 let status = exit_status(exited.wait_status);
@@ -161,9 +228,13 @@ impl Shared {
     }
 
     fn end(&self, reason: &str) {
-        let first = !self.ended.swap(true, Ordering::AcqRel);
-        self.processes().lost();
-        if first && !self.leaving.load(Ordering::Acquire) {
+        let told = {
+            let mut processes = self.processes();
+            processes.lost();
+            let first = !self.ended.send_replace(true);
+            first && self.complete.load(Ordering::Acquire)
+        };
+        if told && !self.leaving.load(Ordering::Acquire) {
             self.events.container_lost(&self.id, reason);
         }
     }

@@ -24,12 +24,8 @@ pub(crate) struct OomReport {
 }
 
 impl OomReport {
-    /// Begins to watch. A watch that cannot be had costs events, not the container: it is logged.
+    /// Begins to watch a container with a limit. A watch that cannot be had costs events, not the container: it is logged.
     pub(crate) fn begin(id: ContainerId, cgroup: &Arc<Cgroup>, events: Arc<dyn EventSink>) -> Option<Self> {
-        let limited = cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
-        if !limited {
-            return None;
-        }
         let watch = begin(cgroup);
         match watch {
             Ok((watch, interest, seen)) => {

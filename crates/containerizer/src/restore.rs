@@ -12,11 +12,9 @@ use gdn_types::{ContainerId, Error, Result};
 use tokio::time::{Instant, sleep_until};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
-use crate::container::Container;
+use crate::container::{Container, Shared};
 use crate::failures;
-
-/// How long a killed process may take to leave its cgroup before a destroy gives up (and is tried again later).
-const LEAVE: Duration = Duration::from_secs(5);
+use crate::removal::LEAVE;
 
 /// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
 pub(crate) fn enter_boot(run_dir: &Path, boot_id: &str) -> Result<PathBuf> {
@@ -87,7 +85,8 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
         return None;
     }
     let cgroup = containerizer.cgroups.create(id.as_str(), &gdn_cgroups::Resources::default()).ok()?;
-    match Container::connect(*id, directory.clone(), cgroup, Arc::clone(&containerizer.events)).await {
+    let shared = Shared::new(*id, Arc::clone(&containerizer.events));
+    match Container::connect(shared, directory.clone(), cgroup).await {
         Ok((container, status)) => {
             container.shared.adopt(&status.running, &directory.join("exits"));
             container.init_pid.store(status.init_pid, Ordering::Relaxed);
@@ -118,43 +117,6 @@ fn traces(containerizer: &KernelContainerizer) -> Result<Vec<ContainerId>> {
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
-}
-
-/// Kills what is left in the container's cgroups, and removes them and its run-time directory.
-pub(crate) async fn remove_traces(containerizer: &KernelContainerizer, id: &ContainerId) -> Result<()> {
-    let deadline = Instant::now() + LEAVE;
-    let mut pause = Duration::from_micros(200);
-    let mut killed = false;
-    loop {
-        let (cgroups, name) = (Arc::clone(&containerizer.cgroups), *id);
-        let removed = tokio::task::spawn_blocking(move || {
-            let removed = cgroups.try_remove(name.as_str());
-            if removed.is_err()
-                && !killed
-                && let Some(left) = cgroups.open_existing(name.as_str())?
-            {
-                left.kill()?;
-            }
-            removed
-        })
-        .await
-        .map_err(|error| failures::joined(&error))?;
-        killed = true;
-        match removed {
-            Ok(()) => break,
-            Err(error) if Instant::now() >= deadline => return Err(cgroup_error(error)),
-            // A reaped process leaves its cgroup a moment later.
-            Err(_) => sleep_until(Instant::now() + pause).await,
-        }
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
-    let directory = containerizer.directory(id);
-    match std::fs::remove_dir_all(&directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(failures::os(format!("remove {}", directory.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Removes the engine's own cgroups. The last keepers may just be leaving theirs; if they do not, everything stays, and the

@@ -19,7 +19,7 @@ pub struct Components {
 }
 
 /// What the operator decided.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The most containers; 0 = no limit but the pools'.
     pub max_containers: u64,
@@ -37,6 +37,31 @@ pub struct Config {
     pub boot_id: String,
     /// Memory of the machine, bytes.
     pub memory_bytes: u64,
+    /// How long a shutdown waits for creates and destroys in progress; what takes longer is abandoned, and unwound by the
+    /// next start.
+    pub shutdown_patience: Duration,
+}
+
+impl Config {
+    /// The patience of a shutdown when nobody decides otherwise: an import of a large image takes longer, but service
+    /// supervisors kill after 90 s as a rule, and a start finds half-made containers anyway.
+    pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_containers: 0,
+            default_grace_time: Duration::ZERO,
+            allow_privileged: false,
+            default_image: String::new(),
+            after_reboot: AfterReboot::default(),
+            destroy_on_start: false,
+            boot_id: String::new(),
+            memory_bytes: 0,
+            shutdown_patience: Config::SHUTDOWN_PATIENCE,
+        }
+    }
 }
 
 /// What the start does with a container whose kernel objects are gone.

@@ -49,6 +49,8 @@ pub(crate) struct Status {
     pub(crate) countdown: Countdown,
     /// Whether the reclaim queue has it.
     pub(crate) reclaiming: bool,
+    /// Its claim failed: the store has no record of it.
+    pub(crate) refused: bool,
     events: VecDeque<String>,
 }
 
@@ -81,6 +83,7 @@ impl Container {
             exits: 0,
             countdown: Countdown::default(),
             reclaiming: false,
+            refused: false,
             events: VecDeque::new(),
         };
         Container { id, handle, status: Mutex::new(status), network: tokio::sync::Mutex::new(()) }

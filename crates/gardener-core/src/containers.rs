@@ -15,11 +15,15 @@ impl Containers {
     /// Takes a handle in memory: of any number of callers at once, one succeeds.
     ///
     /// # Errors
-    /// `AlreadyExists`.
-    pub(crate) fn reserve(&self, id: ContainerId, handle: Handle) -> Result<Arc<Container>> {
+    /// `AlreadyExists`; `ResourceExhausted` when there are `most` containers (0 = no limit).
+    pub(crate) fn reserve(&self, id: ContainerId, handle: Handle, most: u64) -> Result<Arc<Container>> {
         let mut containers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if containers.contains_key(&handle) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("handle '{handle}' already in use")));
+        }
+        if most > 0 && containers.len() as u64 >= most {
+            let message = format!("cannot create more than {most} containers");
+            return Err(Error::new(ErrorKind::ResourceExhausted, message));
         }
         let container = Arc::new(Container::new(id, handle.clone(), Phase::Creating));
         containers.insert(handle, Arc::clone(&container));

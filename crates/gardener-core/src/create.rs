@@ -1,8 +1,11 @@
-//! Create: claim, build, commit; anything else is unwound by the ordinary destroy.
+//! Create: claim and build, commit; anything else is unwound by the ordinary destroy.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::maybe_done;
 use gdn_traits::{
     ContainerPlan, ContainerRecord, CreatedContainer, NetworkInfo, NetworkRequest, Sandbox, SandboxSpec,
     Volume, VolumeRequest,
@@ -31,7 +34,8 @@ impl Gardener {
         self.open()?;
         self.permit(&spec)?;
         let handle = spec.handle.clone().unwrap_or_else(UidGenerator::handle);
-        let container = self.containers.reserve(UidGenerator::container(), handle)?;
+        let most = self.config.max_containers;
+        let container = self.containers.reserve(UidGenerator::container(), handle, most)?;
         self.events.register(&container);
 
         let cancelled = CancellationToken::new();
@@ -66,9 +70,21 @@ impl Creation {
             self.spec.image.uri.clone_from(&self.gardener.config.default_image);
         }
         let record = self.intent();
-        self.claim(&record).await?;
-        // Caught as a whole too: whatever happens after the claim, the destroy must run.
-        let built = self.gardener.faults.caught("create", self.build(record)).await;
+        let mut claim = pin!(maybe_done(self.claim(&record)));
+        // What the store's memory can refuse is refused here, before anything is made that would have to be unwound.
+        let _ = futures::poll!(claim.as_mut());
+        if claim.as_mut().output_mut().is_some_and(|claimed| claimed.is_err())
+            && let Some(Err(error)) = claim.as_mut().take_output()
+        {
+            self.forget(&error).await;
+            return Err(error);
+        }
+        let claimed = async {
+            claim.as_mut().await;
+            claim.as_mut().take_output().unwrap_or(Ok(()))
+        };
+        // Caught as a whole too: whatever happens from here on, the destroy must run.
+        let built = self.gardener.faults.caught("create", self.build(record.clone(), claimed)).await;
         match built {
             Ok(created) => {
                 self.publish(created);
@@ -102,25 +118,36 @@ impl Creation {
         }
     }
 
-    /// Takes the handle durably. A claim that failed has nothing to unwind, unless its record is there all the same.
+    /// Takes the handle durably. A record can be there although the claim failed; it then goes the ordinary way.
     async fn claim(&self, record: &ContainerRecord) -> Result<()> {
         let gardener = &self.gardener;
-        let properties = &gardener.components.properties;
-        let claim = properties.claim(record.clone(), gardener.config.max_containers);
-        let Err(error) = gardener.faults.caught("properties.claim", claim).await else { return Ok(()) };
-        if properties.record(&record.handle).is_some_and(|kept| kept.id == record.id) {
-            self.unwind(&error).await;
-        } else {
-            gardener.events.unregister(&record.id);
-            gardener.containers.remove(&self.container);
-        }
-        Err(error)
+        let claim = gardener.components.properties.claim(record.clone(), gardener.config.max_containers);
+        let claimed = gardener.faults.caught("properties.claim", claim).await;
+        self.container.status().refused = claimed.is_err() && !gardener.is_recorded(&self.container);
+        claimed
     }
 
-    /// Everything between the claim and the acknowledgement.
-    async fn build(&self, record: ContainerRecord) -> Result<CreatedContainer> {
-        self.go_on()?;
-        let (volume, network, sandbox) = self.gather().await?;
+    /// Takes a create back whose claim failed before anything was made.
+    async fn forget(&self, error: &Error) {
+        if self.container.status().refused {
+            self.gardener.events.unregister(&self.container.id);
+            self.gardener.containers.remove(&self.container);
+        } else {
+            self.unwind(error).await;
+        }
+    }
+
+    /// Everything up to the acknowledgement. The claim's way to the disk takes about as long as the first parts, and they
+    /// need nothing of it: what they make carries the container's id, and is found and removed by a start that has no
+    /// record of it (docs/adr/0004). Nothing more is made before the claim is durable.
+    async fn build(
+        &self,
+        record: ContainerRecord,
+        claimed: impl Future<Output = Result<()>>,
+    ) -> Result<CreatedContainer> {
+        let (claimed, gathered) = futures::join!(claimed, self.gather());
+        claimed?;
+        let (volume, network, sandbox) = gathered?;
         self.go_on()?;
         self.attach(&sandbox).await?;
         self.go_on()?;

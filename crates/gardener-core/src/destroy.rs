@@ -71,7 +71,17 @@ impl Gardener {
         if let Some(error) = Error::gathered(&format!("destroy {}", container.handle), failures) {
             return Err(error);
         }
+        // Whatever is stored under a handle that was refused is somebody else's.
+        if container.status().refused {
+            return Ok(());
+        }
         self.faults.caught("properties.forget", components.properties.forget(&container.handle)).await
+    }
+
+    /// Whether the record of the container's handle is this container's.
+    pub(crate) fn is_recorded(&self, container: &Container) -> bool {
+        let record = self.components.properties.record(&container.handle);
+        record.is_some_and(|record| record.id == container.id)
     }
 
     /// Makes sure that a start after a crash goes on with the destroy. A claimed record already says so.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::container::Container;
+use crate::container::{Container, Phase};
 use crate::containers::Containers;
 use crate::faults::Faults;
 use crate::grace::GraceClock;
@@ -89,12 +89,22 @@ impl Gardener {
         self.faults.count()
     }
 
-    /// Refuses new calls and waits for the creates and destroys in progress. Containers stay, and what could not be
-    /// destroyed yet is destroyed after the next start.
+    /// Refuses new calls and waits for the creates and destroys in progress, at most [`Config::shutdown_patience`] long.
+    /// Containers stay; what could not be destroyed yet, and what was abandoned half made, is destroyed after the next
+    /// start.
     pub async fn shutdown(&self) {
         self.closing.cancel();
         self.work.close();
-        self.work.wait().await;
+        if tokio::time::timeout(self.config.shutdown_patience, self.work.wait()).await.is_ok() {
+            return;
+        }
+        for container in self.containers.all() {
+            let phase = container.status().phase;
+            if matches!(phase, Phase::Creating | Phase::Destroying { active: true }) {
+                tracing::warn!(handle = %container.handle, ?phase, "abandoned by the shutdown; the next start sees to it");
+            }
+        }
+        tracing::warn!(calls = self.work.len(), "the shutdown has waited long enough");
     }
 
     /// Refuses calls while the engine does not serve.

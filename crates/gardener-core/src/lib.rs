@@ -13,7 +13,9 @@
 //!
 //! * A handle is in memory from before its claim until its record is durably gone: of any number of creates of one handle
 //!   one wins, and a create that loses touches nothing of the winner's.
-//! * After the claim every failure, panic and cancellation ends in the one destroy. It tries every part, gathers what
+//! * The claim becomes durable while the first parts are made. They carry the container's id, never the handle, so that
+//!   a start finds and removes those that have no record.
+//! * From the claim on every failure, panic and cancellation ends in the one destroy. It tries every part, gathers what
 //!   fails, keeps the record while anything remains, and is repeated in the background with growing pauses.
 //! * A container is visible when its record is durably committed, not before. What cannot be removed yet is visible as
 //!   `destroying`, with the reason.

@@ -35,6 +35,22 @@ pub enum Error {
         /// Why the kernel refused it.
         errno: Errno,
     },
+    /// A weight of block I/O that no kernel takes.
+    #[error("block i/o weight {weight} is not between 10 and 1000")]
+    IoWeight {
+        /// The weight as given.
+        weight: u64,
+    },
+    /// Memory cannot be limited to less than is in use and cannot be dropped.
+    #[error("limit {} to {limit} bytes: {usage} bytes are in use", path.display())]
+    BelowUsage {
+        /// The group's directory.
+        path: PathBuf,
+        /// The limit that was asked for, in bytes.
+        limit: u64,
+        /// Bytes in use that count towards the limit.
+        usage: u64,
+    },
     /// A system call failed.
     #[error("{op} {}: {errno}", path.display())]
     Path {

@@ -14,12 +14,15 @@ use crate::resources::{
 use crate::tree::{Hierarchy, Tree, Version};
 use crate::{DeviceRule, memory};
 
+mod block_io;
 mod kill;
 mod oom;
+mod pressure;
 mod stats;
 
 pub use oom::OomWatch;
-pub use stats::Stats;
+pub use pressure::{Pressure, Pressures, Stall};
+pub use stats::{Stats, Throttling};
 
 /// One group of processes. Dropping it does not remove it: see [`Cgroups::remove`](crate::Cgroups::remove).
 pub struct Cgroup {
@@ -92,12 +95,31 @@ impl Cgroup {
         if let Some(max) = limits.pids_max {
             self.write(self.home(Controller::Pids)?, "pids.max", &pids_text(max))?;
         }
+        if let Some(weight) = limits.io_weight {
+            self.set_io_weight(weight)?;
+        }
         match &limits.devices {
             DevicePolicy::Inherit => Ok(()),
             DevicePolicy::AllowAll => self.set_devices(None),
             DevicePolicy::Default => self.set_devices(Some(&DeviceRule::container_defaults())),
             DevicePolicy::Only(rules) => self.set_devices(Some(rules)),
         }
+    }
+
+    /// Changes the limits of a group in use and reads all of them back; a member that is `None` stays as it is.
+    ///
+    /// Memory comes first: when it is refused, nothing is changed. v1 refuses a limit below the usage, and v2 would kill
+    /// processes until it fits, so the usage is compared beforehand; what the group allocates just then may still cost a
+    /// process on v2.
+    ///
+    /// # Errors
+    /// [`Error::BelowUsage`] for a memory limit below what is in use, and as [`Cgroup::set`].
+    pub fn update(&self, limits: &Resources) -> Result<EffectiveLimits> {
+        if let Some(bytes) = limits.memory_bytes {
+            memory::check_usage(self, self.home(Controller::Memory)?, bytes)?;
+        }
+        self.set(limits)?;
+        self.limits()
     }
 
     /// Reads the limits back from the kernel.
@@ -115,6 +137,7 @@ impl Cgroup {
         if let Some(home) = self.tree.home(Controller::Cpu) {
             self.read_cpu(home, &mut limits)?;
         }
+        limits.io_weight = self.read_io_weight()?;
         Ok(limits)
     }
 

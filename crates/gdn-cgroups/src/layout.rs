@@ -12,6 +12,8 @@ const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Controller {
+    /// Weight of block I/O: `blkio` on v1, `io` on v2. Used where [`Options::block_io`](crate::Options) says so.
+    BlockIo,
     /// Weight and quota of processor time.
     Cpu,
     /// Accounting of processor time (v1 only; v2 accounts in every group).
@@ -32,7 +34,8 @@ pub enum Controller {
 }
 
 impl Controller {
-    const ALL: [Controller; 8] = [
+    const ALL: [Controller; 9] = [
+        Controller::BlockIo,
         Controller::Cpu,
         Controller::Cpuacct,
         Controller::Cpuset,
@@ -43,9 +46,10 @@ impl Controller {
         Controller::Systemd,
     ];
 
-    /// The name in mount options and in `cgroup.controllers`.
+    /// The name in the mount options of v1.
     pub fn name(self) -> &'static str {
         match self {
+            Controller::BlockIo => "blkio",
             Controller::Cpu => "cpu",
             Controller::Cpuacct => "cpuacct",
             Controller::Cpuset => "cpuset",
@@ -57,6 +61,14 @@ impl Controller {
         }
     }
 
+    /// The name in `cgroup.controllers` of v2.
+    pub(crate) fn v2_name(self) -> &'static str {
+        match self {
+            Controller::BlockIo => "io",
+            other => other.name(),
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|controller| controller.name() == name)
     }
@@ -65,13 +77,13 @@ impl Controller {
     pub(crate) fn is_control_file(name: &str) -> bool {
         let prefix = name.split_once('.').map_or("", |(prefix, _)| prefix);
         matches!(name, "tasks" | "notify_on_release" | "release_agent")
-            || matches!(prefix, "cgroup" | "blkio" | "io" | "hugetlb" | "misc" | "rdma")
+            || matches!(prefix, "cgroup" | "io" | "hugetlb" | "misc" | "rdma")
             || (!prefix.is_empty() && Self::from_name(prefix).is_some())
     }
 
     /// Whether a group is needed there although a cgroup2 mount holds every group too.
     fn needed_beside_unified(self) -> bool {
-        !matches!(self, Controller::Freezer | Controller::Systemd)
+        !matches!(self, Controller::Freezer | Controller::Systemd | Controller::BlockIo)
     }
 }
 
@@ -109,7 +121,14 @@ impl V1Hierarchy {
 
     /// Whether each group needs a directory here.
     pub(crate) fn is_needed(&self, beside_unified: bool) -> bool {
-        self.controllers().into_iter().any(|controller| !beside_unified || controller.needed_beside_unified())
+        self.controllers().into_iter().any(|controller| {
+            controller != Controller::BlockIo && (!beside_unified || controller.needed_beside_unified())
+        })
+    }
+
+    /// Whether this hierarchy weighs block I/O.
+    pub(crate) fn has_block_io(&self) -> bool {
+        self.controllers().contains(&Controller::BlockIo)
     }
 }
 

@@ -19,7 +19,7 @@
 //!
 //! # Limitations
 //! * On v2 the hierarchy's root must be allowed to hand out controllers: true of a host's root, not of a container's.
-//! * Block I/O, huge pages, RDMA: not limited, not measured.
+//! * Block I/O is weighed, not limited and not measured; huge pages and RDMA neither.
 //! * v1 needs `cpu`, `cpuacct`, `cpuset`, `devices`, `memory` and `pids` only for what is asked of them; a limit without
 //!   its controller is an error, a figure without its controller is 0.
 //!
@@ -53,7 +53,7 @@ mod tree;
 
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use error::{Error, Result};
-pub use group::{Cgroup, OomWatch, Stats};
+pub use group::{Cgroup, OomWatch, Pressure, Pressures, Stall, Stats, Throttling};
 pub use layout::{Controller, Layout, Mode, V1Hierarchy};
-pub use resources::{DevicePolicy, EffectiveLimits, Resources, Swap, shares_to_weight};
-pub use tree::Cgroups;
+pub use resources::{DevicePolicy, EffectiveLimits, Resources, Swap, blkio_to_io_weight, shares_to_weight};
+pub use tree::{Cgroups, Options};

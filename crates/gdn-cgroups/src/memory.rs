@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::files::keyed_lines;
 use crate::group::Cgroup;
 use crate::tree::{Hierarchy, Version};
 
@@ -27,14 +28,42 @@ pub(crate) fn limit(group: &Cgroup, home: &Hierarchy, bytes: &str, counts_swap: 
 /// The kernel keeps memory <= memory+swap at every moment: lowering starts with memory, raising with the sum.
 fn limit_v1(group: &Cgroup, home: &Hierarchy, bytes: &str, counts_swap: bool) -> Result<()> {
     let set_sum = || unless_missing(group.write(home, V1_SWAP_LIMIT, bytes));
-    match group.write(home, V1_LIMIT, bytes) {
-        Ok(()) if counts_swap => set_sum(),
+    let before = counts_swap.then(|| read_limit(group, home)).transpose()?;
+    let written = match group.write(home, V1_LIMIT, bytes) {
+        Ok(()) if counts_swap => set_sum().inspect_err(|_| {
+            // The first failure is told. Should this fail as well, the group keeps the lower of both limits, which is safe.
+            let before = before.flatten().map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
+            let _kept_lower = group.write(home, V1_LIMIT, &before);
+        }),
         Err(Error::Value { errno: Errno::INVAL, .. }) if counts_swap => {
             set_sum()?;
             group.write(home, V1_LIMIT, bytes)
         }
         other => other,
+    };
+    match written {
+        // The kernel tried to make room, and could not.
+        Err(Error::Value { errno: Errno::BUSY, .. }) => {
+            Err(below_usage(group, home, bytes.parse().unwrap_or(0))?)
+        }
+        other => other,
     }
+}
+
+/// Refuses a limit below what is in use and cannot be dropped.
+pub(crate) fn check_usage(group: &Cgroup, home: &Hierarchy, limit: u64) -> Result<()> {
+    if limit < usage(group, home)? { Err(below_usage(group, home, limit)?) } else { Ok(()) }
+}
+
+fn below_usage(group: &Cgroup, home: &Hierarchy, limit: u64) -> Result<Error> {
+    let path = home.directory.path.join(group.name());
+    Ok(Error::BelowUsage { path, limit, usage: usage(group, home)? })
+}
+
+fn usage(group: &Cgroup, home: &Hierarchy) -> Result<u64> {
+    let content = home.directory.read(&group.file("memory.stat"))?;
+    let lines: Vec<_> = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
+    Ok(not_droppable(home.version, &lines))
 }
 
 /// A kernel without swap accounting has no file for it; then there is no swap to limit either.
@@ -54,6 +83,15 @@ pub(crate) fn read_limit(group: &Cgroup, home: &Hierarchy) -> Result<Option<u64>
         }
         Version::V2 => home.directory.read_limit(&group.file(V2_LIMIT)),
     }
+}
+
+/// Bytes that no reclaim gives back without swap: anonymous and shared memory.
+fn not_droppable(version: Version, lines: &[(String, u64)]) -> u64 {
+    let names: [&str; 2] = match version {
+        Version::V1 => ["total_rss", "total_shmem"],
+        Version::V2 => ["anon", "shmem"],
+    };
+    lines.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, bytes)| *bytes).sum()
 }
 
 /// Bytes that count towards the limit, from the lines of `memory.stat`.

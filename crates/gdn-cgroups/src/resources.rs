@@ -4,6 +4,8 @@ use crate::devices::DeviceRule;
 
 /// Lowest and highest number of v1 shares; the kernel clamps to these.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+/// Lowest and highest v1 weight of block I/O.
+pub(crate) const IO_WEIGHTS: std::ops::RangeInclusive<u64> = 10..=1000;
 /// Highest v2 weight.
 const MAX_WEIGHT: u64 = 10_000;
 /// Period of the processor quota when none is given, in microseconds; the kernel's own default.
@@ -26,6 +28,9 @@ pub struct Resources {
     pub cpu_period_us: Option<u64>,
     /// Number of tasks.
     pub pids_max: Option<u64>,
+    /// Weight of block I/O against other groups, 10..=1000 as `blkio.weight` of v1; on v2 it is converted by
+    /// [`blkio_to_io_weight`]. Needs [`Options::block_io`](crate::Options).
+    pub io_weight: Option<u64>,
     /// Device files.
     pub devices: DevicePolicy,
 }
@@ -70,6 +75,8 @@ pub struct EffectiveLimits {
     pub cpu_period_us: Option<u64>,
     /// Number of tasks.
     pub pids_max: Option<u64>,
+    /// Weight of block I/O, in the units of the file that holds it: 10..=1000, or with the `io.weight` of v2 1..=10000.
+    pub io_weight: Option<u64>,
 }
 
 /// The v2 weight for a number of v1 shares.
@@ -89,6 +96,12 @@ pub fn shares_to_weight(shares: u64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 10000")]
     let weight = 10f64.powf(exponent).ceil() as u64;
     weight
+}
+
+/// The v2 `io.weight` for a v1 weight of block I/O: 10 becomes 1 and 1000 becomes 10000, linearly, as runc does it.
+pub fn blkio_to_io_weight(weight: u64) -> u64 {
+    let (lowest, highest) = (*IO_WEIGHTS.start(), *IO_WEIGHTS.end());
+    1 + (weight.clamp(lowest, highest) - lowest) * (MAX_WEIGHT - 1) / (highest - lowest)
 }
 
 /// A number of bytes as the kernel takes it: it parses signed numbers.
@@ -117,6 +130,13 @@ mod tests {
         assert_eq!(shares_to_weight(u64::MAX), 10_000);
         let weights: Vec<u64> = (2..=262_144).map(shares_to_weight).collect();
         assert!(weights.is_sorted(), "more shares never weigh less");
+    }
+
+    #[test]
+    fn weights_of_block_io_are_converted_linearly() {
+        let converted = [10, 100, 500, 1000].map(blkio_to_io_weight);
+        assert_eq!(converted, [1, 910, 4950, 10_000]);
+        assert_eq!((blkio_to_io_weight(0), blkio_to_io_weight(u64::MAX)), (1, 10_000));
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::files::Directory;
 use crate::group::Cgroup;
-use crate::layout::{Controller, Layout, Mode};
+use crate::layout::{Controller, Layout, Mode, V1Hierarchy};
 use crate::resources::Resources;
 
 /// The group for processes that must outlive both the server and the containers.
 const KEEPERS: &str = "keepers";
-/// v2 controllers that are switched on for groups, where the host has them.
-const V2_CONTROLLERS: [Controller; 4] =
-    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids];
+/// v2 controllers that are switched on for groups, where the host has them. The last one only when it is asked for.
+const V2_CONTROLLERS: [Controller; 5] =
+    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids, Controller::BlockIo];
 /// How long [`Cgroups::remove`] waits for the kernel to be done with processes that are dead already. Measured: below a
 /// millisecond as a rule, some tens under load.
 const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
@@ -70,6 +70,13 @@ impl Tree {
     }
 }
 
+/// What a subtree is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether block I/O is weighed. It costs every group one more directory on v1, so it is off unless asked for.
+    pub block_io: bool,
+}
+
 /// One engine's subtree in every hierarchy, opened once. Cheap to clone; all work is relative to the opened directories.
 #[derive(Clone)]
 pub struct Cgroups {
@@ -85,20 +92,31 @@ impl Cgroups {
         Self::open_in(Layout::detect()?, name)
     }
 
+    /// As [`Cgroups::open_with`] with the default options.
+    ///
+    /// # Errors
+    /// As [`Cgroups::open_with`].
+    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
+        Self::open_with(layout, name, Options::default())
+    }
+
     /// Opens the subtree `name` directly below the root of every needed hierarchy, making it where it is missing. It is
     /// placed there, and not below the group of this process, so that the groups survive the end of this process's service.
     ///
     /// # Errors
     /// [`Error::InvalidName`] unless `name` is one file name of ASCII letters, digits, `_`, `-` and `.`;
     /// [`Error::NoHierarchy`] for a layout of no use; [`Error::Path`] or [`Error::Value`] when the kernel refuses.
-    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
+    pub fn open_with(layout: Layout, name: &str, options: Options) -> Result<Self> {
         check_name(name)?;
         let mut hierarchies = Vec::new();
         if let Some(mount) = &layout.unified {
-            hierarchies.push(open_v2(mount, name)?);
+            hierarchies.push(open_v2(mount, name, options)?);
         }
         let beside_unified = !hierarchies.is_empty();
-        for v1 in layout.v1.iter().filter(|hierarchy| hierarchy.is_needed(beside_unified)) {
+        let is_needed = |hierarchy: &&V1Hierarchy| {
+            hierarchy.is_needed(beside_unified) || (options.block_io && hierarchy.has_block_io())
+        };
+        for v1 in layout.v1.iter().filter(is_needed) {
             let mount = Directory::open(&v1.mount)?;
             mount.make(name)?;
             let directory = Directory::open(&v1.mount.join(name))?;
@@ -148,6 +166,18 @@ impl Cgroups {
             // The caller is told of the first failure; what could not be removed is found by `list`.
             let _left_for_the_next_sweep = self.try_remove(name);
         })
+    }
+
+    /// Makes the group `name` in the cgroup2 hierarchy only, so that a process can be born in it while [`Cgroups::create`] makes
+    /// the rest. `None` on a host with v1 only.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]; [`Error::Path`] when the kernel refuses.
+    pub fn create_unified(&self, name: &str) -> Result<Option<OwnedFd>> {
+        check_name(name)?;
+        let Some(unified) = self.tree.unified() else { return Ok(None) };
+        unified.directory.make(name)?;
+        self.unified_node(name)
     }
 
     /// The group for processes that must outlive both the server and the containers; made when missing, without limits.
@@ -271,11 +301,13 @@ impl fmt::Debug for Cgroups {
 }
 
 /// Opens the cgroup2 hierarchy and switches on, for the groups to come, the controllers we use.
-fn open_v2(mount: &Path, name: &str) -> Result<Hierarchy> {
+fn open_v2(mount: &Path, name: &str, options: Options) -> Result<Hierarchy> {
     let root = Directory::open(mount)?;
     let available = root.read("cgroup.controllers")?;
-    let available =
-        |controller: &Controller| available.split_whitespace().any(|known| known == controller.name());
+    let available = |controller: &Controller| {
+        (*controller != Controller::BlockIo || options.block_io)
+            && available.split_whitespace().any(|known| known == controller.v2_name())
+    };
     let controllers: Vec<_> = V2_CONTROLLERS.into_iter().filter(available).collect();
     enable(&root, "cgroup.subtree_control", &controllers)?;
     root.make(name)?;
@@ -287,8 +319,8 @@ fn open_v2(mount: &Path, name: &str) -> Result<Hierarchy> {
 fn enable(directory: &Directory, file: &str, controllers: &[Controller]) -> Result<()> {
     let enabled = directory.read(file)?;
     for controller in controllers {
-        if !enabled.split_whitespace().any(|known| known == controller.name()) {
-            directory.write(file, &format!("+{controller}"))?;
+        if !enabled.split_whitespace().any(|known| known == controller.v2_name()) {
+            directory.write(file, &format!("+{}", controller.v2_name()))?;
         }
     }
     Ok(())

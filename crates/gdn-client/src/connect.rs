@@ -20,6 +20,10 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// Flow-control window of the connection: room for a few streams at full speed beside small calls.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
+/// The largest HTTP/2 frame we accept, in bytes: one chunk of a stream in one frame, and so in few system calls. The
+/// protocol's default of 16 KiB costs a third of the throughput.
+const MAX_FRAME: u32 = 512 * 1024;
+
 /// One connection to a server. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -107,6 +111,7 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .connect_timeout(CONNECT_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
         .tcp_nodelay(true)
 }
 

@@ -1,5 +1,9 @@
 //! Run and Attach say the same things in messages of their own; here both become [`Input`] and [`Answer`].
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
 use futures::{Stream, StreamExt};
 use gdn_proto::{garden, status};
 use gdn_types::{Error, Result, Signal};
@@ -21,11 +25,46 @@ pub(crate) trait Dialect: Send + 'static {
     fn response(answer: Answer) -> Self::Response;
 }
 
+/// How long a client may take to end its side after its process did.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The requests after the first.
-pub(crate) fn inputs<D: Dialect>(
-    requests: Streaming<D::Request>,
-) -> impl Stream<Item = Result<Input>> + Send + Unpin {
-    requests.map(|request| request.map_err(|status| status::from_status(&status)).and_then(D::input))
+///
+/// Dropped before the client has ended its side, it goes on reading for a while and throws away what it reads. The
+/// transport would otherwise reset the call, and count what the client was just sending as errors of its: enough of them
+/// end the connection.
+pub(crate) struct Inputs<D: Dialect> {
+    requests: Option<Streaming<D::Request>>,
+}
+
+impl<D: Dialect> Inputs<D> {
+    pub(crate) fn new(requests: Streaming<D::Request>) -> Self {
+        Inputs { requests: Some(requests) }
+    }
+}
+
+impl<D: Dialect> Stream for Inputs<D> {
+    type Item = Result<Input>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(requests) = &mut self.requests else { return Poll::Ready(None) };
+        let request = ready!(requests.poll_next_unpin(context));
+        if !matches!(request, Some(Ok(_))) {
+            self.requests = None;
+        }
+        Poll::Ready(
+            request.map(|request| request.map_err(|status| status::from_status(&status)).and_then(D::input)),
+        )
+    }
+}
+
+impl<D: Dialect> Drop for Inputs<D> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.requests.take(), tokio::runtime::Handle::try_current()) {
+            let ignored = rest.for_each(|_| std::future::ready(()));
+            runtime.spawn(tokio::time::timeout(LAST_WORDS, ignored));
+        }
+    }
 }
 
 /// All responses: the first, then the conversation's.

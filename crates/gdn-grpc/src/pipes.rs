@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gdn_types::{Error, ErrorKind, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -22,39 +24,81 @@ const LARGE_PIPE: usize = 1024 * 1024;
 /// Chunks on their way to the client: one being sent, one ready, one being read. More only delays back-pressure.
 pub(crate) const CHUNKS_IN_FLIGHT: usize = 3;
 
+/// What is read before a pipe is worth watching: the whole output of most processes.
+const EARLY_CHUNK: usize = 4 * 1024;
+
 /// Reads a pipe chunk by chunk, in a buffer that is used again once its chunks were sent.
 pub(crate) struct Reader {
-    pipe: pipe::Receiver,
+    source: Source,
     buffer: BytesMut,
     chunk: usize,
+}
+
+/// A read end.
+enum Source {
+    /// Not known to the reactor, which costs three system calls: what is there, and often the end, is read without it.
+    Early(OwnedFd),
+    Watched(pipe::Receiver),
+    Ended,
+}
+
+/// What a read end had to say at once.
+enum Early {
+    Chunk(Bytes),
+    End,
+    /// It has to be waited for.
+    Nothing,
 }
 
 impl Reader {
     /// Takes over the read end.
     pub(crate) fn new(source: OwnedFd) -> Result<Self> {
         set_nonblocking(&source)?;
-        let pipe =
-            pipe::Receiver::from_owned_fd_unchecked(source).map_err(|error| caused("watch a pipe", error))?;
-        Ok(Reader { pipe, buffer: BytesMut::new(), chunk: FIRST_CHUNK })
+        Ok(Reader { source: Source::Early(source), buffer: BytesMut::new(), chunk: FIRST_CHUNK })
     }
 
-    /// The next bytes, never empty; `None` at the end of file.
+    /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Source::Early(pipe) = &self.source {
+            match read_early(pipe)? {
+                Early::Chunk(chunk) => {
+                    // There will be more: in larger chunks, please.
+                    if chunk.len() == EARLY_CHUNK {
+                        self.watch()?;
+                    }
+                    return Ok(Some(chunk));
+                }
+                Early::End => self.source = Source::Ended,
+                Early::Nothing => self.watch()?,
+            }
+        }
+        let Source::Watched(pipe) = &mut self.source else { return Ok(None) };
         // What an earlier, shorter read left of the buffer is used up first.
         if self.buffer.spare_capacity_mut().len() < self.chunk / 4 {
             self.buffer.reserve(self.chunk);
         }
-        let read = match self.pipe.read_buf(&mut (&mut self.buffer).limit(self.chunk)).await {
+        let read = match pipe.read_buf(&mut (&mut self.buffer).limit(self.chunk)).await {
             Ok(read) => read,
-            // A terminal whose last other end was closed says so.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => 0,
+            Err(error) if is_end_of_terminal(&error) => 0,
             Err(error) => return Err(caused("read a pipe", error)),
         };
         if read >= self.chunk / 2 && self.chunk < MAX_CHUNK {
             self.chunk = MAX_CHUNK;
-            enlarge(self.pipe.as_fd());
+            enlarge(pipe.as_fd());
+        }
+        if read == 0 {
+            self.source = Source::Ended;
         }
         Ok((read > 0).then(|| self.buffer.split().freeze()))
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        if let Source::Early(pipe) = std::mem::replace(&mut self.source, Source::Ended) {
+            let pipe = pipe::Receiver::from_owned_fd_unchecked(pipe)
+                .map_err(|error| caused("watch a pipe", error))?;
+            self.source = Source::Watched(pipe);
+        }
+        Ok(())
     }
 
     /// Hands every chunk to `send` until the end of file; `false` when `send` wants no more.
@@ -71,9 +115,35 @@ impl Reader {
     }
 }
 
+fn read_early(pipe: &OwnedFd) -> Result<Early> {
+    let mut chunk = [0; EARLY_CHUNK];
+    loop {
+        match rustix::io::read(pipe, &mut chunk) {
+            Ok(0) => return Ok(Early::End),
+            Ok(read) => return Ok(Early::Chunk(Bytes::copy_from_slice(&chunk[..read]))),
+            Err(Errno::AGAIN) => return Ok(Early::Nothing),
+            Err(Errno::INTR) => {}
+            Err(Errno::IO) => return Ok(Early::End),
+            Err(error) => return Err(caused("read a pipe", error.into())),
+        }
+    }
+}
+
+/// A terminal whose last other end was closed says so.
+fn is_end_of_terminal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 /// Writes chunks into a pipe.
 pub(crate) struct Writer {
-    pipe: pipe::Sender,
+    target: Target,
+}
+
+/// A write end. The reactor learns of it with the first chunk: most processes get no input.
+enum Target {
+    Unused(OwnedFd),
+    Watched(pipe::Sender),
+    Closed,
 }
 
 /// Whether somebody still reads what is written.
@@ -87,24 +157,31 @@ pub(crate) enum Written {
 
 impl Writer {
     /// Takes over the write end.
-    pub(crate) fn new(target: OwnedFd) -> Result<Self> {
-        set_nonblocking(&target)?;
-        let pipe =
-            pipe::Sender::from_owned_fd_unchecked(target).map_err(|error| caused("watch a pipe", error))?;
-        Ok(Writer { pipe })
+    pub(crate) fn new(target: OwnedFd) -> Self {
+        Writer { target: Target::Unused(target) }
     }
 
     /// Writes all of the chunk, waiting while the pipe is full.
     pub(crate) async fn write(&mut self, chunk: &[u8]) -> Result<Written> {
-        match self.pipe.write_all(chunk).await {
+        if matches!(self.target, Target::Unused(_)) {
+            self.watch()?;
+        }
+        let Target::Watched(pipe) = &mut self.target else { return Ok(Written::Unread) };
+        match pipe.write_all(chunk).await {
             Ok(()) => Ok(Written::Wholly),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Unread),
-            // A terminal whose other end is gone.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-                Ok(Written::Unread)
-            }
+            Err(error) if is_end_of_terminal(&error) => Ok(Written::Unread),
             Err(error) => Err(caused("write into a pipe", error)),
         }
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        if let Target::Unused(pipe) = std::mem::replace(&mut self.target, Target::Closed) {
+            set_nonblocking(&pipe)?;
+            let watched = pipe::Sender::from_owned_fd_unchecked(pipe);
+            self.target = Target::Watched(watched.map_err(|error| caused("watch a pipe", error))?);
+        }
+        Ok(())
     }
 }
 
@@ -112,7 +189,7 @@ impl Writer {
 pub(crate) fn pipe_to_component() -> Result<(OwnedFd, Writer)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| caused("make a pipe", error.into()))?;
     enlarge(&write);
-    Ok((read, Writer::new(write)?))
+    Ok((read, Writer::new(write)))
 }
 
 /// Makes a pipe large. Only a matter of speed: where the kernel does not permit it, or there is no pipe, it stays as it is.
@@ -123,7 +200,16 @@ fn enlarge(pipe: impl AsFd) {
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
-    rustix::io::ioctl_fionbio(fd, true).map_err(|error| caused("make a pipe non-blocking", error.into()))
+    let set = |fd| {
+        let flags = rustix::fs::fcntl_getfl(fd)?;
+        // Our ends often are so already.
+        if flags.contains(OFlags::NONBLOCK) {
+            Ok(())
+        } else {
+            rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
+        }
+    };
+    set(fd).map_err(|error: Errno| caused("make a pipe non-blocking", error.into()))
 }
 
 fn caused(what: &str, error: io::Error) -> Error {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::answer::{Subject, answer, deadline};
-use crate::dialect::{self, Attach, Run, inputs, responses};
+use crate::dialect::{self, Attach, Inputs, Run, responses};
 use crate::pipes::MAX_CHUNK;
 use crate::session::Session;
 use crate::{events, tar};
@@ -181,7 +181,7 @@ impl Garden for GardenService {
             let subject = Subject { process: process.id.to_string(), ..subject };
             let started = garden::RunStarted { process_id: process.id.to_string() };
             let first = garden::RunResponse { message: Some(run_response::Message::Started(started)) };
-            let answers = self.session(subject, handle, process, true).begin(inputs::<Run>(requests));
+            let answers = self.session(subject, handle, process, true).begin(Inputs::<Run>::new(requests))?;
             Ok(responses::<Run>(first, answers))
         })
         .await
@@ -208,7 +208,7 @@ impl Garden for GardenService {
             let started = garden::AttachStarted { process_id: id.to_string() };
             let first = garden::AttachResponse { message: Some(attach_response::Message::Started(started)) };
             let answers =
-                self.session(subject, handle, process, start.stdin).begin(inputs::<Attach>(requests));
+                self.session(subject, handle, process, start.stdin).begin(Inputs::<Attach>::new(requests))?;
             Ok(responses::<Attach>(first, answers))
         })
         .await

@@ -1,25 +1,29 @@
 //! Run and Attach: one client's conversation with one process.
 //!
-//! A conversation is a task of its own between the request stream, the process's pipes and a short queue of answers. It
-//! ends when the process has ended and all output was sent, when something in it fails, when the client goes away, or when
-//! the engine stops; in each case but the first the process goes on, and dropping the pipes detaches.
+//! What the process says is a stream that the transport polls when it can send, so that nothing stands between the pipes
+//! and the connection, and a client that does not read holds the process back. What the client says is a task beside it:
+//! input must go on while output is held back. A process that has ended at once needs no task.
+//!
+//! A conversation ends when the process has ended and all output was sent, when something in it fails, when the client goes
+//! away, or when the engine stops; in each case but the first the process goes on, and dropping the pipes detaches.
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use gardener_core::{Gardener, RunningProcess};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt};
+use gardener_core::{Gardener, Hold, RunningProcess};
 use gdn_proto::garden;
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, ProcessId, Result, Signal, WindowSize};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-use crate::answer::Subject;
-use crate::pipes::{CHUNKS_IN_FLIGHT, Reader, Writer, Written};
+use crate::answer::{Subject, panicked};
+use crate::pipes::{Reader, Writer, Written};
 
 /// Chunks of input that wait for the process to read. Signals and resizes overtake them; behind more than these they wait.
 const INPUT_QUEUE: usize = 16;
@@ -52,83 +56,149 @@ pub(crate) struct Session {
 
 impl Session {
     /// Begins the conversation; the stream is what the client gets after `started`.
-    pub(crate) fn begin<S>(self, inputs: S) -> ReceiverStream<Result<Answer, Status>>
+    pub(crate) fn begin<S>(self, inputs: S) -> Result<BoxStream<'static, Result<Answer, Status>>>
     where
         S: Stream<Item = Result<Input>> + Send + Unpin + 'static,
     {
-        let (answers, stream) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        tokio::spawn(async move {
-            let (shutdown, subject) = (self.shutdown.clone(), self.subject.clone());
-            let ended = tokio::select! {
-                biased;
-                () = answers.closed() => return,
-                () = shutdown.cancelled() => Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "the engine stops: the process goes on, attach to it again later",
-                )),
-                ended = self.converse(inputs, answers.clone()) => ended,
-            };
-            if let Err(error) = ended
-                && !answers.is_closed()
-            {
-                // A client that went away meanwhile does not get it, and needs not.
-                let _ = answers.send(Err(subject.refuse(&error))).await;
-            }
-        });
-        ReceiverStream::new(stream)
-    }
-
-    async fn converse<S>(self, inputs: S, answers: mpsc::Sender<Result<Answer, Status>>) -> Result<()>
-    where
-        S: Stream<Item = Result<Input>> + Unpin,
-    {
         let RunningProcess { id, attachment, hold } = self.process;
-        let target = Target { gardener: self.gardener, handle: self.handle, id };
+        let target = Arc::new(Target { gardener: self.gardener, handle: self.handle, id });
+        let mut telling = Telling {
+            stdout: Output::new(attachment.stdout)?,
+            stderr: attachment.stderr.map(Output::new).transpose()?,
+            target: target.clone(),
+            _hold: hold,
+        };
+        let early = match telling.early() {
+            Early::All(answers) => return Ok(stream::iter(answers.into_iter().map(Ok)).boxed()),
+            Early::First(answers) => answers,
+        };
         let stdin = attachment.stdin.filter(|_| self.takes_stdin);
-        let (queue, queued) = mpsc::channel(INPUT_QUEUE);
+        let hearing = tokio::spawn(target.hear(inputs, self.takes_stdin, stdin));
+        let talk = Talk {
+            subject: self.subject,
+            shutdown: self.shutdown,
+            telling,
+            hearing: AbortOnDropHandle::new(hearing),
+        };
+        Ok(stream::iter(early.into_iter().map(Ok)).chain(talk.answers()).boxed())
+    }
+}
+
+/// Both sides of a conversation that goes on. Dropping it detaches.
+struct Talk {
+    subject: Subject,
+    shutdown: CancellationToken,
+    telling: Telling,
+    hearing: AbortOnDropHandle<Error>,
+}
+
+impl Talk {
+    /// Everything until the exit, or until an error.
+    fn answers(self) -> impl Stream<Item = Result<Answer, Status>> + Send {
+        stream::unfold(Some(self), |talk| async {
+            let mut talk = talk?;
+            match talk.next().await {
+                Ok(exited @ Answer::Exited(_)) => Some((Ok(exited), None)),
+                Ok(answer) => Some((Ok(answer), Some(talk))),
+                Err(error) => Some((Err(talk.subject.refuse(&error)), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Answer> {
         tokio::select! {
-            told = tell(&target, attachment.stdout, attachment.stderr, &answers) => told?,
-            error = only_errors(target.listen(inputs, self.takes_stdin, queue)) => return Err(error),
-            error = only_errors(target.feed(stdin, queued)) => return Err(error),
+            biased;
+            () = self.shutdown.cancelled() => Err(Error::new(
+                ErrorKind::Unavailable,
+                "the engine stops: the process goes on, attach to it again later",
+            )),
+            failed = &mut self.hearing => Err(match failed {
+                Ok(error) => error,
+                Err(died) => match died.try_into_panic() {
+                    Ok(panic) => panicked(panic.as_ref()),
+                    Err(_) => Error::new(ErrorKind::Unavailable, "the engine stops"),
+                },
+            }),
+            told = self.telling.next() => told,
         }
-        drop(hold);
-        Ok(())
     }
 }
 
-/// Sends all output, and when it has ended how the process did.
-async fn tell(
-    target: &Target,
-    stdout: OwnedFd,
-    stderr: Option<OwnedFd>,
-    answers: &mpsc::Sender<Result<Answer, Status>>,
-) -> Result<()> {
-    let complete = tokio::try_join!(send_output(stdout, answers, Answer::Stdout), async {
-        match stderr {
-            Some(stderr) => send_output(stderr, answers, Answer::Stderr).await,
-            None => Ok(true),
-        }
-    },)?;
-    if complete == (true, true) {
-        let status = target.gardener.wait(&target.handle, &target.id).await?;
-        // A client that went away meanwhile can ask again by Wait.
-        let _ = answers.send(Ok(Answer::Exited(status))).await;
-    }
-    Ok(())
+/// What the process says.
+struct Telling {
+    stdout: Output,
+    stderr: Option<Output>,
+    target: Arc<Target>,
+    _hold: Hold,
 }
 
-async fn send_output(
-    source: OwnedFd,
-    answers: &mpsc::Sender<Result<Answer, Status>>,
-    wrap: fn(garden::Output) -> Answer,
-) -> Result<bool> {
-    let mut offset = 0;
-    let send = |data: Bytes| {
-        let output = garden::Output { offset, data };
-        offset += output.data.len() as u64;
-        async move { answers.send(Ok(wrap(output))).await.is_ok() }
-    };
-    Reader::new(source)?.pump(send).await
+/// What a process said before anybody had to wait for it.
+enum Early {
+    /// All of it, the exit included.
+    All(Vec<Answer>),
+    First(Vec<Answer>),
+}
+
+/// Answers that are taken before the conversation is known to go on; of a process that ended at once there are at most three.
+const EARLY_ANSWERS: usize = 4;
+
+impl Telling {
+    /// What is there now. An error is left for later: it shows itself again.
+    fn early(&mut self) -> Early {
+        let mut answers = Vec::new();
+        while answers.len() < EARLY_ANSWERS {
+            match self.next().now_or_never() {
+                Some(Ok(exited @ Answer::Exited(_))) => {
+                    answers.push(exited);
+                    return Early::All(answers);
+                }
+                Some(Ok(answer)) => answers.push(answer),
+                Some(Err(_)) | None => break,
+            }
+        }
+        Early::First(answers)
+    }
+
+    /// The next output, and when all has ended how the process did. A dropped future loses nothing.
+    async fn next(&mut self) -> Result<Answer> {
+        while self.stdout.open || self.stderr.as_ref().is_some_and(|stderr| stderr.open) {
+            let said = match &mut self.stderr {
+                None => self.stdout.next().await?.map(Answer::Stdout),
+                Some(stderr) => tokio::select! {
+                    said = self.stdout.next(), if self.stdout.open => said?.map(Answer::Stdout),
+                    said = stderr.next(), if stderr.open => said?.map(Answer::Stderr),
+                },
+            };
+            if let Some(answer) = said {
+                return Ok(answer);
+            }
+        }
+        self.target.gardener.wait(&self.target.handle, &self.target.id).await.map(Answer::Exited)
+    }
+}
+
+/// One of the process's outputs.
+struct Output {
+    reader: Reader,
+    offset: u64,
+    open: bool,
+}
+
+impl Output {
+    fn new(source: OwnedFd) -> Result<Self> {
+        Ok(Output { reader: Reader::new(source)?, offset: 0, open: true })
+    }
+
+    /// The next chunk; `None` once, at the end.
+    async fn next(&mut self) -> Result<Option<garden::Output>> {
+        let Some(data) = self.reader.next().await? else {
+            self.open = false;
+            return Ok(None);
+        };
+        let offset = self.offset;
+        self.offset += data.len() as u64;
+        Ok(Some(garden::Output { offset, data }))
+    }
 }
 
 /// The process of a conversation.
@@ -145,6 +215,18 @@ enum Queued {
 }
 
 impl Target {
+    /// Does what the client says. Only an error ends it: a client that says no more still hears.
+    async fn hear<S>(self: Arc<Self>, inputs: S, takes_stdin: bool, stdin: Option<OwnedFd>) -> Error
+    where
+        S: Stream<Item = Result<Input>> + Unpin,
+    {
+        let (queue, queued) = mpsc::channel(INPUT_QUEUE);
+        tokio::select! {
+            error = only_errors(self.listen(inputs, takes_stdin, queue)) => error,
+            error = only_errors(self.feed(stdin, queued)) => error,
+        }
+    }
+
     /// Does what the client says, until it says no more.
     async fn listen<S>(&self, mut inputs: S, takes_stdin: bool, queue: mpsc::Sender<Queued>) -> Result<()>
     where
@@ -166,7 +248,7 @@ impl Target {
 
     /// Writes what is in line to standard input. What nobody reads any more is thrown away, as a shell's pipe does.
     async fn feed(&self, stdin: Option<OwnedFd>, mut queued: mpsc::Receiver<Queued>) -> Result<()> {
-        let mut writer = stdin.map(Writer::new).transpose()?;
+        let mut writer = stdin.map(Writer::new);
         while let Some(next) = queued.recv().await {
             match next {
                 Queued::Chunk(chunk) => {

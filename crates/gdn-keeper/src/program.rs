@@ -9,6 +9,7 @@ mod launcher;
 mod process;
 mod pump;
 mod setup;
+mod sidecar;
 mod system;
 mod terminal;
 mod transfer;

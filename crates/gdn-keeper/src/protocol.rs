@@ -3,7 +3,9 @@
 //! Descriptors travel beside a message; each message says which ones, in order.
 
 /// Version of this protocol. Keepers live as long as their containers, so an engine may meet older ones.
-pub const VERSION: u32 = 1;
+///
+/// 2: [`Kill::leave`]. `Prepare` and `Create` only ever reach keepers of the engine's own version.
+pub const VERSION: u32 = 2;
 
 /// Engine to launcher, and engine to keeper.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -17,9 +19,11 @@ pub struct Request {
 }
 
 /// What to do.
+#[allow(clippy::large_enum_variant, reason = "one at a time is held, for as long as it is answered")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Call {
-    /// To the launcher. Descriptors: the keeper's listening socket, the exit log.
+    /// To the launcher. Descriptors: the keeper's listening socket, the exit log, and, if there is one, a connection that the
+    /// keeper serves from its start on, whatever already waits in it included.
     #[prost(message, tag = "2")]
     Launch(Launch),
     /// To the launcher: make a user namespace with the given map. Reply descriptors: the namespace.
@@ -28,11 +32,12 @@ pub enum Call {
     /// To a keeper, first of all.
     #[prost(message, tag = "4")]
     Hello(Hello),
-    /// Descriptors: the container's node in the cgroup v2 tree if `unified`, then the `tasks` of each other tree.
+    /// Descriptors: the container's node in the cgroup v2 tree if `unified`.
     /// Reply descriptors: pidfd of the sandbox, its network namespace.
     #[prost(message, tag = "5")]
     Prepare(Prepare),
-    /// Descriptors: the root file system, then one detached mount for each of `mounts`. Reply descriptors: the root directory.
+    /// Descriptors: the root file system, one detached mount for each of `mounts`, then the container's `tasks` in each cgroup
+    /// v1 tree. Reply descriptors: the root directory.
     #[prost(message, tag = "6")]
     Create(Create),
     /// Reply descriptors as in [`Streams`].
@@ -157,9 +162,30 @@ pub struct Run {
     /// Inheritable set.
     #[prost(uint64, tag = "11")]
     pub inheritable: u64,
-    /// Keep output in the pipe while nobody reads, instead of throwing it away.
+    /// The process waits while nobody reads and the pipe is full; otherwise output is thrown away.
     #[prost(bool, tag = "12")]
     pub block_output: bool,
+    /// So many bytes of each output are kept for readers to come, also after the process's end.
+    #[prost(uint64, tag = "14")]
+    pub keep_output: u64,
+    /// A root file system of its own.
+    #[prost(message, optional, tag = "13")]
+    pub sidecar: Option<Sidecar>,
+}
+
+/// A process with a root file system of its own, in the container's other namespaces. Its descriptors are the cgroup v2
+/// directory if there is one, then as for [`Create`]: the root file system, the further mounts, the v1 `tasks`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Sidecar {
+    /// What to build; settings of the kernel, seccomp and capabilities are the container's.
+    #[prost(message, optional, tag = "1")]
+    pub create: Option<Create>,
+    /// Whether the first descriptor is a cgroup v2 directory. Without one it is born in the container's.
+    #[prost(bool, tag = "2")]
+    pub unified: bool,
+    /// Files of the container that are shown in the same place, where they exist.
+    #[prost(string, repeated, tag = "3")]
+    pub shared: Vec<String>,
 }
 
 /// Size of a terminal.
@@ -173,12 +199,18 @@ pub struct Window {
     pub rows: u32,
 }
 
-/// Attach to a process that runs.
+/// Attach to a process that runs, or whose output is kept.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attach {
     /// Its name.
     #[prost(string, tag = "1")]
     pub process: String,
+    /// The byte of standard output to begin with, as far back as there is; absent: the next one.
+    #[prost(uint64, optional, tag = "2")]
+    pub stdout_from: Option<u64>,
+    /// The same of standard error.
+    #[prost(uint64, optional, tag = "3")]
+    pub stderr_from: Option<u64>,
 }
 
 /// Signal a process.
@@ -236,7 +268,11 @@ pub struct Transfer {
 
 /// End the container.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Kill {}
+pub struct Kill {
+    /// End the keeper too, once the reply is sent.
+    #[prost(bool, tag = "1")]
+    pub leave: bool,
+}
 
 /// End the keeper.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -304,6 +340,12 @@ pub struct Streams {
     /// The read end of standard error.
     #[prost(bool, tag = "3")]
     pub stderr: bool,
+    /// The number of the first byte that comes out of standard output: 0 is the first that the process wrote.
+    #[prost(uint64, tag = "4")]
+    pub stdout_first: u64,
+    /// The same of standard error.
+    #[prost(uint64, tag = "5")]
+    pub stderr_first: u64,
 }
 
 /// How a container is.

@@ -83,6 +83,11 @@ impl Connection {
     }
 
     async fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        // At once as a rule: to learn that a fresh socket is writable would cost a turn of the runtime.
+        match wire::send(self.socket.get_ref().as_fd(), request, descriptors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
         self.socket
             .async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors))
             .await

@@ -13,7 +13,12 @@ use crate::{Error, Result};
 /// A keeper, as one engine sees it.
 pub struct Keeper {
     connection: Connection,
+    /// The protocol it speaks.
+    version: u32,
 }
+
+/// The first version of the protocol that has [`Kill::leave`].
+const LEAVES: u32 = 2;
 
 /// What a keeper tells unasked.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +50,12 @@ impl Keeper {
         if status.version == 0 || status.version > VERSION {
             return Err(Error::Version { theirs: status.version, ours: VERSION });
         }
-        Ok((Keeper { connection }, status, descriptors.into_iter().next()))
+        Ok((Keeper { connection, version: status.version }, status, descriptors.into_iter().next()))
+    }
+
+    /// Takes over a connection that a keeper of this engine's own version serves, or is going to.
+    pub(crate) fn connected(socket: OwnedFd, news: impl FnMut(News) + Send + 'static) -> Result<Self> {
+        Ok(Keeper { connection: Connection::new(socket, "keeper", news)?, version: VERSION })
     }
 
     /// Makes a call; see [`Call`] for which descriptors go along and come back.
@@ -61,7 +71,16 @@ impl Keeper {
     /// # Errors
     /// As [`Keeper::call`].
     pub async fn kill(&self) -> Result<()> {
-        self.call(Call::Kill(Kill {}), &[]).await.map(drop)
+        self.call(Call::Kill(Kill { leave: false }), &[]).await.map(drop)
+    }
+
+    /// Ends every process of the container, and then the keeper. Returns when all processes are reaped.
+    ///
+    /// # Errors
+    /// As [`Keeper::call`].
+    pub async fn end(&self) -> Result<()> {
+        self.call(Call::Kill(Kill { leave: true }), &[]).await?;
+        if self.version < LEAVES { self.shut_down().await } else { Ok(()) }
     }
 
     /// Ends the keeper.

@@ -1,6 +1,7 @@
 //! The process that forks keepers.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::future::Future;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ use rustix::net::{
 };
 
 use crate::connection::Connection;
-use crate::{Error, News, PROGRAM, Result};
+use crate::{Error, Keeper, News, PROGRAM, Result};
 
 /// Connections that may wait for a keeper to accept them: the engine opens one at a time.
 const BACKLOG: i32 = 16;
@@ -72,21 +73,42 @@ impl Launcher {
         child.wait().map(drop).map_err(Error::io("wait for the launcher's end"))
     }
 
-    /// Forks a keeper that listens on the socket `directory/keeper` and writes exits to `directory/exits`.
+    /// Has a keeper listen on the socket `directory/keeper` and write exits to `directory/exits`. Returns its pid.
     ///
     /// The directory is reached by descriptor, so its path may be longer than a socket address.
     ///
     /// # Errors
     /// [`Error::Io`] when the files cannot be made, [`Error::Failed`] when the fork failed.
     pub async fn launch(&self, directory: &Path) -> Result<u32> {
-        let listener = listen_in(directory).map_err(Error::io("make a keeper's socket"))?;
-        let exits = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(directory.join("exits"))
-            .map_err(Error::io("make a keeper's exit log"))?;
-        let (reply, _) =
-            self.connection.call(Call::Launch(Launch {}), &[listener.as_fd(), exits.as_fd()]).await?;
+        let (listener, exits) = keeper_files(directory)?;
+        self.launch_with(&[listener.as_fd(), exits.as_fd()]).await
+    }
+
+    /// As [`Launcher::launch`], with a connection to the keeper, which can be used at once: calls wait in it until the keeper
+    /// runs. They answer [`Error::Gone`] when the returned launch fails, or is dropped before it was first polled.
+    ///
+    /// `news` is as in [`Keeper::connect`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the files or the connection cannot be made; the launch has the errors of [`Launcher::launch`].
+    pub fn launch_connected(
+        &self,
+        directory: &Path,
+        news: impl FnMut(News) + Send + 'static,
+    ) -> Result<(Keeper, impl Future<Output = Result<u32>> + Send + '_)> {
+        let (listener, exits) = keeper_files(directory)?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| Error::io("connect to a keeper")(errno.into()))?;
+        let keeper = Keeper::connected(ours, news)?;
+        // What the keeper gets is closed on this side with the answer, so that a connection nobody serves hangs up.
+        let launch =
+            async move { self.launch_with(&[listener.as_fd(), exits.as_fd(), theirs.as_fd()]).await };
+        Ok((keeper, launch))
+    }
+
+    async fn launch_with(&self, descriptors: &[BorrowedFd<'_>]) -> Result<u32> {
+        let (reply, _) = self.connection.call(Call::Launch(Launch {}), descriptors).await?;
         Ok(reply.pid)
     }
 
@@ -114,6 +136,17 @@ fn sealed_program() -> std::io::Result<OwnedFd> {
     }
     fcntl_add_seals(&memfd, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(memfd)
+}
+
+/// The socket on which a keeper will listen, and its exit log.
+fn keeper_files(directory: &Path) -> Result<(OwnedFd, OwnedFd)> {
+    let listener = listen_in(directory).map_err(Error::io("make a keeper's socket"))?;
+    let exits = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(directory.join("exits"))
+        .map_err(Error::io("make a keeper's exit log"))?;
+    Ok((listener, exits.into()))
 }
 
 fn listen_in(directory: &Path) -> std::io::Result<OwnedFd> {

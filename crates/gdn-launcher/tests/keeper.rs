@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use gdn_launcher::protocol::{
-    Attach, Call, CloseStdin, Create, FailureKind, Prepare, Run, Signal, Transfer, Window,
+    Attach, Call, CloseStdin, Create, FailureKind, Forget, Prepare, Run, Sidecar, Signal, Transfer, Window,
 };
 use gdn_launcher::{Error, Keeper, Launcher, News};
 use gdn_mounts::Detached;
@@ -29,10 +30,12 @@ fn busybox_root(at: &Path) {
         std::fs::create_dir_all(at.join(directory)).unwrap();
     }
     std::fs::copy("/bin/busybox", at.join("bin/busybox")).unwrap();
-    for name in ["sh", "id", "cat", "echo", "sleep", "true", "stty", "ls", "tty"] {
+    for name in ["sh", "id", "cat", "echo", "sleep", "true", "stty", "ls", "tty", "readlink"] {
         std::os::unix::fs::symlink("busybox", at.join("bin").join(name)).unwrap();
     }
-    std::os::unix::fs::chown(at, Some(4_294_967_294), Some(4_294_967_294)).unwrap();
+    for directory in [at.to_owned(), at.join("etc")] {
+        std::os::unix::fs::chown(directory, Some(4_294_967_294), Some(4_294_967_294)).unwrap();
+    }
     std::fs::set_permissions(at.join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
 }
 
@@ -166,7 +169,7 @@ async fn what_cannot_run_says_why_and_leaves_no_process() {
 async fn input_output_signals_and_attachments_reach_the_process() {
     let mut container = container().await;
     let mut first = container.run(command("cat", &["cat"])).await.unwrap();
-    let attach = Call::Attach(Attach { process: "cat".into() });
+    let attach = Call::Attach(Attach { process: "cat".into(), ..Attach::default() });
     let (_, mut second) = container.keeper.call(attach, &[]).await.unwrap();
     rustix::io::write(&first[0], b"to both\n").unwrap();
     drop(first.remove(0));
@@ -249,6 +252,46 @@ async fn files_go_in_and_out_as_a_user() {
 }
 
 #[tokio::test]
+async fn a_sidecar_has_a_root_of_its_own_in_the_containers_other_namespaces() {
+    let mut container = container().await;
+    container.output(&["sh", "-c", "echo container > /etc/hosts; echo mine > /only-here"]).await;
+    let own = tempfile::tempdir().unwrap();
+    busybox_root(own.path());
+    std::fs::write(own.path().join("etc/hosts"), "image").unwrap();
+    let volume = tempfile::tempdir().unwrap();
+    std::fs::write(volume.path().join("file"), "from a mount").unwrap();
+    let copy_of =
+        |path: &Path| Detached::copy_of(OwnedFd::from(std::fs::File::open(path).unwrap()).as_fd()).unwrap();
+    let script = "for n in mnt net ipc pid uts user; do readlink /proc/self/ns/$n; done; cat /etc/hosts /mnt/file; \
+                  ls /only-here; cat /proc/1/comm; tty; [ -s /proc/keys ] || echo masked; ls /proc/self/fd; exit 7";
+    let run = |process: &str, tty| {
+        let create = Create { mounts: vec!["/mnt".into()], ..Create::default() };
+        let shared = vec!["/etc/hosts".into(), "/etc/resolv.conf".into()];
+        let sidecar = Some(Sidecar { create: Some(create), shared, ..Sidecar::default() });
+        Run { sidecar, tty, dir: b"/work".to_vec(), ..command(process, &["sh", "-c", script]) }
+    };
+    for tty in [None, Some(Window { columns: 80, rows: 24 })] {
+        let mounts = [copy_of(own.path()), copy_of(volume.path())];
+        let mounts: Vec<_> = mounts.iter().map(Detached::as_fd).collect();
+        let (_, mut streams) = container.keeper.call(Call::Run(run("side", tty)), &mounts).await.unwrap();
+        let out = text(streams.remove(1)).await.replace('\r', "");
+        assert_eq!(container.exit("side").await >> 8, 7);
+        let (inside, _) = container.output(&["sh", "-c", script]).await;
+        let (theirs, ours): (Vec<_>, Vec<_>) = (out.lines().collect(), inside.lines().collect());
+        assert_ne!(theirs[0], ours[0], "mount namespaces differ: {out}");
+        assert_eq!(theirs[1..6], ours[1..6], "the others are the same");
+        assert_eq!(theirs[6], "container");
+        assert!(theirs[7].starts_with("from a mount"), "{out}");
+        let terminal = tty.map_or("not a tty", |_| "/dev/pts/0");
+        assert!(out.contains(terminal) && out.contains("masked"), "{out}");
+        assert!(!out.contains("\n5\n"), "no descriptor but 0 to 3 and the listing's: {out}");
+    }
+    let no_mounts = container.keeper.call(Call::Run(run("side", None)), &[]).await.unwrap_err();
+    assert_eq!(no_mounts.kind(), Some(FailureKind::BadRequest));
+    container.end().await;
+}
+
+#[tokio::test]
 async fn a_tar_cut_behind_a_file_of_zeros_is_no_complete_tar() {
     let container = container().await;
     let mut header = tar::Header::new_gnu();
@@ -276,7 +319,13 @@ async fn a_tar_cut_behind_a_file_of_zeros_is_no_complete_tar() {
 async fn a_keeper_without_a_free_descriptor_says_so_and_recovers() {
     let mut container = container().await;
     let keeper = rustix::process::Pid::from_raw(container.pid.cast_signed()).unwrap();
-    let held = std::fs::read_dir(format!("/proc/{}/fd", container.pid)).unwrap().count() as u64;
+    // Answered when the keeper is done with all before, and has closed what it does not keep.
+    container.keeper.call(Call::Forget(Forget::default()), &[]).await.unwrap();
+    let used: HashSet<u64> = std::fs::read_dir(format!("/proc/{}/fd", container.pid))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    let held = (0..).find(|number| !used.contains(number)).unwrap();
     let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let limit = |current| {
         let new = rustix::process::Rlimit { current: Some(current), maximum };
@@ -412,4 +461,50 @@ async fn a_container_outlives_its_launcher_and_its_engine() {
         matches!(news.recv().await, Some(News::Exited(exited)) if exited.process == "sleep" && exited.wait_status == 9)
     );
     keeper.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_keeper_serves_what_was_asked_before_it_ran_and_leaves_with_its_container() {
+    let launcher = Launcher::start().unwrap();
+    // The first is forked when it is asked for; of the next, one may have been forked ahead.
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let (sender, mut news) = unbounded_channel();
+        let (keeper, launched) =
+            launcher.launch_connected(directory.path(), move |item| drop(sender.send(item))).unwrap();
+        let prepare = Prepare { hostname: "early".into(), ..Prepare::default() };
+        let (pid, prepared) = tokio::join!(launched, keeper.call(Call::Prepare(prepare), &[]));
+        let (sandbox, _) = prepared.unwrap();
+        let (again, status, _) = Keeper::connect(directory.path(), |_| ()).await.unwrap();
+        assert_eq!((status.init_pid, status.created), (sandbox.pid, false));
+        keeper.end().await.unwrap();
+        assert!(!Path::new(&format!("/proc/{}", sandbox.pid)).exists(), "init is reaped");
+        assert!(matches!(news.recv().await, Some(News::Exited(exited)) if exited.process.is_empty()));
+        assert_eq!(news.recv().await, Some(News::Gone));
+        assert!(matches!(again.kill().await, Err(Error::Gone { .. })));
+        let comm = format!("/proc/{}/comm", pid.unwrap());
+        until("the keeper is gone", || {
+            std::fs::read_to_string(&comm).map_or(true, |comm| comm.trim() != "gdn-keeper")
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_hangs_up_when_the_launch_fails() {
+    let launcher = Launcher::start().unwrap();
+    launcher.stop().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (keeper, launched) = launcher.launch_connected(directory.path(), |_| ()).unwrap();
+    let (launched, prepared) = tokio::join!(launched, keeper.call(Call::Prepare(Prepare::default()), &[]));
+    assert!(matches!(launched, Err(Error::Gone { .. })), "{launched:?}");
+    assert!(matches!(prepared, Err(Error::Gone { .. })), "{prepared:?}");
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
 }

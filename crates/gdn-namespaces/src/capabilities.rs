@@ -84,7 +84,7 @@ impl Capabilities {
     /// # Errors
     /// `EPERM` when the set would grow beyond the bounding set.
     pub fn inherit(&self) -> io::Result<()> {
-        set(self.held()?, self.inheritable.intersection(bounding_now()))
+        set(self.held()?, self.allowed_inheritable())
     }
 
     /// Takes on the sets: for root (`uid` 0 inside) permitted and effective are the bounding set, for others empty. Done
@@ -95,11 +95,15 @@ impl Capabilities {
     pub fn apply(&self, uid: u32) -> io::Result<()> {
         let held = self.held()?;
         let wanted = if uid == 0 { self.bounding.intersection(held) } else { CapabilitySet::EMPTY };
-        let inheritable = match self.inheritable {
+        set(wanted, self.allowed_inheritable())
+    }
+
+    /// What the kernel lets be inherited. For nothing it needs not be asked.
+    fn allowed_inheritable(&self) -> CapabilitySet {
+        match self.inheritable {
             CapabilitySet::EMPTY => CapabilitySet::EMPTY,
             some => some.intersection(bounding_now()),
-        };
-        set(wanted, inheritable)
+        }
     }
 
     /// The permitted set of the calling thread: asking for more than that is EPERM, so it bounds what is asked for.

@@ -1,6 +1,6 @@
-//! Runs a command under the default profile.
+//! Runs a command under the default profile, or under one from a file.
 //!
-//! `cargo run -p gdn-seccomp --example filtered -- COMMAND [ARGUMENT]...`
+//! `cargo run -p gdn-seccomp --example filtered -- [--profile FILE] COMMAND [ARGUMENT]...`
 
 #![allow(unsafe_code, reason = "installing a filter is a system call, made between fork and exec")]
 
@@ -8,14 +8,23 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use gdn_seccomp::{Profile, Program};
+use gdn_seccomp::{Capabilities, Profile, Program, Target};
+
+const USAGE: &str = "usage: filtered [--profile FILE] COMMAND [ARGUMENT]...";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args_os().skip(1);
-    let mut command = Command::new(arguments.next().ok_or("usage: filtered COMMAND [ARGUMENT]...")?);
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let mut profile = Profile::default_profile();
+    if arguments.next_if(|argument| argument == "--profile").is_some() {
+        let text = std::fs::read(arguments.next().ok_or(USAGE)?)?;
+        let loaded = Profile::from_json(&text, Target::here(Capabilities::NONE)?)?;
+        eprintln!("calls that do not exist here: {:?}", loaded.skipped);
+        profile = loaded.profile;
+    }
+    let mut command = Command::new(arguments.next().ok_or(USAGE)?);
     command.args(arguments);
 
-    let program = Profile::default_profile().compile()?;
+    let program = profile.compile()?;
     eprintln!("{} instructions", program.len());
     // SAFETY: the closure makes two system calls; it allocates nothing.
     unsafe { command.pre_exec(move || install(&program)) };

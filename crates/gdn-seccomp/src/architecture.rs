@@ -18,6 +18,8 @@ pub enum Architecture {
 
 /// The bit that marks calls of x32 programs (`__X32_SYSCALL_BIT`).
 pub(crate) const X32_BIT: u32 = 0x4000_0000;
+/// From here on numbers of the x86_64 table are those that only x32 has.
+pub(crate) const FIRST_OF_X32: u32 = 512;
 
 impl Architecture {
     /// The architecture this is built for; `None` if it is not one of these.

@@ -1,8 +1,10 @@
 //! The profile of containers.
 
+use crate::capabilities::Capabilities;
 use crate::profile::{Action, Condition, Profile, Rule, Test};
 
 mod calls;
+mod privileges;
 
 /// `clone` flags that make namespaces (`linux/sched.h`): NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWNS.
 /// NEWTIME has a bit of the exit signal's number, so `clone` cannot be asked for it.
@@ -19,12 +21,14 @@ const SOCKETCALL_SOCKET: u32 = 1;
 
 impl Profile {
     /// The profile for programs in containers: what ordinary programs use, without what changes the machine, builds
-    /// containers, or opens kernel surface that containers need not.
+    /// containers, or opens kernel surface that containers need not. It is [`Profile::default_for`] containers that may
+    /// `chroot` and have no capability else that would open calls.
     ///
     /// Argument rules: `clone` makes no namespace; `clone3`, whose flags a filter cannot see, does not exist, so that C
     /// libraries fall back to `clone`; `personality` is Linux or 32-bit Linux; no AF_ALG and AF_VSOCK sockets; no TIOCSTI and
     /// TIOCLINUX. `socketcall` of i386 cannot be asked for a socket: its arguments are in memory, where a filter does not see
-    /// the family. musl falls back to `socket`; glibc only if it was configured for Linux 4.3 or newer.
+    /// the family. musl falls back to `socket`; glibc only if it was configured for Linux 4.3 or newer. Its `socketpair` stays,
+    /// because no kernel makes pairs of the refused families.
     pub fn default_profile() -> Self {
         let mut profile = Profile::empty();
         for name in calls::ALLOWED {
@@ -34,9 +38,32 @@ impl Profile {
         profile.set("clone", Rule::any([makes_no_namespace], Action::Allow, Action::REFUSE));
         profile.set("clone3", Action::ABSENT);
         profile.set("personality", Rule::any(ints(0, &PERSONALITIES), Action::Allow, Action::REFUSE));
-        profile.set("socket", Rule::any(ints(0, &REFUSED_FAMILIES), Action::REFUSE, Action::Allow));
+        for name in ["socket", "socketpair"] {
+            profile.set(name, Rule::any(ints(0, &REFUSED_FAMILIES), Action::REFUSE, Action::Allow));
+        }
         profile.set("ioctl", Rule::any(ints(1, &REFUSED_REQUESTS), Action::REFUSE, Action::Allow));
         profile.set("socketcall", Rule::any(ints(0, &[SOCKETCALL_SOCKET]), Action::ABSENT, Action::Allow));
+        profile
+    }
+
+    /// The profile for programs in containers with these capabilities in their bounding set: [`Profile::default_profile`],
+    /// and the calls that each capability is for. A call that the kernel would refuse anyway stays refused without running
+    /// any code of it.
+    ///
+    /// `io_uring` and the keyrings stay refused whatever the capabilities: the one passes by filters, the others are not
+    /// divided by containers.
+    pub fn default_for(capabilities: Capabilities) -> Self {
+        let mut profile = Profile::default_profile();
+        if !capabilities.meets(Capabilities::from_bits(privileges::CHROOT)) {
+            profile.set("chroot", Action::REFUSE);
+        }
+        for (needed, names) in privileges::CALLS {
+            if capabilities.meets(Capabilities::from_bits(*needed)) {
+                for name in *names {
+                    profile.set(*name, Action::Allow);
+                }
+            }
+        }
         profile
     }
 }
@@ -114,12 +141,50 @@ mod tests {
         assert_eq!(at(X86_64, "clone3", [0; 6]), Action::ABSENT);
         assert_eq!(at(X86_64, "socket", [40, 1, 0, 0, 0, 0]), Action::REFUSE);
         assert_eq!(at(X86_64, "socket", [0xff_0000_0026, 5, 0, 0, 0, 0]), Action::REFUSE);
+        assert_eq!(at(X86_64, "socketpair", [38, 5, 0, 0, 0, 0]), Action::REFUSE);
+        assert_eq!(at(X86_64, "socketpair", [1, 1, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(at(X86_64, "socket", [2, 1, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(at(X86_64, "ioctl", [0, 0xffff_ffff_0000_5412, 0, 0, 0, 0]), Action::REFUSE);
         assert_eq!(at(I386, "socketcall", [1, 0, 0, 0, 0, 0]), Action::ABSENT);
         assert_eq!(at(I386, "socketcall", [3, 0, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(at(X86_64, "personality", [0xffff_ffff, 0, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(at(X86_64, "personality", [0x0004_0000, 0, 0, 0, 0, 0]), Action::REFUSE);
+    }
+
+    #[test]
+    fn a_capability_opens_the_calls_it_is_for_and_no_other() {
+        let opened = |names: &[&str]| {
+            let profile = Profile::default_for(Capabilities::named(names.iter().copied()).unwrap());
+            let allowed = |name: &&str| {
+                let number = X86_64.number(name).unwrap();
+                profile.action(X86_64, number, &[0x1000_0000, 0, 0, 0, 0, 0]) == Action::Allow
+            };
+            let names = [
+                "bpf",
+                "chroot",
+                "clone",
+                "clone3",
+                "io_uring_setup",
+                "keyctl",
+                "mount",
+                "syslog",
+                "unshare",
+            ];
+            names.iter().copied().filter(allowed).collect::<Vec<_>>()
+        };
+        assert!(opened(&[]).is_empty());
+        assert_eq!(opened(&["CAP_SYS_CHROOT"]), ["chroot"]);
+        assert_eq!(opened(&["CAP_BPF", "CAP_SYSLOG"]), ["bpf", "syslog"]);
+        assert_eq!(
+            opened(&["CAP_SYS_ADMIN"]),
+            ["bpf", "clone", "clone3", "mount", "syslog", "unshare"],
+            "never io_uring and keyrings"
+        );
+        assert_eq!(
+            Profile::default_for(Capabilities::named(["CAP_SYS_CHROOT"]).unwrap()),
+            Profile::default_profile()
+        );
+        assert!(Profile::default_for(Capabilities::from_bits(u64::MAX)).compile().is_ok(), "all names exist");
     }
 
     #[test]

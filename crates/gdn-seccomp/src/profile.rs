@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::Architecture;
+use crate::architecture::{FIRST_OF_X32, X32_BIT};
 
 /// What happens at a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +22,8 @@ pub enum Action {
     KillThread,
     /// The process is killed.
     KillProcess,
+    /// A tracer decides, and is given this number; without one the call fails with ENOSYS.
+    Trace(u16),
 }
 
 impl Action {
@@ -38,6 +41,7 @@ impl Action {
             Action::Trap => 0x0003_0000,
             Action::KillThread => 0,
             Action::KillProcess => 0x8000_0000,
+            Action::Trace(number) => 0x7ff0_0000 | number as u32,
         }
     }
 }
@@ -145,16 +149,22 @@ impl From<Action> for Rule {
 pub struct Profile {
     /// What happens at calls that exist and have no rule.
     pub unlisted: Action,
-    /// What happens at numbers that no table has, among them those of kernels newer than this crate, and at calls of foreign
-    /// architectures.
+    /// What happens at numbers that no table has, among them those of kernels newer than this crate.
     pub unknown: Action,
+    /// What happens at calls of architectures that have no table, or that this profile is not for.
+    pub foreign: Action,
+    /// Whether it is for i386 programs too, or their calls are foreign.
+    pub i386: bool,
+    /// Whether it is for x32 programs too, or their calls are foreign.
+    pub x32: bool,
     rules: BTreeMap<Cow<'static, str>, Rule>,
 }
 
 impl Profile {
     /// A profile without rules: calls that exist are refused, others do not exist.
     pub const fn empty() -> Self {
-        Profile { unlisted: Action::REFUSE, unknown: Action::ABSENT, rules: BTreeMap::new() }
+        let (unlisted, unknown) = (Action::REFUSE, Action::ABSENT);
+        Profile { unlisted, unknown, foreign: unknown, i386: true, x32: true, rules: BTreeMap::new() }
     }
 
     /// Sets what happens at a call: an [`Action`] whatever its arguments, or a [`Rule`]. An earlier rule is replaced.
@@ -172,9 +182,28 @@ impl Profile {
         self.rules.iter().map(|(name, rule)| (name.as_ref(), rule))
     }
 
-    /// What happens at a call: the meaning of the profile, which its program has to have too.
+    /// What happens at a call that a program of the architecture makes: the meaning of the profile, which the program for a
+    /// kernel of that architecture has to have too.
     pub fn action(&self, architecture: Architecture, number: u32, arguments: &[u64; 6]) -> Action {
-        let Some(name) = architecture.name(number) else { return self.unknown };
+        let marked = architecture == Architecture::X86_64 && number & X32_BIT != 0;
+        if !self.covers(architecture) || (marked && !self.x32) {
+            return self.foreign;
+        }
+        let number = architecture.base(number);
+        let found = self.calls(architecture).find(|(_, known)| *known == number);
+        let Some((name, _)) = found else { return self.unknown };
         self.rule(name).map_or(self.unlisted, |rule| rule.action(arguments))
+    }
+
+    /// Calls of an architecture that the profile is for. What only x32 has is left out with it.
+    pub(crate) fn calls(&self, architecture: Architecture) -> impl Iterator<Item = (&'static str, u32)> {
+        let end = if self.x32 { u32::MAX } else { FIRST_OF_X32 };
+        let own = architecture != Architecture::X86_64;
+        architecture.calls().filter(move |(_, number)| own || *number < end)
+    }
+
+    /// Whether programs of this architecture are decided about by name.
+    pub(crate) fn covers(&self, architecture: Architecture) -> bool {
+        self.i386 || architecture != Architecture::I386
     }
 }

@@ -30,11 +30,13 @@ impl Instruction {
 pub(crate) mod operations {
     pub(crate) const LOAD: u16 = 0x20;
     pub(crate) const JUMP: u16 = 0x05;
+    pub(crate) const JUMP_BITS: u16 = 0x45;
     pub(crate) const JUMP_EQUAL: u16 = 0x15;
     pub(crate) const JUMP_GREATER: u16 = 0x25;
     pub(crate) const JUMP_GREATER_EQUAL: u16 = 0x35;
     pub(crate) const AND: u16 = 0x54;
     pub(crate) const RETURN: u16 = 0x06;
+    pub(crate) const COPY: u16 = 0x07;
 }
 
 /// Offsets in `struct seccomp_data`.

@@ -7,10 +7,11 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use gdn_seccomp::{Instruction, Profile, Program};
+use gdn_seccomp::{Capabilities, Instruction, Profile, Program, Target};
 
 const AF_VSOCK: i32 = 40;
 const AF_ALG: i32 = 38;
+const TIOCLINUX: u64 = 0x541c;
 
 /// Filters the calling thread, and what it starts.
 fn install(program: &Program) -> io::Result<()> {
@@ -28,7 +29,14 @@ fn install(program: &Program) -> io::Result<()> {
 }
 
 fn filtered<Answer: Send + 'static>(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
-    let program = Profile::default_profile().compile().unwrap();
+    filtered_by(&Profile::default_profile(), work)
+}
+
+fn filtered_by<Answer: Send + 'static>(
+    profile: &Profile,
+    work: impl FnOnce() -> Answer + Send + 'static,
+) -> Answer {
+    let program = profile.compile().unwrap();
     let thread = std::thread::spawn(move || {
         install(&program).unwrap();
         work()
@@ -54,12 +62,16 @@ fn refused_calls_answer_eperm_and_absent_ones_enosys() {
             call(libc::SYS_clone, 0x1000_0000, 0),
             call(libc::SYS_socket, AF_VSOCK as u64, libc::SOCK_STREAM as u64),
             call(libc::SYS_socket, AF_ALG as u64, libc::SOCK_SEQPACKET as u64),
+            call(libc::SYS_socketpair, AF_ALG as u64, libc::SOCK_SEQPACKET as u64),
+            call(libc::SYS_add_key, 0, 0),
+            call(libc::SYS_io_uring_setup, 1, 0),
             call(libc::SYS_ioctl, 0, libc::TIOCSTI),
+            call(libc::SYS_ioctl, 0, TIOCLINUX),
             call(libc::SYS_ioctl, 0, libc::TIOCSTI | 0xff_0000_0000),
             call(libc::SYS_personality, 0x0004_0000, 0),
         ]
     });
-    assert_eq!(answers, [libc::EPERM; 10]);
+    assert_eq!(answers, [libc::EPERM; 14]);
     let absent = filtered(|| [call(libc::SYS_clone3, 0, 0), call(470, 0, 0), call(1_000, 0, 0)]);
     assert_eq!(absent, [libc::ENOSYS; 3]);
 }
@@ -82,6 +94,46 @@ fn ordinary_calls_work() {
     );
     let threads = filtered(|| std::thread::spawn(|| 7).join().unwrap());
     assert_eq!(threads, 7, "the C library falls back from clone3 to clone");
+}
+
+#[test]
+fn newer_calls_reach_the_kernel() {
+    // Arguments that the kernel refuses in its own way: bad descriptors, flags and addresses.
+    let answers = filtered(|| {
+        [
+            call(libc::SYS_close_range, 10, 9),
+            call(libc::SYS_openat2, u64::MAX, 0),
+            call(libc::SYS_landlock_create_ruleset, 0, 1),
+            call(libc::SYS_futex_waitv, 0, 0),
+        ]
+    });
+    for answer in answers {
+        assert!(![0, libc::EPERM, libc::ENOSYS].contains(&answer), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_profile_from_json_is_what_the_kernel_does() {
+    let text = br#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+        {"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5,
+         "args": [{"index": 0, "value": 2, "op": "SCMP_CMP_GE"}, {"index": 1, "value": 7, "op": "SCMP_CMP_EQ"}]}]}"#;
+    let target = Target::here(Capabilities::NONE).unwrap();
+    let profile = Profile::from_json(text, target).unwrap().profile;
+    let answers = filtered_by(&profile, || {
+        let made = std::fs::create_dir("/proc/never").unwrap_err().raw_os_error();
+        (made, call(libc::SYS_getpriority, 2, 7), call(libc::SYS_getpriority, 0, 0))
+    });
+    assert_eq!(answers, (Some(libc::ENOSPC), libc::EIO, 0));
+}
+
+#[test]
+fn a_capability_opens_its_calls_in_the_kernel_too() {
+    let profile = Profile::default_for(Capabilities::named(["CAP_SYS_ADMIN"]).unwrap());
+    let answers = filtered_by(&profile, || {
+        [call(libc::SYS_setns, u64::MAX, 0), call(libc::SYS_chroot, 0, 0), call(libc::SYS_keyctl, 0, 0)]
+    });
+    assert_eq!(answers, [libc::EBADF, libc::EPERM, libc::EPERM]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::header::{DATA_START, Header};
 use crate::record;
 use crate::segment::{self, Segment};
 use crate::store::{Counters, Map};
+use crate::writer::Promise;
 
 /// The append-only truth. One thread owns it.
 #[derive(Debug)]
@@ -29,24 +30,26 @@ pub(crate) struct Journal {
     /// Something is wrong with the segments that are there (a damage, a failed write): before anything is appended, the
     /// live records are written into a new base segment and the others are thrown away.
     pub(crate) heal: bool,
+    /// The first record that was written and not synced, if there is one.
+    pub(crate) unsynced: Option<u64>,
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Journal {
-    /// Writes the batches as one group and makes them durable. After an error none of them counts.
+    /// Writes the batches with one write, and makes them durable when that is promised. After an error none of them counts.
     ///
     /// `live` is the state before these batches; it is needed when the journal has to be rewritten.
-    pub(crate) fn append(&mut self, batches: &[&Batch], live: &Map) -> Result<()> {
+    pub(crate) fn append(&mut self, batches: &[&Batch], promise: Promise, live: &Map) -> Result<()> {
         let space: usize = batches.iter().map(|batch| record::space(batch)).sum();
         self.make_room(space, live)?;
         let segment = self.current.as_mut().expect("make_room leaves a current segment");
-        let group = self.next_seq;
+        // What was not synced shares the fate of these: a loss of power may take any part of them.
+        let group = self.unsynced.unwrap_or(self.next_seq);
         let mut bytes = Vec::with_capacity(space);
-        for (seq, batch) in (group..).zip(batches) {
+        for (seq, batch) in (self.next_seq..).zip(batches) {
             record::encode(&mut bytes, segment.header.salt, seq, group, batch);
         }
-        self.counters.syncs.fetch_add(1, Relaxed);
-        if let Err(error) = segment.append(&bytes) {
+        if let Err(error) = segment.append(&bytes, promise) {
             self.heal = true;
             if let Err(second) = segment.cut(bytes.len()) {
                 tracing::warn!(%second, "could not cut a failed write; it is superseded by the next segment");
@@ -54,7 +57,36 @@ impl Journal {
             return Err(error);
         }
         self.next_seq += batches.len() as u64;
+        match promise {
+            Promise::Written => self.unsynced = Some(group),
+            Promise::Synced => self.synced(),
+        }
         Ok(())
+    }
+
+    /// Makes durable what was only written; `live` holds it.
+    pub(crate) fn secure(&mut self, live: &Map) -> Result<()> {
+        match self.unsynced {
+            None => Ok(()),
+            // After a failed sync the kernel takes the pages for clean: asking again would succeed and mean nothing.
+            Some(_) if self.heal => self.rewrite(0, live),
+            Some(_) => self.sync(),
+        }
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let (Some(_), Some(segment)) = (self.unsynced, &self.current) else { return Ok(()) };
+        if let Err(error) = segment.sync() {
+            self.heal = true;
+            return Err(error);
+        }
+        self.synced();
+        Ok(())
+    }
+
+    fn synced(&mut self) {
+        self.unsynced = None;
+        self.counters.syncs.fetch_add(1, Relaxed);
     }
 
     fn make_room(&mut self, space: usize, live: &Map) -> Result<()> {
@@ -70,8 +102,9 @@ impl Journal {
         }
     }
 
-    /// Begins a further segment.
+    /// Begins a further segment. The one before it is durable to its end: later records never outlive earlier ones.
     fn begin(&mut self, space: usize) -> Result<()> {
+        self.sync()?;
         let least = (DATA_START + space) as u64;
         let segment = self.publish(false, |_| Vec::new(), [self.segment_bytes.max(least), least])?;
         let full = self.current.replace(segment);
@@ -98,6 +131,8 @@ impl Journal {
         self.current = Some(segment);
         self.full_bytes = 0;
         self.heal = false;
+        // What was only written is live, so it is in the new segment, which is synced.
+        self.unsynced = None;
         self.counters.rewrites.fetch_add(1, Relaxed);
         // From here on the old segments do not count; what cannot be removed now is removed at the next start.
         if let Err(error) = remove_below(&self.dir, number) {

@@ -4,7 +4,7 @@
 //! offset  0  magic "GSR1"
 //!         4  length of the payload, u32
 //!         8  sequence number, u64: one more than that of the record before
-//!        16  group, u64: sequence number of the first record of the same disk write
+//!        16  group, u64: sequence number of the first record that was not durable when this one was written
 //!        24  crc32 of the segment's salt, bytes 4..24 and the payload, u32
 //!        28  zero, u32
 //!        32  payload: the encoded batch, padded with zeros to a multiple of 8

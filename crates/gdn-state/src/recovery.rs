@@ -176,8 +176,11 @@ fn replay(segments: Vec<Loaded>, quarantine: &Quarantine, recovered: &mut Recove
         if position < last {
             recovered.full_bytes += scan.end as u64;
         } else if sound {
-            recovered.current =
-                Some(Segment::adopt(segment.path, segment.header, segment.file, scan.end as u64)?);
+            match Segment::adopt(segment.path, segment.header, segment.file, scan.end as u64) {
+                Ok(adopted) => recovered.current = Some(adopted),
+                // On a failing disk reading goes on; the next commit begins with a rewrite.
+                Err(error) => tracing::warn!(%error, "the last segment cannot be made durable"),
+            }
         }
     }
     Ok(())

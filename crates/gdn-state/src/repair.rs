@@ -1,5 +1,7 @@
 //! Filling what the journal lost from the index.
 
+use std::ops::RangeInclusive;
+
 use crate::damage::{Damage, DamageKind};
 use crate::index::Witness;
 use crate::recovery::Recovered;
@@ -7,26 +9,38 @@ use crate::store::{Map, replay_onto};
 
 /// Decides what the state is: what the journal says, or, where batches are missing that a verified index had taken in, what
 /// the index says with the later records laid over it.
+///
+/// The index lags: of what the journal lost it may hold all, a part, or nothing, and only the first is a repair.
 pub(crate) fn settle(recovered: &mut Recovered, witness: Option<&Witness>) -> Map {
     let mut replayed = Map::new();
     replay_onto(&mut replayed, &recovered.records);
     let Some(witness) = witness else { return replayed };
+    let journal_end = recovered.next_seq;
     notice_lost_end(recovered, witness);
-    if !recovered.damages.iter().any(|damage| covered(damage, witness)) {
+    let helps = |lost: &RangeInclusive<u64>| *lost.start() <= witness.seq;
+    if !recovered.damages.iter().any(|damage| damage.lost.as_ref().is_some_and(helps)) {
         return replayed;
     }
     let mut map = witness.map.clone();
     let later = recovered.records.partition_point(|record| record.seq <= witness.seq);
     replay_onto(&mut map, &recovered.records[later..]);
     let affected = difference(&replayed, &map);
-    for damage in recovered.damages.iter_mut().filter(|damage| covered(damage, witness)) {
-        damage.keys.clone_from(&affected);
-        damage.repaired = true;
+    for damage in &mut recovered.damages {
+        let Some(lost) = damage.lost.clone().filter(helps) else { continue };
+        // Where the journal goes on behind the damage, the damage ends there. Where it does not, more may have followed
+        // than the index knows, unless the store was closed.
+        let known_whole = *lost.end() < journal_end || witness.complete;
+        if known_whole && *lost.end() <= witness.seq {
+            damage.keys.clone_from(&affected);
+            damage.repaired = true;
+        } else if *lost.end() > witness.seq {
+            damage.lost = Some(witness.seq + 1..=*lost.end());
+        }
     }
     map
 }
 
-/// The index never runs ahead of the journal, so whatever it knows beyond the journal's end was there once.
+/// Whatever the index knows beyond the journal's end was durable once: it is given nothing that is not.
 fn notice_lost_end(recovered: &mut Recovered, witness: &Witness) {
     if witness.seq < recovered.next_seq {
         return;
@@ -56,11 +70,6 @@ fn takes_the_end(damage: &Damage) -> bool {
         damage.kind,
         DamageKind::TornTail | DamageKind::Segment | DamageKind::Misplaced | DamageKind::Missing
     )
-}
-
-/// Whether the index had taken in what this damage cost.
-fn covered(damage: &Damage, witness: &Witness) -> bool {
-    damage.lost.as_ref().is_some_and(|lost| *lost.end() <= witness.seq)
 }
 
 fn difference(one: &Map, other: &Map) -> Vec<Vec<u8>> {

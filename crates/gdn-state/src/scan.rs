@@ -21,7 +21,7 @@ pub(crate) struct Scan {
 pub(crate) struct Region {
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// Whether it belongs to the last disk write, which a loss of power may have torn and which then nobody was told of.
+    /// Whether it belongs to the last group, which a loss of power may have torn and which then nobody was told of.
     pub(crate) tail: bool,
     /// Sequence numbers of the records that were there, when a later record tells.
     pub(crate) lost: Option<RangeInclusive<u64>>,
@@ -47,7 +47,7 @@ pub(crate) fn scan(bytes: &[u8], salt: u64, first_seq: u64) -> Scan {
             .step_by(ALIGN)
             .find_map(|at| later_record(&bytes[at..], salt, next_seq).map(|(record, _)| (at, record)));
         let (end, tail, lost) = match found {
-            // A record of the same write came through: the write was torn, or it was damaged later.
+            // A record of the same group came through: the group was torn, or it was damaged later.
             Some((at, record)) => {
                 (at, record.group <= next_seq, (record.seq > next_seq).then(|| next_seq..=record.seq - 1))
             }
@@ -56,7 +56,29 @@ pub(crate) fn scan(bytes: &[u8], salt: u64, first_seq: u64) -> Scan {
         scan.regions.push(Region { start, end, tail, lost, keys: suspected_keys(&bytes[start..end]) });
         scan.end = end.next_multiple_of(ALIGN);
     }
+    // A group begins when the one before it is durable: where a later one follows, nothing was torn.
+    let last_group = scan.records.last().map_or(0, |record| record.group);
+    for region in &mut scan.regions {
+        region.tail &= region.lost.as_ref().is_none_or(|lost| last_group <= *lost.end());
+    }
+    cut_torn_group(&mut scan, &bytes[..used]);
     scan
+}
+
+/// A loss of power may keep any part of the last group. What comes after a gap does not count: no batch outlives one that
+/// was handed over before it.
+fn cut_torn_group(scan: &mut Scan, bytes: &[u8]) {
+    for (position, region) in scan.regions.iter_mut().enumerate() {
+        if !region.tail {
+            continue;
+        }
+        let Some(lost) = region.lost.take() else { continue };
+        scan.records.retain(|record| record.seq < *lost.start());
+        region.end = bytes.len();
+        region.keys = suspected_keys(&bytes[region.start..]);
+        scan.regions.truncate(position + 1);
+        return;
+    }
 }
 
 /// The record at the beginning of `bytes`, unless it is older than what came before it (a duplicated page).
@@ -127,6 +149,37 @@ mod tests {
         let scan = scan(&bytes, SALT, 1);
         assert_eq!(seqs(&scan), [1, 2, 3]);
         assert!(scan.regions.len() == 1 && scan.regions[0].tail, "{:?}", scan.regions);
+    }
+
+    /// Groups 1 and 2 to 3, and a fourth record in the group of the third or in its own; the second is zeros.
+    fn gap(fourth_group: u64) -> Scan {
+        let (mut bytes, mut starts) = (vec![0; DATA_START], Vec::new());
+        for (seq, group) in [(1, 1), (2, 2), (3, 2), (4, fourth_group)] {
+            starts.push(bytes.len());
+            let mut batch = Batch::new();
+            batch.put(format!("key {seq}"), "v".repeat(100)).unwrap();
+            record::encode(&mut bytes, SALT, seq, group, &batch);
+        }
+        bytes[starts[1]..starts[2]].fill(0);
+        let scan = scan(&bytes, SALT, 1);
+        assert_eq!(scan.regions.len(), 1);
+        scan
+    }
+
+    #[test]
+    fn of_a_torn_last_group_nothing_counts_behind_the_gap() {
+        let scan = gap(2);
+        assert_eq!(seqs(&scan), [1]);
+        let region = &scan.regions[0];
+        assert!(region.tail && region.lost.is_none(), "{region:?}");
+        assert_eq!(region.keys, [b"key 3".to_vec(), b"key 4".to_vec()]);
+    }
+
+    #[test]
+    fn a_gap_before_a_later_group_was_not_torn() {
+        let scan = gap(4);
+        assert_eq!(seqs(&scan), [1, 3, 4]);
+        assert!(!scan.regions[0].tail && scan.regions[0].lost == Some(2..=2), "{:?}", scan.regions);
     }
 
     #[test]

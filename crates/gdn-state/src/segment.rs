@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{At, Result};
 use crate::files;
 use crate::header::Header;
+use crate::writer::Promise;
 
 const PREFIX: &str = "journal-";
 const SUFFIX: &str = ".seg";
@@ -71,9 +72,14 @@ impl Segment {
     }
 
     /// Takes up a segment that was found sound, to append after `end`.
+    ///
+    /// What was read is served from now on, so it has to be durable: a process that was killed may have left it in the page
+    /// cache only.
     pub(crate) fn adopt(path: PathBuf, header: Header, file: File, end: u64) -> Result<Segment> {
         let capacity = file.metadata().at("stat", &path)?.len();
-        Ok(Segment { path, header, file, end, capacity })
+        let segment = Segment { path, header, file, end, capacity };
+        segment.sync()?;
+        Ok(segment)
     }
 
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
@@ -84,19 +90,26 @@ impl Segment {
         self.end
     }
 
-    /// Writes and makes durable. After an error nothing is known about the bytes at the end.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Writes, and makes durable when asked to. After an error nothing is known about the bytes at the end.
+    pub(crate) fn append(&mut self, bytes: &[u8], promise: Promise) -> Result<()> {
         self.file.write_all_at(bytes, self.end).at("write", &self.path)?;
-        self.file.sync_data().at("fdatasync", &self.path)?;
+        if promise == Promise::Synced {
+            self.sync()?;
+        }
         self.end += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Makes everything durable that was written.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().at("fdatasync", &self.path)
     }
 
     /// After a failed append: tries to make the bytes unreadable, so that a restart does not find what nobody was promised.
     pub(crate) fn cut(&self, bytes: usize) -> Result<()> {
         write_zeros(&self.file, self.end, (self.end + bytes as u64).min(self.capacity))
             .at("cut", &self.path)?;
-        self.file.sync_data().at("fdatasync", &self.path)
+        self.sync()
     }
 }
 

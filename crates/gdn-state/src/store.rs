@@ -14,13 +14,13 @@ use crate::damage::{Damage, Quarantine};
 use crate::error::{At, Result};
 use crate::files;
 use crate::identity;
-use crate::index::Index;
+use crate::index::{Index, Opened};
 use crate::journal::Journal;
 use crate::lock::StoreLock;
 use crate::record::Record;
 use crate::recovery::{self, Recovered};
 use crate::repair;
-use crate::writer::{Job, Writer, change};
+use crate::writer::{Job, Promise, Writer, change};
 
 /// File of the engine id, below the store's directory.
 pub(crate) const IDENTITY: &str = "engine-id";
@@ -56,9 +56,9 @@ pub(crate) struct Counters {
 /// What a store has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Batches that became durable.
+    /// Batches that were acknowledged.
     pub commits: u64,
-    /// Disk writes they took: one `fdatasync` each, shared by all batches that waited at that moment.
+    /// How often `fdatasync` made batches durable: once for all that waited at that moment.
     pub syncs: u64,
     /// Segments that were made.
     pub segments: u64,
@@ -98,9 +98,8 @@ impl Options {
         let quarantine = Quarantine::new(dir.join(QUARANTINE));
         let mut recovered = recovery::recover(dir, &quarantine)?;
         let counters = Arc::new(Counters::default());
-        let (index, witness) =
-            Index::open(&dir.join(INDEX), recovered.engine, &quarantine, Arc::clone(&counters));
-        let map = repair::settle(&mut recovered, witness.as_ref());
+        let index = Opened::open(&dir.join(INDEX), recovered.engine, &quarantine);
+        let map = repair::settle(&mut recovered, index.witness.as_ref());
         for damage in &recovered.damages {
             tracing::warn!(?damage, "the state store was damaged");
         }
@@ -112,7 +111,7 @@ impl Options {
         if unwritten {
             write_identity(dir, journal.engine, minted)?;
         }
-        index.settle(journal.next_seq - 1, &map, witness);
+        let index = index.start(&dir.join(INDEX), journal.next_seq - 1, &map, &counters);
         self.start(dir, lock, journal, index, map, damages)
     }
 
@@ -126,6 +125,7 @@ impl Options {
             full_bytes: recovered.full_bytes,
             heal: recovered.current.is_none(),
             current: recovered.current,
+            unsynced: None,
             counters: Arc::clone(counters),
         }
     }
@@ -268,22 +268,40 @@ impl Store {
     /// Hands over a batch. It is durable, visible and acknowledged in this order, and batches are applied in the order in
     /// which they were handed over.
     pub fn commit(&self, batch: Batch) -> Commit {
-        self.submit(batch, None)
+        self.submit(batch, Promise::Synced, None)
     }
 
     /// As [`Store::commit`], and calls `done` with the outcome on the writer's thread, before the commit answers; `done` is
     /// called even if the commit is dropped. It must be quick and must not wait for another commit.
     pub fn commit_then(&self, batch: Batch, done: impl FnOnce(&Result<()>) + Send + 'static) -> Commit {
-        self.submit(batch, Some(Box::new(done)))
+        self.submit(batch, Promise::Synced, Some(Box::new(done)))
     }
 
-    fn submit(&self, batch: Batch, done: Option<Done>) -> Commit {
+    /// As [`Store::commit`], but answers when the batch is written and not yet synced: it survives the end of the process
+    /// however it comes, but perhaps not a loss of power.
+    ///
+    /// The order of batches stays: when a batch that was handed over later is durable, so is this one. Without a later one
+    /// it is made durable some seconds after the last commit, and when the store is dropped.
+    pub fn commit_written(&self, batch: Batch) -> Commit {
+        self.submit(batch, Promise::Written, None)
+    }
+
+    /// [`Store::commit_written`] with the `done` of [`Store::commit_then`].
+    pub fn commit_written_then(
+        &self,
+        batch: Batch,
+        done: impl FnOnce(&Result<()>) + Send + 'static,
+    ) -> Commit {
+        self.submit(batch, Promise::Written, Some(Box::new(done)))
+    }
+
+    fn submit(&self, batch: Batch, promise: Promise, done: Option<Done>) -> Commit {
         let (completion, commit) = Completion::new(done);
         if batch.is_empty() {
             completion.answer(Ok(()));
         } else if let Some(jobs) = &self.jobs {
             // If the writer is gone the job comes back and its completion answers `Closed`.
-            drop(jobs.send(Job { batch, completion }));
+            drop(jobs.send(Job { batch, promise, completion }));
         }
         commit
     }

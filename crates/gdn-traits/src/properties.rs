@@ -7,7 +7,8 @@ use gdn_types::{ContainerId, ContainerSpec, ContainerState, Handle, ImageConfig,
 
 use crate::NetworkInfo;
 
-/// Keeps every container's record. What a call acknowledged survives a kill of the engine and a loss of power.
+/// Keeps every container's record. What a call acknowledged survives a kill of the engine and a loss of power; the one
+/// exception is told at [`mark`](Self::mark).
 ///
 /// # The story
 ///
@@ -20,6 +21,9 @@ use crate::NetworkInfo;
 pub trait PropertyManager: Send + Sync + 'static {
     /// Takes the record's handle, durably, in the state [`ContainerState::Claimed`].
     ///
+    /// The orchestrator makes the first parts of the container meanwhile, but only after it has asked this future once: what
+    /// memory can refuse is to be refused then, before anything is awaited.
+    ///
     /// # Errors
     /// `AlreadyExists` (`handle 'H' already in use`) and then nothing is changed; `ResourceExhausted` when `max_containers`
     /// (0 = no limit) records exist.
@@ -28,10 +32,14 @@ pub trait PropertyManager: Send + Sync + 'static {
     /// Replaces the claimed record, durably, by its final form in the state [`ContainerState::Created`].
     async fn commit(&self, record: ContainerRecord) -> Result<()>;
 
-    /// Notes a new state, durably.
+    /// Notes a new state.
+    ///
+    /// [`ContainerState::Destroying`] survives a kill of the engine at once; a loss of power it survives for certain only
+    /// when a later durable change has been acknowledged. That is enough for an intent: after a loss of power nothing of the
+    /// container runs, and nobody was told that it is destroyed. Every other state is durable.
     async fn mark(&self, handle: &Handle, state: ContainerState) -> Result<()>;
 
-    /// Notes that a stop was carried out.
+    /// Notes that a stop was carried out, durably.
     async fn mark_stopped(&self, handle: &Handle) -> Result<()>;
 
     /// Removes the record, durably; the handle is free. Succeeds when there is none.

@@ -1,5 +1,6 @@
 //! Key-value pairs on a container, and filters over them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::{Error, Result};
@@ -27,6 +28,9 @@ pub mod keys {
     /// Everything the engine sets begins with this.
     pub const RESERVED_PREFIX: &str = "garden.";
 }
+
+/// The most of a key that a message shows, in characters: enough to recognise it.
+const SHOWN_KEY: usize = 64;
 
 /// The properties of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,15 +66,16 @@ impl Properties {
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<String>) -> Result<()> {
         let (key, value) = (key.into(), value.into());
         if key.is_empty() || key.len() > Self::MAX_KEY || key.contains('\0') {
-            let start: String = key.chars().take(64).collect();
             return Err(Error::invalid(format!(
-                "property key {start:?} is empty, contains a NUL byte or is longer than {} bytes",
+                "property key {:?} is empty, contains a NUL byte or is longer than {} bytes",
+                Self::shown(&key),
                 Self::MAX_KEY
             )));
         }
         if value.len() > Self::MAX_VALUE {
             return Err(Error::invalid(format!(
-                "value of property {key:?} is {} bytes long, at most {} are allowed",
+                "value of property {:?} is {} bytes long, at most {} are allowed",
+                Self::shown(&key),
                 value.len(),
                 Self::MAX_VALUE
             )));
@@ -79,7 +84,8 @@ impl Properties {
             return Err(Error::new(
                 crate::ErrorKind::ResourceExhausted,
                 format!(
-                    "property {key:?} would be number {}, a container has at most {}",
+                    "property {:?} would be number {}, a container has at most {}",
+                    Self::shown(&key),
                     self.0.len() + 1,
                     Self::MAX_COUNT
                 ),
@@ -87,6 +93,14 @@ impl Properties {
         }
         self.0.insert(key, value);
         Ok(())
+    }
+
+    /// A key as a message shows it: a client may send anything, and a message is not the place for all of it.
+    pub fn shown(key: &str) -> Cow<'_, str> {
+        match key.char_indices().nth(SHOWN_KEY) {
+            Some((end, _)) => format!("{}...", &key[..end]).into(),
+            None => key.into(),
+        }
     }
 
     /// The value of a property.
@@ -170,5 +184,14 @@ mod tests {
         let mut full = Properties::from_pairs((0..1000).map(|n| (n.to_string(), ""))).unwrap();
         assert_eq!(full.set("one more", "").unwrap_err().kind(), crate::ErrorKind::ResourceExhausted);
         full.set("0", "changed").unwrap();
+    }
+
+    #[test]
+    fn a_long_key_is_cut_in_messages_between_characters() {
+        assert_eq!(Properties::shown("color"), "color");
+        assert_eq!(Properties::shown(&"\u{e4}".repeat(64)), "\u{e4}".repeat(64));
+        assert_eq!(Properties::shown(&"\u{e4}".repeat(65)), "\u{e4}".repeat(64) + "...");
+        let too_long = Properties::from_pairs([("k".repeat(1025), "x")]).unwrap_err();
+        assert!(too_long.message().len() < 200, "{}", too_long.message());
     }
 }

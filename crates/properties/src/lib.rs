@@ -1,7 +1,9 @@
 //! The property store component: what the engine must never forget of its containers.
 //!
 //! What it is: [`gdn_traits::PropertyManager`] over a [`gdn_state::Store`]. Each container is one record under its handle;
-//! every change is durable before it is visible, and visible before it is acknowledged.
+//! every change is durable before it is visible, and visible before it is acknowledged. The one exception is the mark
+//! that a destroy has begun: it survives a kill of the engine when it is acknowledged, and a loss of power together with
+//! the next change of any record.
 //!
 //! What it is not: it decides nothing about containers. Which states follow each other, and what a property means, is the
 //! orchestrator's business.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gdn_state::{Batch, Commit, Store};
 use gdn_traits::{ContainerRecord, PropertyManager};
-use gdn_types::{ContainerState, EngineId, Error, ErrorKind, Handle, Result};
+use gdn_types::{ContainerState, EngineId, Error, ErrorKind, Handle, Properties, Result};
 
 use crate::decode::decode;
 use crate::encode::encode;
@@ -16,6 +16,15 @@ use crate::errors::translate;
 
 /// Keys of container records; the handle follows.
 const PREFIX: &str = "container/";
+
+/// What a change has to survive before it is acknowledged.
+#[derive(Clone, Copy)]
+enum Promise {
+    /// A loss of power, and all that is less.
+    SurvivesPowerLoss,
+    /// The end of this process, however it comes.
+    SurvivesKill,
+}
 
 /// Container records over a durable store.
 #[derive(Debug)]
@@ -55,25 +64,38 @@ impl PropertyStore {
         EngineId::from_bits(self.state.engine())
     }
 
-    /// Writes the record, and shows it when it is durable; `turn` ends then.
-    fn write(&self, record: ContainerRecord, turn: Turn) -> Result<Commit> {
+    /// Writes the record, and shows it when what was promised is so; `turn` ends then.
+    fn write(&self, record: ContainerRecord, promise: Promise, turn: Turn) -> Result<Commit> {
         let mut batch = Batch::new();
         batch
             .put(key(&record.handle), encode(&record))
             .map_err(|error| translate(format!("store container {}", record.handle), error))?;
         let table = Arc::clone(&self.table);
-        Ok(self.state.commit_then(batch, move |outcome| {
+        let done = move |outcome: &gdn_state::Result<()>| {
             if outcome.is_ok() {
                 let handle = record.handle.clone();
                 table.put(&handle, Content::Record(Arc::new(record)));
             }
             drop(turn);
-        }))
+        };
+        Ok(match promise {
+            Promise::SurvivesPowerLoss => self.state.commit_then(batch, done),
+            Promise::SurvivesKill => self.state.commit_written_then(batch, done),
+        })
     }
 
-    /// Reads a record, lets it be changed and writes it; nothing is written when `change` fails.
+    /// Reads a record, lets it be changed and writes it durably; nothing is written when `change` fails.
     async fn change(
         &self,
+        handle: &Handle,
+        change: impl FnOnce(&mut ContainerRecord) -> Result<()> + Send,
+    ) -> Result<()> {
+        self.change_as(Promise::SurvivesPowerLoss, handle, change).await
+    }
+
+    async fn change_as(
+        &self,
+        promise: Promise,
         handle: &Handle,
         change: impl FnOnce(&mut ContainerRecord) -> Result<()> + Send,
     ) -> Result<()> {
@@ -82,10 +104,10 @@ impl PropertyStore {
         let Content::Record(record) = content else { return Err(not_found()) };
         let mut record = ContainerRecord::clone(&record);
         change(&mut record)?;
-        self.durable(handle, self.write(record, turn)?).await
+        self.answered(handle, self.write(record, promise, turn)?).await
     }
 
-    async fn durable(&self, handle: &Handle, commit: Commit) -> Result<()> {
+    async fn answered(&self, handle: &Handle, commit: Commit) -> Result<()> {
         commit.await.map_err(|error| translate(format!("store container {handle}"), error))
     }
 
@@ -129,7 +151,7 @@ impl PropertyManager for PropertyStore {
             }
             drop(turn);
         });
-        self.durable(&handle, commit).await
+        self.answered(&handle, commit).await
     }
 
     async fn commit(&self, record: ContainerRecord) -> Result<()> {
@@ -147,7 +169,13 @@ impl PropertyManager for PropertyStore {
     }
 
     async fn mark(&self, handle: &Handle, state: ContainerState) -> Result<()> {
-        self.change(handle, |record| {
+        // The intent to destroy is for the engine that comes after a kill. After a loss of power nothing of the container
+        // runs, and nobody was told that it is destroyed: the sync that `forget` makes is the one that counts.
+        let promise = match state {
+            ContainerState::Destroying => Promise::SurvivesKill,
+            ContainerState::Claimed | ContainerState::Created => Promise::SurvivesPowerLoss,
+        };
+        self.change_as(promise, handle, |record| {
             record.state = state;
             Ok(())
         })
@@ -228,7 +256,7 @@ impl PropertyManager for PropertyStore {
 }
 
 fn property_not_found(key: &str) -> Error {
-    Error::new(ErrorKind::PropertyNotFound, format!("property does not exist: {key}"))
+    Error::new(ErrorKind::PropertyNotFound, format!("property does not exist: {}", Properties::shown(key)))
 }
 
 /// The password is for pulling only: not even memory keeps it.

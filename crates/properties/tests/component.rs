@@ -87,6 +87,44 @@ async fn a_life_of_a_record_is_the_same_after_each_reopening() {
 }
 
 #[tokio::test]
+async fn the_intent_to_destroy_survives_a_kill_and_the_forgetting_after_it_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = handle("web");
+    let (original, killed) = (dir.path().join("original"), dir.path().join("killed"));
+    let store = open(&original);
+    store.claim(record("web", 1), 0).await.unwrap();
+    store.commit(record("web", 1)).await.unwrap();
+    store.mark(&web, ContainerState::Destroying).await.unwrap();
+    copy_segments(&original, &killed);
+    assert_eq!(open(&killed).record(&web).unwrap().state, ContainerState::Destroying);
+    std::fs::remove_dir_all(&killed).unwrap();
+    store.forget(&web).await.unwrap();
+    copy_segments(&original, &killed);
+    assert!(open(&killed).record(&web).is_none());
+}
+
+/// What a kill leaves of an open store.
+fn copy_segments(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_over_long_key_is_not_repeated_whole_in_the_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (web, key) = (handle("web"), "k".repeat(5000));
+    store.claim(record("web", 1), 0).await.unwrap();
+    for error in [store.get(&web, &key).unwrap_err(), store.set(&web, &key, "v").await.unwrap_err()] {
+        assert!(error.report().len() < 200 && error.report().contains("kkk..."), "{}", error.report());
+    }
+}
+
+#[tokio::test]
 async fn unknown_handles_and_keys_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

@@ -46,6 +46,8 @@ struct Shared {
     lowers: Lowers,
     janitor: Janitor,
     container_root: (u32, u32),
+    /// Names of the images that come with the program.
+    builtin: Vec<String>,
     /// Images in use: what is in here is not collected.
     used: Mutex<HashMap<ContainerId, Arc<Image>>>,
 }
@@ -57,6 +59,7 @@ impl ImageVolumizer {
     /// `Internal` or `ResourceExhausted` when a directory cannot be made or read.
     pub fn open(config: VolumizerConfig) -> Result<Self> {
         let volumes = Arc::new(Volumes::open(&config.root)?);
+        let builtin = config.builtin.iter().map(|image| image.name.to_string()).collect();
         let store = ImageStore::open(&config.root.join("images"), config.builtin, Limits::default())
             .map_err(|error| {
                 Error::caused(ErrorKind::Internal, format!("open the image store: {error}"), error)
@@ -70,6 +73,7 @@ impl ImageVolumizer {
             lowers: Lowers::new(config.idmap),
             janitor,
             container_root: (config.container_root_uid, config.container_root_gid),
+            builtin,
             used: Mutex::default(),
         })))
     }
@@ -137,6 +141,11 @@ impl Volumizer for ImageVolumizer {
 
     async fn collect_garbage(&self) -> Result<()> {
         self.blocking(|shared| {
+            // Images in use stay; those that come with the program are always about to be used.
+            let kept =
+                shared.builtin.iter().map(|name| shared.store.ensure(&ImageSource::Builtin(name.clone())));
+            let _kept: Vec<Arc<Image>> =
+                kept.collect::<Result<_, _>>().map_err(|error| image_error("built in", error))?;
             shared.lowers.clear();
             let collected = shared.store.collect().map_err(|error| image_error("collect", error))?;
             tracing::debug!(images = collected.images, layers = collected.layers, "collected garbage");

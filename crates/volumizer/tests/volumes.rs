@@ -168,13 +168,24 @@ async fn a_destroyed_volume_leaves_nothing_and_destroying_is_idempotent() {
     volumizer.destroy(&id(9)).await.unwrap();
     assert!(ground.is_empty("volumes"));
     wait_until("the trash to be emptied", || ground.is_empty("trash"));
+}
 
-    assert!(!ground.is_empty("images/layers"));
+#[tokio::test]
+async fn unused_images_are_collected_and_those_of_the_program_stay() {
+    let ground = Ground::new();
+    let volumizer = ground.open();
+    let layers = || fs::read_dir(ground.path("state/images/layers")).unwrap().count();
+    for (number, uri) in [(1, ground.rootfs().display().to_string()), (2, "hello".into())] {
+        volumizer.create(&id(number), &request(&uri)).await.unwrap();
+    }
     volumizer.collect_garbage().await.unwrap();
-    assert!(ground.is_empty("images/layers") && ground.is_empty("images/images"));
-    volumizer.create(&id(2), &request("builtin:hello")).await.unwrap();
+    assert_eq!(layers(), 2, "an image in use was collected");
+    volumizer.destroy(&id(1)).await.unwrap();
+    volumizer.destroy(&id(2)).await.unwrap();
     volumizer.collect_garbage().await.unwrap();
-    assert!(!ground.is_empty("images/layers"), "an image in use was collected");
+    assert_eq!(layers(), 1, "the image of the program stays, the other goes");
+    let volume = volumizer.create(&id(3), &request("builtin:hello")).await.unwrap();
+    assert_eq!(read(&volume, "bin/hello"), "#!/bin/sh");
 }
 
 #[tokio::test]

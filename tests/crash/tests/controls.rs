@@ -21,7 +21,7 @@ fn complains(verdict: &Verdict, words: &str) -> bool {
 fn forgotten_containers_false_acknowledgements_and_another_init_are_seen() {
     let mut bed = Bed::make(Scenario::Plain).unwrap();
     let calls = bed.case(None).unwrap().trail.calls;
-    let keeper_is_there = position(&calls, "connect", 0) as u64;
+    let keeper_is_there = position(&calls, "write /sys/fs/cgroup/devices", 0) as u64;
     let create_is_acknowledged = (position(&calls, "fdatasync", 1) + BEHIND_THE_COMMIT) as u64;
 
     // Killed half way through the create: a server that did not clean up would leave all this.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,6 +26,7 @@ pub fn directory(target: &Path) {
     for applet in String::from_utf8(applets).unwrap().lines().filter(|applet| *applet != "busybox") {
         symlink("busybox", target.join("bin").join(applet)).unwrap();
     }
+    chown(target.join("home/alice"), Some(1000), Some(1000)).unwrap();
     fs::write(target.join("etc/passwd"), PASSWD).unwrap();
     fs::write(target.join("etc/group"), "root:x:0:\nalice:x:1000:\n").unwrap();
 }

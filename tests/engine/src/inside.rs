@@ -44,3 +44,27 @@ pub fn has_foreground(init: u32, name: &str) -> bool {
         before.ends_with(&format!("({name}")) && fields.get(2).is_some() && fields.get(2) == fields.get(5)
     })
 }
+
+/// What a file of the container's control group says: `v1` is a controller and its file, `v2` the file of the unified tree.
+///
+/// # Panics
+/// When the container is in no such group.
+pub fn cgroup_file(init: u32, v1: (&str, &str), v2: &str) -> String {
+    let groups = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
+    let group = |wanted: &str| {
+        groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|controller| controller == wanted).then(|| path.to_owned())
+        })
+    };
+    let path = match group(v1.0) {
+        Some(path) => format!("/sys/fs/cgroup/{}{path}/{}", v1.0, v1.1),
+        None => format!("/sys/fs/cgroup{}/{v2}", group("").expect("every process is in the unified tree")),
+    };
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {path}: {error}"))
+}
+
+/// Whether the kernel has its controllers in trees of their own (version 1).
+pub fn cgroups_are_v1() -> bool {
+    PathBuf::from("/sys/fs/cgroup/memory").exists()
+}

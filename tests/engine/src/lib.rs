@@ -26,6 +26,7 @@ mod engine;
 mod gdn;
 pub mod images;
 pub mod inside;
+pub mod session;
 mod wait;
 
 pub use engine::{Engine, Server};

@@ -1,7 +1,7 @@
 //! The floor: what this kernel needs at least for one container, or for one process in a container, without any engine.
 //!
 //! `gdn-bench-floor cycle ROOTFS WORK` makes and removes a whole sandbox a round; `gdn-bench-floor exec ROOTFS WORK` runs
-//! `/bin/true` a round in one sandbox. Each line on standard input is one round; its microseconds are printed as a line.
+//! `/bin/true` a round in one sandbox; `gdn-bench-floor hog / /` uses a processor until killed. Each line on standard input is one round; its microseconds are printed as a line.
 //! At the end of input everything is removed.
 #![allow(unsafe_code, reason = "the floor is made of direct system calls")]
 
@@ -24,7 +24,13 @@ use child::{Plan, Then};
 
 fn main() -> Result<()> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let [mode, rootfs, work] = &arguments[..] else { bail!("usage: gdn-bench-floor cycle|exec ROOTFS WORK") };
+    let [mode, rootfs, work] = &arguments[..] else {
+        bail!("usage: gdn-bench-floor cycle|exec|hog ROOTFS WORK")
+    };
+    if mode == "hog" {
+        sys::end_with_parent()?;
+        hog();
+    }
     let host = Host::prepare(PathBuf::from(rootfs), PathBuf::from(work))?;
     match mode.to_str() {
         Some("cycle") => rounds(|number| host.cycle(number)),
@@ -35,6 +41,13 @@ fn main() -> Result<()> {
             outcome
         }
         _ => bail!("unknown mode {mode:?}"),
+    }
+}
+
+/// Uses one processor until killed.
+fn hog() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 

@@ -62,3 +62,18 @@ async fn a_shutdown_waits_for_creates_and_keeps_them() {
     assert_eq!(create.await.unwrap().unwrap(), handle("h"));
     assert!(bed.world.is_whole(&handle("h")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_ever_and_the_next_start_sees_to_the_rest() {
+    let bed = Bed::new().await;
+    bed.world.clock().arm(Site::Call("volumizer.create", 1), Point::Halfway, Action::Block);
+    let gardener = bed.gardener.clone();
+    let create = tokio::spawn(async move { gardener.create(spec("h")).await });
+    bed.world.clock().blocked(1).await;
+    let begun = tokio::time::Instant::now();
+    bed.gardener.shutdown().await;
+    assert_eq!(begun.elapsed().as_secs(), gardener_core::Config::SHUTDOWN_PATIENCE.as_secs());
+    create.abort();
+    let bed = bed.restarted(crate::bed::config()).await;
+    bed.nothing_left("abandoned").await;
+}

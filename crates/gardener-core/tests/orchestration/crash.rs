@@ -130,3 +130,26 @@ async fn everything_a_client_was_told_is_the_same_after_a_kill() {
     assert_eq!(info.state, LifeState::Stopped);
     drop(running);
 }
+
+/// The claim is on its way to the disk while the parts are made: a kill then leaves traces without a record.
+#[tokio::test(start_paused = true)]
+async fn traces_without_a_record_are_gone_after_the_start() {
+    for call in ["containerizer.prepare", "volumizer.create", "networker.reserve"] {
+        for point in Point::ALL {
+            let case = format!("kill at {call} {point:?}");
+            let bed = Bed::new().await;
+            bed.create("bystander").await;
+            bed.world.clock().arm(Site::Call("properties.claim", 1), Point::Before, Action::Block);
+            bed.world.clock().arm(Site::Call(call, 1), point, Action::Crash);
+            tokio::select! {
+                _ = bed.gardener.create(spec("h")) => panic!("{case}: a create survived its crash"),
+                () = bed.world.clock().crashed() => (),
+            }
+            bed.world.clock().disarm();
+            let bed = bed.restarted(config()).await;
+            assert!(bed.world.is_whole(&handle("bystander")), "{case}: the bystander was disturbed");
+            assert_eq!(bed.listed_in_all_states(), [handle("bystander")], "{case}");
+            bed.destroy_all(&case).await;
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Many clients and one handle.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use gdn_testkit::{Action, Point, Site};
 use gdn_types::{ErrorKind, LifeState};
@@ -85,4 +87,71 @@ async fn creates_and_destroys_of_one_handle_at_once_end_whole_or_gone() {
         more => panic!("{more:?}"),
     }
     bed.destroy_all("storm").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_memory_refuses_makes_nothing() {
+    let bed = Bed::with(gardener_core::Config { max_containers: 1, ..config() }).await;
+    bed.create("h").await;
+    let before = bed.world.clock().log().len();
+    for name in ["h", "other"] {
+        bed.gardener.create(spec(name)).await.unwrap_err();
+    }
+    assert_eq!(bed.world.clock().log().len(), before, "{:?}", bed.world.clock().log());
+    assert!(bed.world.is_whole(&handle("h")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_at_once_makes_nothing() {
+    let bed = Bed::new().await;
+    bed.world.clock().arm(
+        Site::Call("properties.claim", 1),
+        Point::Before,
+        Action::Fail(ErrorKind::AlreadyExists),
+    );
+    let error = bed.gardener.create(spec("h")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let log = bed.world.clock().log();
+    assert_eq!(log.last().map(String::as_str), Some("properties.claim"), "{log:?}");
+    bed.create("h").await;
+}
+
+/// A disk that is full is noticed only when the sandbox is half made.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_fails_late_waits_for_the_parts_and_unwinds_them() {
+    for slow in ["containerizer.prepare", "volumizer.create", "networker.reserve"] {
+        for point in Point::ALL {
+            let bed = Bed::new().await;
+            let (clock, second) = (bed.world.clock(), Duration::from_secs(1));
+            clock.arm(Site::Call("properties.claim", 1), Point::Before, Action::Delay(second));
+            clock.arm(
+                Site::Call("properties.claim", 1),
+                Point::Halfway,
+                Action::Fail(ErrorKind::ResourceExhausted),
+            );
+            clock.arm(Site::Call(slow, 1), point, Action::Delay(10 * second));
+            let error = bed.gardener.create(spec("h")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+            // At once: nothing goes on behind the answer, and the handle is free.
+            assert!(bed.world.leftovers().is_empty(), "{slow} {point:?}: {:?}", bed.world.leftovers());
+            bed.create("h").await;
+        }
+    }
+}
+
+/// The record of a handle may be somebody else's: one that could not be read, say. It is never forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_refused_claim_never_forgets_a_record() {
+    let bed = Bed::new().await;
+    let second = Duration::from_secs(1);
+    bed.world.clock().arm(Site::Call("properties.claim", 1), Point::Before, Action::Delay(second));
+    bed.world.clock().arm(
+        Site::Call("properties.claim", 1),
+        Point::Halfway,
+        Action::Fail(ErrorKind::AlreadyExists),
+    );
+    bed.gardener.create(spec("h")).await.unwrap_err();
+    let log = bed.world.clock().log();
+    assert!(log.iter().any(|call| call == "containerizer.destroy"), "{log:?}");
+    assert!(!log.iter().any(|call| call == "properties.forget"), "{log:?}");
 }

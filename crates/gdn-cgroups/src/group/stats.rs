@@ -19,6 +19,8 @@ pub struct Stats {
     pub cpu_user_ns: u64,
     /// Of that, in the kernel.
     pub cpu_system_ns: u64,
+    /// How often a processor quota held the group back.
+    pub throttling: Throttling,
     /// The lines of `memory.stat`.
     pub memory: Vec<(String, u64)>,
     /// Bytes that count towards the memory limit: v1 `total_rss + total_cache + total_swap - total_inactive_file`, v2 `anon +
@@ -32,6 +34,17 @@ pub struct Stats {
     pub oom_kills: u64,
 }
 
+/// How often a processor quota held a group back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Periods in which the group ran.
+    pub periods: u64,
+    /// Of those, the ones in which it used up its quota.
+    pub throttled_periods: u64,
+    /// Time for which it was held back, in nanoseconds, summed over processors.
+    pub throttled_ns: u64,
+}
+
 impl Cgroup {
     /// Reads all figures.
     ///
@@ -40,6 +53,7 @@ impl Cgroup {
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
         self.read_cpu_time(&mut stats)?;
+        stats.throttling = self.throttling()?;
         if let Some(home) = self.tree.home(Controller::Memory) {
             let content = home.directory.read(&self.file("memory.stat"))?;
             stats.memory = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
@@ -65,6 +79,22 @@ impl Cgroup {
         });
         let content = home.directory.read(&file)?;
         keyed_value(&content, "oom_kill").ok_or_else(|| home.directory.unexpected(&file, &content))
+    }
+
+    /// How often a processor quota held the group back; all 0 without a processor controller.
+    ///
+    /// # Errors
+    /// As [`Cgroup::stats`].
+    pub fn throttling(&self) -> Result<Throttling> {
+        let Some(home) = self.tree.home(Controller::Cpu) else { return Ok(Throttling::default()) };
+        let content = home.directory.read(&self.file("cpu.stat"))?;
+        // A kernel without bandwidth control has no such lines.
+        let line = |name| keyed_value(&content, name).unwrap_or(0);
+        let throttled_ns = match home.version {
+            Version::V1 => line("throttled_time"),
+            Version::V2 => line("throttled_usec") * NS_PER_US,
+        };
+        Ok(Throttling { periods: line("nr_periods"), throttled_periods: line("nr_throttled"), throttled_ns })
     }
 
     fn read_cpu_time(&self, stats: &mut Stats) -> Result<()> {

@@ -132,6 +132,17 @@ async fn attach_and_say(engine: &Engine, line: &str) -> (String, i32) {
 }
 
 #[tokio::test]
+async fn a_client_may_still_speak_when_its_process_has_ended() {
+    let engine = engine().await;
+    let mut run = Running::start(&engine, "exit 3").await;
+    assert_eq!(run.hear_all().await.exited.unwrap().exit_code, 3);
+    // A call that was reset takes no more than the queue holds; and too many such calls end the connection.
+    for _ in 0..100 {
+        run.say(Say::Stdin("too late\n".into())).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_does_not_end_the_process() {
     let engine = engine().await;
     let file = engine.dir.path().join("survived");
@@ -189,6 +200,30 @@ async fn a_client_that_does_not_read_holds_the_process_back() {
     assert!(!file.exists());
     assert!(run.count_the_rest().await > 90_000_000);
     eventually("the process went on", || file.exists()).await;
+}
+
+#[tokio::test]
+async fn input_goes_on_while_the_client_does_not_read() {
+    let engine = engine().await;
+    let file = engine.dir.path().join("heard");
+    let text = format!("head -c 100000000 /dev/zero & read line; echo $line > {}; wait", file.display());
+    let mut run = Running::start(&engine, &text).await;
+    for _ in 0..20 {
+        assert!(matches!(soon(run.told.message()).await.unwrap().unwrap().message, Some(Told::Stdout(_))));
+    }
+    // From here on nothing is read, and the process's output is held back.
+    run.say(Say::Stdin("more\n".into())).await;
+    eventually("the process heard", || std::fs::read(&file).is_ok_and(|said| said == b"more\n")).await;
+    assert!(run.count_the_rest().await > 90_000_000);
+}
+
+#[tokio::test]
+async fn a_process_that_has_ended_is_told_wholly_and_at_once() {
+    let engine = engine().await;
+    let mut run = Running::start(&engine, "exit 9").await;
+    assert_eq!(run.hear_all().await.exited.unwrap().exit_code, 9);
+    let heard = attach_and_say(&engine, "nobody reads this\n").await;
+    assert_eq!(heard, (String::new(), 9));
 }
 
 impl Running {

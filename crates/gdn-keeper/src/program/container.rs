@@ -10,7 +10,7 @@ use rustix::process::{Gid, Uid};
 
 use super::failure::{During, Result};
 use super::{setup, system};
-use crate::protocol::{Call, Create, FailureKind, Prepare, Request};
+use crate::protocol::{Call, Create, Failure, FailureKind, Prepare, Request};
 use crate::wire;
 
 /// Nodes of every container's `/dev`, with major and minor number.
@@ -39,8 +39,10 @@ pub(crate) struct Container {
     pub(crate) privileged: bool,
     /// Its node in the cgroup v2 tree.
     pub(crate) unified: Option<OwnedFd>,
-    /// `tasks` of the other trees: who writes 0 joins.
+    /// `tasks` of the other trees, which come with the order: who writes 0 joins.
     pub(crate) tasks: Vec<OwnedFd>,
+    /// Its `/dev`, from [`Container::make_devices`] until init gets it.
+    devices: Option<Result<OwnedFd, Failure>>,
     /// What there is once init has built the container.
     pub(crate) built: Option<Built>,
 }
@@ -56,7 +58,7 @@ pub(crate) struct Built {
 }
 
 impl Container {
-    /// Forks init into all its namespaces and cgroups, where it waits for [`Container::order`].
+    /// Forks init into all its namespaces and its cgroup v2, where it waits for [`Container::order`].
     pub(crate) fn prepare(
         prepare: &Prepare,
         mut descriptors: Vec<OwnedFd>,
@@ -82,7 +84,7 @@ impl Container {
             if named.is_err() {
                 system::exit_now(1);
             }
-            setup::become_init(theirs, program, &descriptors, prepare.privileged)
+            setup::become_init(theirs, program, prepare.privileged)
         };
         let ids = if prepare.privileged { IdMap::identity() } else { IdMap::container_default() };
         let container = Container {
@@ -92,7 +94,8 @@ impl Container {
             init: ours,
             privileged: prepare.privileged,
             unified,
-            tasks: descriptors,
+            tasks: Vec::new(),
+            devices: None,
             built: None,
         };
         if !prepare.privileged {
@@ -111,18 +114,26 @@ impl Container {
             .during(FailureKind::NotRunning, || "open the container's network namespace".into())
     }
 
-    /// Tells init what to build. It answers on [`Container::init`].
-    pub(crate) fn order(&self, id: u64, create: &Create, mounts: &[OwnedFd]) -> Result<()> {
-        let devices = self.make_devices()?;
-        let mut descriptors: Vec<BorrowedFd<'_>> = mounts.iter().map(AsFd::as_fd).collect();
-        descriptors.insert(1.min(descriptors.len()), devices.as_fd());
+    /// Tells init what to build, of mounts and then the container's `tasks`. It answers on [`Container::init`].
+    pub(crate) fn order(&mut self, id: u64, create: &Create, mut mounts: Vec<OwnedFd>) -> Result<()> {
+        let devices = self.devices.take().unwrap_or_else(|| self.devices())?;
+        self.tasks = mounts.split_off(mounts.len().min(1 + create.mounts.len()));
+        mounts.insert(1.min(mounts.len()), devices);
+        let descriptors: Vec<BorrowedFd<'_>> = mounts.iter().chain(&self.tasks).map(AsFd::as_fd).collect();
         let request = Request { id, call: Some(Call::Create(create.clone())) };
         wire::send(self.init.as_fd(), &request, &descriptors)
             .during(FailureKind::NotRunning, || "reach init".into())
     }
 
+    /// Makes `/dev` ahead of the order, while whoever will give it is busy elsewhere; a failure is told with the order.
+    pub(crate) fn make_devices(&mut self) {
+        if self.devices.is_none() {
+            self.devices = Some(self.devices());
+        }
+    }
+
     /// A tmpfs with the device nodes, which only the host's root can make, owned by the container's root.
-    fn make_devices(&self) -> Result<OwnedFd> {
+    pub(crate) fn devices(&self) -> Result<OwnedFd> {
         let during = || "make the container's /dev".to_owned();
         let root = self.ids.to_host(0).unwrap_or(0);
         let root_option = root.to_string();

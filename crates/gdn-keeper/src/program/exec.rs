@@ -15,6 +15,7 @@ use rustix::process::{Gid, Uid};
 
 use super::container::Container;
 use super::failure::{During, Result, encoded, failure};
+use super::sidecar::Sidecar;
 use super::system;
 use crate::protocol::{Failure, FailureKind, Run};
 
@@ -30,8 +31,14 @@ pub(crate) struct Stdio {
 }
 
 /// Starts the program. Returns only when that failed.
-pub(crate) fn run(container: &Container, run: &Run, stdio: &Stdio, errors: &OwnedFd) -> ! {
-    let failure = match start(container, run, stdio, errors) {
+pub(crate) fn run(
+    container: &Container,
+    run: &Run,
+    sidecar: Option<&Sidecar>,
+    stdio: &Stdio,
+    errors: &OwnedFd,
+) -> ! {
+    let failure = match start(container, run, sidecar, stdio, errors) {
         Ok(failure) | Err(failure) => failure,
     };
     // The pipe holds 64 KiB; a failure is shorter, so this never blocks. If the keeper is gone, nobody wants to know.
@@ -40,14 +47,25 @@ pub(crate) fn run(container: &Container, run: &Run, stdio: &Stdio, errors: &Owne
 }
 
 /// Every step up to the exec; whatever comes back is why there is no program.
-fn start(container: &Container, run: &Run, stdio: &Stdio, errors: &OwnedFd) -> Result<Failure> {
+fn start(
+    container: &Container,
+    run: &Run,
+    sidecar: Option<&Sidecar>,
+    stdio: &Stdio,
+    errors: &OwnedFd,
+) -> Result<Failure> {
     join_cgroups(&container.tasks)?;
+    // Its own come second: where it has none, it stays in the container's.
+    join_cgroups(sidecar.map_or(&[], |sidecar| &sidecar.tasks))?;
     place_streams(stdio).during(FailureKind::Exhausted, || "place the standard streams".into())?;
     // Once no new descriptor is needed: the limit may be lower than the numbers that the keeper uses.
     system::restore_file_limit()
         .during(FailureKind::Internal, || "restore the limit of open files".into())?;
     set_limits(&run.rlimits)?;
-    enter_container(container)?;
+    match sidecar {
+        Some(sidecar) => sidecar.enter(container)?,
+        None => enter_container(container)?,
+    }
     // From here on paths of the container are followed, and some lead to descriptors (/proc/self/fd/7/..): none that is a
     // directory of the host may be left (CVE-2024-21626).
     system::close_from_but(3, errors.as_fd()).during(FailureKind::Internal, || "close descriptors".into())?;

@@ -4,6 +4,7 @@
 
 mod ends;
 mod processes;
+mod readiness;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,11 +22,19 @@ use super::{exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
 use crate::wire::{self, Received};
 
+pub(crate) use readiness::Readiness;
+
 /// Bytes that may wait for a client, as the kernel counts them: some 10,000 messages. Nothing is reserved.
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
 /// How long a keeper waits when the kernel has no memory for its `poll`, or no descriptor to turn a client away with.
 const STARVED_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Waits a moment where no condition can be waited for.
+#[allow(clippy::disallowed_methods, reason = "nothing tells that the host has memory again")]
+fn pause_starved() {
+    std::thread::sleep(STARVED_PAUSE);
+}
 
 /// Everything one keeper holds.
 pub(crate) struct Keeper {
@@ -50,6 +59,8 @@ pub(crate) struct Keeper {
     mourners: Vec<(u64, u64)>,
     /// Init has been reaped, and with it every process.
     dead: bool,
+    /// Whether the keeper ends with the container.
+    leaving: bool,
     stopping: bool,
 }
 
@@ -72,27 +83,23 @@ enum Ready {
 }
 
 impl Keeper {
-    /// Takes over what the launcher was given; the calling process becomes a keeper.
-    pub(crate) fn new(listener: OwnedFd, exits: OwnedFd, init_program: OwnedFd) -> std::io::Result<Self> {
+    /// Takes over what the launcher was given: a listening socket, the exit log, and perhaps a first connection.
+    pub(crate) fn new(
+        ready: Readiness,
+        listener: OwnedFd,
+        exits: OwnedFd,
+        first: Option<OwnedFd>,
+    ) -> std::io::Result<Self> {
         system::set_name(c"gdn-keeper");
-        // Out of the launcher's session, and off its connection to the engine.
-        rustix::process::setsid()?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
-        for number in 0..3 {
-            system::place(rustix::io::fcntl_dupfd_cloexec(&null, 3)?, number)?;
-        }
-        system::new_session_keyring()?;
-        system::ignore_broken_pipes()?;
-        system::raise_file_limit()?;
         rustix::io::ioctl_fionbio(&listener, true)?;
-        Ok(Keeper {
+        let mut keeper = Keeper {
             listener,
             exits,
             logged: 0,
             trimmed: 0,
-            init_program,
-            children: system::child_signals()?,
-            spare: Some(null),
+            init_program: ready.init_program,
+            children: ready.children,
+            spare: Some(ready.null),
             connections: Vec::new(),
             next_connection: 0,
             container: None,
@@ -101,8 +108,14 @@ impl Keeper {
             jobs: Vec::new(),
             mourners: Vec::new(),
             dead: false,
+            leaving: false,
             stopping: false,
-        })
+        };
+        if let Some(first) = first {
+            rustix::io::ioctl_fionbio(&first, true)?;
+            keeper.welcome(first);
+        }
+        Ok(keeper)
     }
 
     /// Serves until it is told to stop. Returns the exit status.
@@ -111,8 +124,9 @@ impl Keeper {
             match self.wait_until_ready() {
                 Ok(ready) => ready.into_iter().for_each(|(what, flags)| self.handle(what, flags)),
                 // Short of memory: what is held goes on, and is looked after again in a moment.
-                Err(_) => std::thread::sleep(STARVED_PAUSE),
+                Err(_) => pause_starved(),
             }
+            self.bound_held_output();
             self.processes.retain(|process| !process.is_over());
         }
         0
@@ -184,18 +198,22 @@ impl Keeper {
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => return self.turn_away(),
                 Err(_) => return,
             };
-            // Hundreds of processes may end at once, each with a message: the default takes some 250, and a client with a
-            // full socket is dropped. Without the larger size (it needs CAP_NET_ADMIN) that is what happens.
-            let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
-            self.next_connection += 1;
-            self.connections.push(Connection { key: self.next_connection, socket });
+            self.welcome(socket);
         }
+    }
+
+    fn welcome(&mut self, socket: OwnedFd) {
+        // Hundreds of processes may end at once, each with a message: the default takes some 250, and a client with a
+        // full socket is dropped. Without the larger size (it needs CAP_NET_ADMIN) that is what happens.
+        let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
+        self.next_connection += 1;
+        self.connections.push(Connection { key: self.next_connection, socket });
     }
 
     /// Without a descriptor for it, a client that is left waiting would wake the keeper for ever.
     fn turn_away(&mut self) {
         if self.spare.take().is_none() {
-            std::thread::sleep(STARVED_PAUSE);
+            pause_starved();
         }
         drop(accept_with(&self.listener, SocketFlags::CLOEXEC));
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty());
@@ -224,9 +242,13 @@ impl Keeper {
         let id = request.id;
         let outcome = match request.call {
             Some(Call::Hello(_)) => self.status(),
-            Some(Call::Prepare(prepare)) => self.prepare(&prepare, descriptors),
-            Some(Call::Create(create)) => return self.create(key, id, create, &descriptors),
-            Some(Call::Run(run)) => match self.run(key, id, &run) {
+            Some(Call::Prepare(prepare)) => {
+                let prepared = self.prepare(&prepare, descriptors);
+                self.reply(key, id, prepared);
+                return self.container.iter_mut().for_each(Container::make_devices);
+            }
+            Some(Call::Create(create)) => return self.create(key, id, create, descriptors),
+            Some(Call::Run(run)) => match self.run(key, id, &run, descriptors) {
                 Ok(()) => return,
                 Err(failure) => Err(failure),
             },
@@ -234,13 +256,14 @@ impl Keeper {
                 Ok(()) => return,
                 Err(failure) => Err(failure),
             },
-            Some(Call::Kill(_)) => match self.kill(key, id) {
+            Some(Call::Kill(kill)) => match self.kill(key, id, kill.leave) {
                 Ok(true) => return,
                 Ok(false) => Ok(Answer::default()),
                 Err(failure) => Err(failure),
             },
             Some(Call::Attach(attach)) => {
-                self.process(&attach.process).and_then(Process::attach).map(Answer::streams)
+                let from = [attach.stdout_from, attach.stderr_from];
+                self.readable(&attach.process).and_then(|process| process.attach(from)).map(Answer::streams)
             }
             Some(Call::Signal(signal)) if signal.process.is_empty() => {
                 self.signal_everyone(signal.signal).map(|()| Answer::default())
@@ -332,8 +355,8 @@ impl Keeper {
         })
     }
 
-    fn create(&mut self, key: u64, id: u64, create: Create, mounts: &[OwnedFd]) {
-        let ordered = match &self.container {
+    fn create(&mut self, key: u64, id: u64, create: Create, mounts: Vec<OwnedFd>) {
+        let ordered = match &mut self.container {
             Some(container) if !self.dead && container.built.is_none() && self.building.is_none() => {
                 container.order(id, &create, mounts)
             }
@@ -376,14 +399,18 @@ impl Keeper {
     }
 
     /// Kills init. Returns whether the answer has to wait for its end.
-    fn kill(&mut self, key: u64, id: u64) -> Result<bool> {
+    fn kill(&mut self, key: u64, id: u64, leave: bool) -> Result<bool> {
         match &self.container {
             Some(container) if !self.dead => {
                 container.kill()?;
                 self.mourners.push((key, id));
+                self.leaving |= leave;
                 Ok(true)
             }
-            _ => Ok(false),
+            _ => {
+                self.stopping |= leave;
+                Ok(false)
+            }
         }
     }
 

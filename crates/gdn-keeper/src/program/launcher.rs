@@ -1,17 +1,29 @@
-//! The launcher: forks keepers when the engine asks.
+//! The launcher: forks keepers, one ahead of the engine's asking.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_namespaces::{IdMap, Namespaces, Spawned, spawn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::failure::{During, Result, failure};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Readiness};
 use super::system;
-use crate::protocol::{Body, Call, FailureKind, Message, Reply, Request};
+use crate::protocol::{Body, Call, FailureKind, Launch, Message, Reply, Request};
 use crate::wire;
 
 /// `garden-init`, compiled by the build script.
 const GARDEN_INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/garden-init"));
+
+/// How long the engine has to be quiet before the next keeper is forked ahead: about as long as a create takes, so that the
+/// two do not compete for the processors.
+const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
+
+/// A keeper that does not know yet for whom. It ends when its socket hangs up.
+struct Spare {
+    pid: u32,
+    socket: OwnedFd,
+}
 
 /// Serves the engine on standard input until it hangs up. Returns the exit status.
 pub(crate) fn run() -> i32 {
@@ -28,9 +40,16 @@ pub(crate) fn run() -> i32 {
         }
     };
     let engine = std::io::stdin();
+    let mut spare = None;
     loop {
+        if spare.is_none() && is_quiet(engine.as_fd()) {
+            // Without one the next launch tries again, and says what is wrong.
+            spare = fork_keeper(&init).ok();
+        }
         match wire::receive::<Request>(engine.as_fd()) {
-            Ok(Some((request, descriptors))) => answer(engine.as_fd(), &init, &request, descriptors),
+            Ok(Some((request, descriptors))) => {
+                answer(engine.as_fd(), &init, &mut spare, &request, descriptors);
+            }
             // The engine is gone; the keepers stay.
             Ok(None) => return 0,
             Err(error) => {
@@ -41,9 +60,20 @@ pub(crate) fn run() -> i32 {
     }
 }
 
-fn answer(engine: BorrowedFd<'_>, init: &OwnedFd, request: &Request, descriptors: Vec<OwnedFd>) {
+/// Whether the engine asks for nothing for a while.
+fn is_quiet(engine: BorrowedFd<'_>) -> bool {
+    matches!(poll(&mut [PollFd::from_borrowed_fd(engine, PollFlags::IN)], Some(&QUIET)), Ok(0))
+}
+
+fn answer(
+    engine: BorrowedFd<'_>,
+    init: &OwnedFd,
+    spare: &mut Option<Spare>,
+    request: &Request,
+    descriptors: Vec<OwnedFd>,
+) {
     let outcome = match &request.call {
-        Some(Call::Launch(_)) => launch(init, descriptors).map(|pid| (pid, None)),
+        Some(Call::Launch(_)) => launch(init, spare, &descriptors).map(|pid| (pid, None)),
         Some(Call::UserNamespace(wanted)) => {
             user_namespace(&wanted.map).map(|namespace| (0, Some(namespace)))
         }
@@ -59,25 +89,52 @@ fn answer(engine: BorrowedFd<'_>, init: &OwnedFd, request: &Request, descriptors
     let _ = wire::send(engine, &message, &descriptors);
 }
 
-/// Forks a keeper. The child never returns.
-fn launch(init: &OwnedFd, descriptors: Vec<OwnedFd>) -> Result<u32> {
-    let [listener, exits]: [OwnedFd; 2] = descriptors
-        .try_into()
-        .map_err(|_| failure(FailureKind::BadRequest, "launch needs a listening socket and an exit log"))?;
+/// Gives a keeper its container: the one that waits, or a new one.
+fn launch(init: &OwnedFd, spare: &mut Option<Spare>, descriptors: &[OwnedFd]) -> Result<u32> {
+    if !(2..=3).contains(&descriptors.len()) {
+        let what = "launch needs a listening socket and an exit log";
+        return Err(failure(FailureKind::BadRequest, what));
+    }
+    // One that was killed meanwhile is no use.
+    if let Some(pid) = spare.take().and_then(|spare| assign(&spare, descriptors).ok()) {
+        return Ok(pid);
+    }
+    assign(&fork_keeper(init)?, descriptors)
+}
+
+fn assign(keeper: &Spare, descriptors: &[OwnedFd]) -> Result<u32> {
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    let request = Request { id: 0, call: Some(Call::Launch(Launch {})) };
+    wire::send(keeper.socket.as_fd(), &request, &descriptors)
+        .during(FailureKind::Internal, || "reach a keeper".into())?;
+    Ok(keeper.pid)
+}
+
+/// Forks a keeper that waits for its container. The child never returns.
+fn fork_keeper(init: &OwnedFd) -> Result<Spare> {
+    let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .during(FailureKind::Exhausted, || "connect to a keeper".into())?;
     // SAFETY: the launcher is single-threaded.
     #[allow(unsafe_code, reason = "forking is what the launcher is for")]
     let spawned =
         unsafe { spawn(Namespaces::NONE, None) }.during(FailureKind::Exhausted, || "fork a keeper".into())?;
     match spawned {
-        Spawned::Parent { pid, .. } => Ok(pid),
+        Spawned::Parent { pid, .. } => Ok(Spare { pid, socket }),
         Spawned::Child => {
-            let status = match init.try_clone().and_then(|init| Keeper::new(listener, exits, init)) {
-                Ok(mut keeper) => keeper.serve(),
-                Err(_) => 1,
-            };
-            system::exit_now(status)
+            drop(socket);
+            system::exit_now(wait_for_container(theirs, init).unwrap_or(1))
         }
     }
+}
+
+/// What the fork does: gets ready, and serves as a keeper once it is given a container.
+fn wait_for_container(launcher: OwnedFd, init: &OwnedFd) -> std::io::Result<i32> {
+    let ready = Readiness::reach(init.try_clone()?)?;
+    let Some((_, descriptors)) = wire::receive::<Request>(launcher.as_fd())? else { return Ok(0) };
+    drop(launcher);
+    let mut descriptors = descriptors.into_iter();
+    let (Some(listener), Some(exits)) = (descriptors.next(), descriptors.next()) else { return Ok(1) };
+    Ok(Keeper::new(ready, listener, exits, descriptors.next())?.serve())
 }
 
 /// Makes a user namespace by a child that lives only as long as it takes to open it.

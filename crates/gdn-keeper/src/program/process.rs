@@ -10,12 +10,16 @@ use rustix::process::{Gid, Uid};
 use super::container::Container;
 use super::exec::{self, Stdio};
 use super::failure::{During, Result, encoded, failure};
-use super::pump::{Output, pipe_nonblocking};
+use super::pump::{Output, Retention, pipe_nonblocking};
+use super::sidecar::Sidecar;
 use super::{system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
 
 /// End of file on a terminal's input (VEOF, ^D).
 const END_OF_FILE: u8 = 4;
+
+/// Most bytes of one output that are kept: the keeper's memory is the host's, not the container's.
+pub(crate) const MAX_KEPT: usize = 4 * 1024 * 1024;
 
 /// A process that the keeper started.
 pub(crate) struct Process {
@@ -49,7 +53,16 @@ pub(crate) struct Starting {
 
 impl Process {
     /// Forks the process. Whether the program could be started is told later, by [`Process::start_outcome`].
-    pub(crate) fn start(container: &Container, run: &Run, connection: u64, request: u64) -> Result<Self> {
+    pub(crate) fn start(
+        container: &Container,
+        run: &Run,
+        descriptors: Vec<OwnedFd>,
+        connection: u64,
+        request: u64,
+    ) -> Result<Self> {
+        let sidecar = Sidecar::of(run, descriptors, container)?;
+        let unified = sidecar.as_ref().and_then(|sidecar| sidecar.unified.as_ref());
+        let unified = unified.or(container.unified.as_ref());
         let no_id =
             |id: u32| failure(FailureKind::BadRequest, format!("id {id} is not mapped in the container"));
         let uid = container.ids.to_host(run.uid).ok_or_else(|| no_id(run.uid))?;
@@ -61,13 +74,13 @@ impl Process {
         let (errors, child_errors) =
             pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
         // Before the fork: whatever fails afterwards would leave a process that nobody holds.
-        let (streams, descriptors) = process.attach()?;
+        let (streams, descriptors) = process.attach([None; 2])?;
         // SAFETY: the keeper is single-threaded.
         #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-        let spawned = unsafe { spawn(Namespaces::NONE, container.unified.as_ref().map(AsFd::as_fd)) }
+        let spawned = unsafe { spawn(Namespaces::NONE, unified.map(AsFd::as_fd)) }
             .during(FailureKind::Exhausted, || "start a process".into())?;
         match spawned {
-            Spawned::Child => exec::run(container, run, &stdio, &child_errors),
+            Spawned::Child => exec::run(container, run, sidecar.as_ref(), &stdio, &child_errors),
             Spawned::Parent { pid, pidfd } => {
                 process.pid = pid;
                 process.pidfd = pidfd;
@@ -103,8 +116,7 @@ impl Process {
             fchown(pipe, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
                 .during(FailureKind::Internal, during)?;
         }
-        let outputs =
-            [our_stdout, our_stderr].map(|source| Some(Output::new(source, run.block_output, false)));
+        let outputs = [our_stdout, our_stderr].map(|source| Some(Output::new(source, retention(run), false)));
         // The pidfd is replaced right after the fork; until then any descriptor of ours serves.
         let placeholder = our_stdin.try_clone().during(FailureKind::Exhausted, during)?;
         let process = Self::new(run, placeholder, our_stdin, outputs.into());
@@ -125,7 +137,7 @@ impl Process {
         let stdio = Stdio { stdin: copy()?, stdout: copy()?, stderr: copy()?, terminal: true };
         let placeholder = copy()?;
         let mut process =
-            Self::new(run, placeholder, our_stdin, vec![Some(Output::new(source, run.block_output, true))]);
+            Self::new(run, placeholder, our_stdin, vec![Some(Output::new(source, retention(run), true))]);
         process.terminal = Some(master);
         process.relay = Some(relay);
         Ok((process, stdio))
@@ -148,22 +160,31 @@ impl Process {
         }
     }
 
-    /// Makes the descriptors of one more attachment.
-    pub(crate) fn attach(&mut self) -> Result<(Streams, Vec<OwnedFd>)> {
+    /// Makes the descriptors of one more attachment, whose outputs begin with these bytes.
+    pub(crate) fn attach(&mut self, from: [Option<u64>; 2]) -> Result<(Streams, Vec<OwnedFd>)> {
         let during = || "attach to the process".to_owned();
         let mut descriptors = Vec::with_capacity(3);
-        let mut streams = Streams { stdin: self.stdin.is_some(), stdout: false, stderr: false };
+        let mut streams = Streams { stdin: self.stdin.is_some(), ..Streams::default() };
         if let Some(stdin) = &self.stdin {
             descriptors.push(stdin.try_clone().during(FailureKind::Exhausted, during)?);
         }
         for (index, output) in self.outputs.iter_mut().enumerate() {
             // An output that has ended gives a pipe that is at its end.
             let (reader, sink) = pipe_nonblocking(false).during(FailureKind::Exhausted, during)?;
-            if let Some(output) = output {
-                output.attach(sink);
-            }
+            let first = output.as_mut().map_or(0, |output| {
+                let first = output.attach(sink, from[index]);
+                if self.ended {
+                    // Nothing else will happen that makes it go out, and its end with it.
+                    output.advance();
+                }
+                first
+            });
             descriptors.push(reader);
-            *(if index == 0 { &mut streams.stdout } else { &mut streams.stderr }) = true;
+            if index == 0 {
+                (streams.stdout, streams.stdout_first) = (true, first);
+            } else {
+                (streams.stderr, streams.stderr_first) = (true, first);
+            }
         }
         Ok((streams, descriptors))
     }
@@ -264,10 +285,32 @@ impl Process {
         }
     }
 
+    /// Bytes of it that are kept after its end.
+    pub(crate) fn held(&self) -> usize {
+        self.outputs.iter().flatten().map(Output::held).sum()
+    }
+
+    /// Gives up what is kept of it.
+    pub(crate) fn let_go(&mut self) {
+        for slot in &mut self.outputs {
+            if let Some(output) = slot
+                && output.let_go() == super::pump::Progress::Done
+            {
+                *slot = None;
+            }
+        }
+    }
+
     /// Whether nothing of it is left to be held.
     pub(crate) fn is_over(&self) -> bool {
         self.ended && self.starting.is_none() && self.outputs.iter().all(Option::is_none)
     }
+}
+
+/// What becomes of output that nobody reads, and of output that a reader lost on its way.
+fn retention(run: &Run) -> Retention {
+    let keep = usize::try_from(run.keep_output).unwrap_or(usize::MAX).min(MAX_KEPT);
+    Retention { block: run.block_output, keep }
 }
 
 /// A copy of files in or out, done by a child.

@@ -39,11 +39,10 @@ const MASKED_FILES: [&str; 6] = [
 const MASKED_DIRS: [&str; 2] = ["/proc/scsi", "/sys/firmware"];
 
 /// Runs in the fresh child, blocked until the keeper says what to build. Never returns.
-pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, cgroups: &[OwnedFd], privileged: bool) -> ! {
-    let joined = exec::join_cgroups(cgroups);
+pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, privileged: bool) -> ! {
     // Without orders the keeper is gone, or gave the container up.
     if let Ok((id, create, mounts)) = wait_for_orders(keeper, program) {
-        let outcome = joined.and_then(|()| build(&create, mounts, privileged));
+        let outcome = build(&create, mounts, privileged, None);
         if report(id, &outcome) && outcome.is_ok() {
             start_init(&create);
         }
@@ -54,10 +53,14 @@ pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, cgroups: &[OwnedFd]
 fn wait_for_orders(keeper: OwnedFd, program: OwnedFd) -> Result<(u64, Create, Vec<OwnedFd>), ()> {
     let _ = system::die_with_parent();
     // Both are moved out of the way of the fixed numbers first, so that neither overwrites the other.
-    let keeper = rustix::io::fcntl_dupfd_cloexec(&keeper, 10).map_err(drop)?;
-    let program = rustix::io::fcntl_dupfd_cloexec(&program, 10).map_err(drop)?;
-    system::place(keeper, KEEPER).map_err(drop)?;
-    system::place(program, PROGRAM).map_err(drop)?;
+    let moved = (
+        rustix::io::fcntl_dupfd_cloexec(&keeper, 10).map_err(drop)?,
+        rustix::io::fcntl_dupfd_cloexec(&program, 10).map_err(drop)?,
+    );
+    // Here, not at the end: by then their numbers belong to what came with the orders.
+    drop((keeper, program));
+    system::place(moved.0, KEEPER).map_err(drop)?;
+    system::place(moved.1, PROGRAM).map_err(drop)?;
     system::close_from(5).map_err(drop)?;
     let keeper = borrowed(KEEPER);
     match wire::receive::<Request>(keeper) {
@@ -83,16 +86,23 @@ fn report(id: u64, outcome: &Result<Built>) -> bool {
 }
 
 /// A finished container, seen from inside.
-struct Built {
+pub(crate) struct Built {
     root: OwnedFd,
     terminals: OwnedFd,
 }
 
-/// Builds everything and makes the new root the only one.
-fn build(create: &Create, mut mounts: Vec<OwnedFd>, privileged: bool) -> Result<Built> {
-    if mounts.len() != create.mounts.len() + 2 {
+/// Builds everything and makes the new root the only one. A sidecar brings the terminals of its container.
+pub(crate) fn build(
+    create: &Create,
+    mut mounts: Vec<OwnedFd>,
+    privileged: bool,
+    terminals: Option<Detached>,
+) -> Result<Built> {
+    if mounts.len() < create.mounts.len() + 2 {
         return Err(failure(FailureKind::BadRequest, "as many mounts as targets are needed"));
     }
+    // Before anything is made, so that it counts towards the container's limits; and while it is still allowed.
+    exec::join_cgroups(&mounts.split_off(create.mounts.len() + 2))?;
     let devices = mounts.remove(1);
     let rootfs = mounts.remove(0);
     // The engine's may be strict; what is made here is for everyone in the container.
@@ -113,19 +123,19 @@ fn build(create: &Create, mut mounts: Vec<OwnedFd>, privileged: bool) -> Result<
     place(&root, "/proc", &proc)?;
     place(&root, "/sys", &sys)?;
     show_cgroups(&root, create, privileged)?;
-    let terminals = show_devices(&root, devices)?;
+    let devices = show_devices(&root, devices, terminals)?;
     for (target, mount) in create.mounts.iter().zip(mounts) {
         show_mount(&root, target, Detached::from_fd(mount))?;
     }
     if !privileged {
-        mask(&root)?;
+        mask(&root, devices.null.as_fd())?;
     }
     set_kernel_settings(&proc_dir, &create.sysctls)?;
     system::loopback_up().during(FailureKind::Internal, || "bring the loopback interface up".into())?;
     change_root(root.as_fd())?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .during(FailureKind::Internal, || "open the new root".into())?;
-    Ok(Built { root, terminals })
+    Ok(Built { root, terminals: devices.terminals })
 }
 
 fn make(kind: &str, attributes: Attributes, options: &[(&str, &str)]) -> Result<Detached> {
@@ -199,18 +209,27 @@ fn show_cgroups(root: &Root, create: &Create, privileged: bool) -> Result<()> {
         .during(FailureKind::Internal, || "seal the cgroup directory".into())
 }
 
+/// What of `/dev` is needed again.
+struct Devices {
+    terminals: OwnedFd,
+    null: OwnedFd,
+}
+
 /// Shows `/dev`, which the keeper made, with terminals, shared memory and message queues of the container's own.
-fn show_devices(root: &Root, devices: OwnedFd) -> Result<OwnedFd> {
+fn show_devices(root: &Root, devices: OwnedFd, terminals: Option<Detached>) -> Result<Devices> {
     let devices = Detached::from_fd(devices);
     place(root, "/dev", &devices)?;
     // From here on paths below /dev lead into the fresh mount, which only we have touched.
     let below = Root::from_fd(devices.into_fd());
+    let null = below
+        .open_at("/null", OFlags::PATH)
+        .during(FailureKind::Internal, || "open the container's null device".into())?;
     let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
-    let terminals = make("devpts", NOSUID | NOEXEC, &pts)?;
+    let terminals = terminals.map_or_else(|| make("devpts", NOSUID | NOEXEC, &pts), Ok)?;
     place(&below, "/pts", &terminals)?;
     place(&below, "/shm", &make("tmpfs", NOSUID | NODEV | NOEXEC, &[("mode", "1777")])?)?;
     place(&below, "/mqueue", &make("mqueue", NOSUID | NODEV | NOEXEC, &[])?)?;
-    Ok(terminals.into_fd())
+    Ok(Devices { terminals: terminals.into_fd(), null })
 }
 
 /// Shows one of the image's or the client's mounts, on what is there or on what is made for it.
@@ -225,14 +244,13 @@ fn show_mount(root: &Root, target: &str, mount: Detached) -> Result<()> {
     mount.attach(place.during(FailureKind::MountTarget, during)?).during(FailureKind::MountTarget, during)
 }
 
-/// Covers what of procfs and sysfs concerns the host. The null device is the one of our own `/dev`, never the image's.
-fn mask(root: &Root) -> Result<()> {
+/// Covers what of procfs and sysfs concerns the host. The null device is the one of our own `/dev`, never one that a mount
+/// of the image or the client shows in its place.
+fn mask(root: &Root, null: BorrowedFd<'_>) -> Result<()> {
     let during = |path: &str| format!("mask {path}");
-    let null =
-        root.open_at("/dev/null", OFlags::PATH).during(FailureKind::Internal, || during("/dev/null"))?;
     for path in MASKED_FILES {
         let Some(target) = existing(root, path)? else { continue };
-        let cover = Detached::copy_of(null.as_fd()).during(FailureKind::Internal, || during(path))?;
+        let cover = Detached::copy_of(null).during(FailureKind::Internal, || during(path))?;
         cover.attach(target).during(FailureKind::Internal, || during(path))?;
     }
     for path in MASKED_DIRS {

@@ -168,6 +168,12 @@ pub(crate) fn new_cgroup_namespace() -> io::Result<()> {
     done(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })
 }
 
+/// Leaves the mount namespace for a copy of it.
+pub(crate) fn new_mount_namespace() -> io::Result<()> {
+    // SAFETY: takes a number and touches no memory of ours.
+    done(unsafe { libc::unshare(libc::CLONE_NEWNS) })
+}
+
 /// Signals every process of the caller's children's pid namespace that the caller can see, except itself and pid 1.
 pub(crate) fn kill_everyone(signal: i32) -> io::Result<()> {
     // SAFETY: takes numbers and touches no memory of ours.

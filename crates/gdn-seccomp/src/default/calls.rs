@@ -51,7 +51,7 @@ pub(crate) const ALLOWED: &[&str] = &[
     "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setsockopt", "setuid", "setuid32",
     "setxattr", "setxattrat", "shmat", "shmctl", "shmdt", "shmget", "shutdown", "sigaction",
     "sigaltstack", "signal", "signalfd", "signalfd4", "sigpending", "sigprocmask", "sigreturn",
-    "sigsuspend", "socketpair", "splice", "stat", "stat64", "statfs", "statfs64", "statmount", "statx",
+    "sigsuspend", "splice", "stat", "stat64", "statfs", "statfs64", "statmount", "statx",
     "symlink", "symlinkat", "sync", "sync_file_range", "syncfs", "sysinfo", "tee", "tgkill", "time",
     "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_gettime64",
     "timer_settime", "timer_settime64", "timerfd_create", "timerfd_gettime", "timerfd_gettime64",

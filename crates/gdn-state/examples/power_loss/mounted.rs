@@ -55,7 +55,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Unmounts as soon as nothing is open there: threads of sled hold files for a moment after its handle is gone.
+/// Unmounts as soon as nothing is open there: a killed child's files are closed a moment after it was reaped.
 pub(crate) fn unmount(root: &Path) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

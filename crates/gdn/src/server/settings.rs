@@ -83,6 +83,7 @@ impl Settings {
             destroy_on_start: self.destroy_on_start,
             boot_id,
             memory_bytes: memory_bytes()?,
+            ..Config::default()
         })
     }
 }

@@ -106,6 +106,7 @@ fn a_root_file_system_whose_directories_are_links_to_the_host_cannot_change_the_
     engine.finish();
 }
 
+/// Conformance: A3
 #[test]
 fn handles_that_are_none_are_refused() {
     let engine = Engine::start();

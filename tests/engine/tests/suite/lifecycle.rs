@@ -2,6 +2,7 @@
 
 use engine_tests::{Engine, until};
 
+/// Conformance: G8, Q289-292
 #[test]
 fn properties_are_set_read_listed_and_removed() {
     let engine = Engine::start();
@@ -24,6 +25,7 @@ fn properties_are_set_read_listed_and_removed() {
     engine.finish();
 }
 
+/// Conformance: G9-10, Q293
 #[test]
 fn a_list_shows_the_containers_that_have_every_property_asked_for() {
     let engine = Engine::start();

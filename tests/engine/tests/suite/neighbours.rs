@@ -58,6 +58,7 @@ fn a_second_server_on_a_root_is_refused_and_the_first_goes_on() {
     engine.finish();
 }
 
+/// Conformance: A2
 #[test]
 fn of_many_creates_of_one_handle_one_succeeds_and_its_container_runs() {
     let engine = Engine::start();

@@ -45,6 +45,7 @@ impl Keeper {
             for (key, id) in std::mem::take(&mut self.mourners) {
                 self.reply(key, id, Ok(Answer::default()));
             }
+            self.stopping |= self.leaving;
         }
     }
 

@@ -10,6 +10,9 @@ use crate::program::process::{Job, Process};
 use crate::program::pump::{Progress, Side};
 use crate::protocol::{Body, FailureKind, Message, Started};
 
+/// Most bytes kept of all processes that have ended: the keeper's memory is the host's, not the container's.
+const MAX_HELD: usize = 16 * 1024 * 1024;
+
 impl Keeper {
     pub(super) fn process(&mut self, name: &str) -> Result<&mut Process> {
         self.processes
@@ -18,7 +21,37 @@ impl Keeper {
             .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
     }
 
-    pub(super) fn run(&mut self, key: u64, id: u64, run: &crate::protocol::Run) -> Result<()> {
+    /// A process whose output can be read: it runs, or some is kept.
+    pub(super) fn readable(&mut self, name: &str) -> Result<&mut Process> {
+        let place = self.processes.iter().rposition(|process| {
+            process.name == name && (!process.ended || process.outputs.iter().any(Option::is_some))
+        });
+        match place {
+            Some(place) => Ok(&mut self.processes[place]),
+            None => Err(failure(FailureKind::NoProcess, format!("no process {name} is running"))),
+        }
+    }
+
+    /// Gives up the output that was kept longest while it is too much in all. What is kept of processes that run
+    /// is bounded by their number.
+    pub(super) fn bound_held_output(&mut self) {
+        let mut held: usize = self.processes.iter().map(Process::held).sum();
+        for process in self.processes.iter_mut().filter(|process| process.held() > 0) {
+            if held <= MAX_HELD {
+                break;
+            }
+            held -= process.held();
+            process.let_go();
+        }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        key: u64,
+        id: u64,
+        run: &crate::protocol::Run,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
         let container = self.running()?;
         if self.processes.iter().any(|process| process.name == run.process && !process.ended) {
             return Err(failure(
@@ -26,7 +59,7 @@ impl Keeper {
                 format!("process ID '{}' already in use", run.process),
             ));
         }
-        let process = Process::start(container, run, key, id)?;
+        let process = Process::start(container, run, descriptors, key, id)?;
         self.processes.push(process);
         Ok(())
     }

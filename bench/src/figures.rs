@@ -1,0 +1,101 @@
+//! What is no row of rounds: throughput, processor time, memory, streaming, and cycles beside hogs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::engine::Engine;
+use crate::floor::Floor;
+use crate::hogs::Hogs;
+use crate::processor::Spent;
+use crate::samples::Samples;
+
+/// Workers at the same time.
+const WORKERS: usize = 8;
+
+/// Figures by name.
+pub(crate) type Figures = BTreeMap<&'static str, f64>;
+
+/// How much of everything.
+pub(crate) struct Amounts {
+    cycles: usize,
+    execs: usize,
+    containers: usize,
+    megabytes: u64,
+}
+
+impl Amounts {
+    /// Enough for figures that repeat, or to see that everything works.
+    pub(crate) fn new(smoke: bool) -> Self {
+        if smoke {
+            Amounts { cycles: 16, execs: 40, containers: 5, megabytes: 10 }
+        } else {
+            Amounts { cycles: 200, execs: 2000, containers: 50, megabytes: 200 }
+        }
+    }
+
+    /// The floor's: cycles back to back with their processor time, and executions by as many workers.
+    pub(crate) async fn of_floor(&self, cycle: &mut Floor, root: &Path, work: &Path) -> Result<Figures> {
+        let mut figures = Figures::new();
+        // Back to back the kernel's locks stay warm; the rounds, where others have their turn in between, show them cold.
+        let (start, spent) = (Instant::now(), Spent::now()?);
+        cycle.batch(self.cycles).await?;
+        figures.insert("floor CPU us per cycle", spent.by_others()? / self.cycles as f64);
+        figures.insert("floor cycles/s", self.cycles as f64 / start.elapsed().as_secs_f64());
+
+        let directory = |worker: usize| -> PathBuf { work.join(format!("floor-exec-{worker}")) };
+        let mut floors = (0..WORKERS)
+            .map(|worker| Floor::start("exec", root, &directory(worker)))
+            .collect::<Result<Vec<_>>>()?;
+        for floor in &mut floors {
+            floor.round().await?;
+        }
+        let each = self.execs / WORKERS;
+        let start = Instant::now();
+        for floor in &mut floors {
+            floor.ask(each).await?;
+        }
+        for floor in &mut floors {
+            floor.answers(each).await?;
+        }
+        figures.insert("floor execs/s by 8 workers", (each * WORKERS) as f64 / start.elapsed().as_secs_f64());
+        for floor in floors {
+            floor.stop().await?;
+        }
+        Ok(figures)
+    }
+
+    /// The engine's.
+    pub(crate) async fn of_engine(&self, engine: &Engine) -> Result<Figures> {
+        let mut figures = Figures::new();
+        let spent = Spent::now()?;
+        figures.insert("cycles/s by 1 worker", engine.cycles_per_second(1, self.cycles).await?);
+        figures.insert("CPU us per cycle", spent.by_others()? / self.cycles as f64);
+        figures.insert("cycles/s by 8 workers", engine.cycles_per_second(WORKERS, self.cycles).await?);
+        figures.insert("execs/s by 8 workers", engine.execs_per_second(WORKERS, self.execs).await?);
+        figures.insert("stdout MB/s", engine.stdout(self.megabytes).await?);
+        let crowd = engine.crowd(self.containers).await?;
+        figures.insert("KB per idle container", crowd.kilobytes);
+        figures.insert("extra processes per process", crowd.extra_processes);
+        // Their number is in the name, so a smaller crowd has no such figure.
+        if self.containers == 50 {
+            figures.insert("ms for metrics of 50", crowd.metrics_ms);
+        }
+        figures.insert("quiet cycle p99 ms", self.p99(engine).await?);
+        let hogs = Hogs::start()?;
+        let beside = self.p99(engine).await;
+        hogs.stop().await?;
+        figures.insert("cycle beside hogs p99 ms", beside?);
+        Ok(figures)
+    }
+
+    async fn p99(&self, engine: &Engine) -> Result<f64> {
+        let mut samples = Samples::default();
+        for _ in 0..self.cycles {
+            samples.add(engine.cycle().await?.whole / 1000.0);
+        }
+        Ok(samples.summary().context("no cycle was measured")?.p99)
+    }
+}

@@ -1,0 +1,109 @@
+//! Removing what a container leaves: its cgroups and its run-time files.
+//!
+//! When the keeper has said that every process is reaped, that is only tidying up. It is done in the background, and found
+//! again by the next start if the engine dies over it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gdn_cgroups::Cgroups;
+use gdn_types::{ContainerId, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::component::cgroup_error;
+use crate::failures;
+
+/// How long a killed process may take to leave its cgroup before a destroy gives up (and is tried again later).
+pub(crate) const LEAVE: Duration = Duration::from_secs(5);
+/// The pause after a removal that failed: what stands in the way for longer than [`LEAVE`] does so for long.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What is left of one container.
+#[derive(Clone)]
+pub(crate) struct Traces {
+    pub(crate) cgroups: Arc<Cgroups>,
+    pub(crate) id: ContainerId,
+    /// Its run-time directory.
+    pub(crate) directory: PathBuf,
+}
+
+impl Traces {
+    /// Kills what is left in the container's cgroups, and removes them and its run-time directory.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        let deadline = Instant::now() + LEAVE;
+        let mut pause = Duration::from_millis(1);
+        let mut kill = false;
+        loop {
+            let traces = self.clone();
+            let removed = tokio::task::spawn_blocking(move || traces.try_remove(kill))
+                .await
+                .map_err(|error| failures::joined(&error))?;
+            kill = true;
+            match removed {
+                Ok(removed) => return removed,
+                Err(error) if Instant::now() >= deadline => return Err(cgroup_error(error)),
+                // A reaped process leaves its cgroup a moment later.
+                Err(_) => sleep_until(Instant::now() + pause).await,
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// The directory goes last: a keeper that is not known to be gone is found by it.
+    fn try_remove(&self, kill: bool) -> Result<Result<()>, gdn_cgroups::Error> {
+        if kill && let Some(left) = self.cgroups.open_existing(self.id.as_str())? {
+            left.kill()?;
+        }
+        self.cgroups.try_remove(self.id.as_str())?;
+        Ok(remove_directory(&self.directory))
+    }
+}
+
+/// Removes a run-time directory. The two files that are in it as a rule are not listed first.
+fn remove_directory(directory: &Path) -> Result<()> {
+    for file in ["keeper", "exits"] {
+        // Whatever stands in the way of one is told by the directory's own removal.
+        let _ = std::fs::remove_file(directory.join(file));
+    }
+    let removed = match std::fs::remove_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            std::fs::remove_dir_all(directory)
+        }
+        other => other,
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failures::os(format!("remove {}", directory.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The removals under way. Dropping this ends them where they are.
+#[derive(Default)]
+pub(crate) struct Removals(Mutex<JoinSet<()>>);
+
+impl Removals {
+    /// Removes in the background, until it is done.
+    pub(crate) fn begin(&self, traces: Traces) {
+        let mut removals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while removals.try_join_next().is_some() {}
+        removals.spawn(async move {
+            while let Err(error) = traces.remove().await {
+                tracing::warn!(container = %traces.id, error = error.report(), "traces of a destroyed container stay");
+                sleep(AGAIN).await;
+            }
+        });
+    }
+
+    /// Waits for the removals under way, as long as one may take; the next start finds what is left.
+    pub(crate) async fn close(&self) {
+        let mut removals = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async { while removals.join_next().await.is_some() {} };
+        if timeout(LEAVE, all).await.is_err() {
+            tracing::warn!("traces of destroyed containers are left to the next start");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Makes a sandbox: the keeper, the cgroups and the namespaces, side by side as far as the kernel lets them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use gdn_cgroups::{Cgroup, DevicePolicy, Resources};
+use gdn_launcher::protocol::{Call, Prepare, Reply};
+use gdn_launcher::{Error as KeeperError, Keeper};
+use gdn_traits::{Sandbox, SandboxSpec};
+use gdn_types::{CpuShares, Error, Limits, Result};
+
+use crate::component::{Held, KernelContainerizer, cgroup_error};
+use crate::container::{Container, Parts, Shared};
+use crate::{failures, restore};
+
+/// Makes the sandbox. What a failure leaves is found by the destroy that follows.
+///
+/// The keeper is asked for the namespaces before it runs, and the cgroups of version 1 are made meanwhile: the container
+/// joins them when it is told to build itself. Only the one of version 2 has to be there first, since a process is born in
+/// it.
+pub(crate) async fn prepare(containerizer: &KernelContainerizer, spec: &SandboxSpec) -> Result<Sandbox> {
+    let directory = containerizer.directory(&spec.id);
+    restore::make_directory(&directory)?;
+    let shared = Shared::new(spec.id, Arc::clone(&containerizer.events));
+    let listener = Arc::clone(&shared);
+    let (keeper, launched) = containerizer
+        .launcher
+        .launch_connected(&directory, move |news| listener.hear(news))
+        .map_err(failures::keeper)?;
+    let (launched, prepared, cgroups) = tokio::join!(
+        biased;
+        launched,
+        make_namespaces(containerizer, spec, &keeper),
+        make_cgroups(containerizer, spec),
+    );
+    let (cgroup, tasks) = match cgroups {
+        Ok(cgroups) => cgroups,
+        Err(error) => {
+            // If it cannot be reached now, the destroy finds it by its socket.
+            let _ = keeper.end().await;
+            return Err(error);
+        }
+    };
+    let pid = prepared.as_ref().map_or(0, |prepared| prepared.as_ref().map_or(0, |(reply, _)| reply.pid));
+    let limited = spec.limits.memory.bytes > 0;
+    let parts = Parts { directory, keeper, cgroup, shared, limited };
+    let container = Arc::new(Container::assemble(parts, pid, spec.privileged, tasks));
+    containerizer.held().insert(spec.id, Held::Living(Arc::clone(&container)));
+    launched.map_err(failures::keeper)?;
+    let (reply, descriptors) = prepared?.map_err(|error| container.build_failure(error))?;
+    let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
+        .map_err(|_| Error::internal("the keeper did not hand over the sandbox's descriptors"))?;
+    Ok(Sandbox { pid: reply.pid, pidfd, netns })
+}
+
+/// The container's first process in its namespaces; what the keeper says stands apart, since its reason depends on the
+/// limits.
+async fn make_namespaces(
+    containerizer: &KernelContainerizer,
+    spec: &SandboxSpec,
+    keeper: &Keeper,
+) -> Result<Result<(Reply, Vec<OwnedFd>), KeeperError>> {
+    // One call of the kernel, which takes less than the way to another thread would.
+    let unified = containerizer.cgroups.create_unified(spec.id.as_str()).map_err(cgroup_error)?;
+    let descriptors: Vec<_> = unified.iter().map(AsFd::as_fd).collect();
+    let prepare =
+        Prepare { privileged: spec.privileged, unified: unified.is_some(), hostname: spec.hostname.clone() };
+    Ok(keeper.call(Call::Prepare(prepare), &descriptors).await)
+}
+
+/// All its cgroups with their limits, and `tasks` of those of version 1.
+async fn make_cgroups(
+    containerizer: &KernelContainerizer,
+    spec: &SandboxSpec,
+) -> Result<(Cgroup, Vec<OwnedFd>)> {
+    let (cgroups, name, limits) = (Arc::clone(&containerizer.cgroups), spec.id, resources(&spec.limits));
+    tokio::task::spawn_blocking(move || {
+        let cgroup = cgroups.create(name.as_str(), &limits).map_err(cgroup_error)?;
+        let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
+        Ok((cgroup, tasks))
+    })
+    .await
+    .map_err(|error| failures::joined(&error))?
+}
+
+/// The limits in the words of control groups; zero is "none of ours".
+fn resources(limits: &Limits) -> Resources {
+    let given = |value: u64| (value > 0).then_some(value);
+    Resources {
+        memory_bytes: given(limits.memory.bytes),
+        cpu_shares: limits.cpu.shares.map(CpuShares::get),
+        cpu_quota_us: given(limits.cpu.quota_us),
+        pids_max: given(limits.pids.max),
+        devices: DevicePolicy::Default,
+        ..Resources::default()
+    }
+}

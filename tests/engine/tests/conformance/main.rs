@@ -1,0 +1,16 @@
+//! The rows of docs/conformance that can be shown over gRPC.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
+
+mod devices;
+mod exit_statuses;
+mod files;
+mod lifecycle;
+mod limits;
+mod maskedpaths;
+mod metrics;
+mod process;
+mod processes;
+mod security;
+mod streams;
+mod terminals;
+mod user;

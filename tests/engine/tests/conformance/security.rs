@@ -1,0 +1,308 @@
+//! What separates a container from its host.
+
+mod probes;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use engine_tests::session::{as_user, program, script};
+use engine_tests::{Engine, inside};
+use gdn_types::{ContainerSpec, Environment, Handle, ImageRef, ProcessSpec, Rlimits};
+
+fn create(engine: &Engine, privileged: bool) -> Handle {
+    engine.create_from(ContainerSpec { privileged, ..ContainerSpec::default() })
+}
+
+/// What a script of a user says in a container.
+fn said(engine: &Engine, handle: &Handle, user: &str, text: &str) -> String {
+    engine.run(handle, as_user(user, script(text))).expect(0).text()
+}
+
+/// Conformance: G178
+#[test]
+fn only_processes_of_the_container_are_seen() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    let names = said(&engine, &handle, "", "for d in /proc/[0-9]*; do cat $d/comm; done");
+    assert_eq!(names.lines().next(), Some("garden-init"));
+    assert!(names.lines().skip(1).all(|name| ["sh", "cat"].contains(&name)), "{names}");
+    engine.finish();
+}
+
+/// Conformance: G179
+#[test]
+fn a_process_inherits_the_three_standard_descriptors_and_no_other() {
+    let engine = Engine::start();
+    for privileged in [false, true] {
+        let handle = create(&engine, privileged);
+        // The fourth is the directory that ls reads.
+        assert_eq!(engine.run(&handle, program(&["ls", "/proc/self/fd"])).expect(0).text(), "0\n1\n2\n3\n");
+    }
+    engine.finish();
+}
+
+/// Conformance: G180
+#[test]
+fn the_directory_for_temporary_files_is_sticky_and_open_to_all() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    assert_eq!(said(&engine, &handle, "alice", "stat -c %a /tmp; touch /tmp/x && echo yes"), "1777\nyes\n");
+    engine.finish();
+}
+
+/// Conformance: G36, G181
+#[test]
+fn shared_memory_is_a_tmpfs_for_everyone() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    let mount = said(
+        &engine,
+        &handle,
+        "alice",
+        "touch /dev/shm/x && awk '$2 == \"/dev/shm\" { print $3, $4 }' /proc/mounts",
+    );
+    let (kind, options) = mount.trim().split_once(' ').unwrap();
+    assert_eq!(kind, "tmpfs");
+    for option in ["rw", "nosuid", "nodev", "noexec"] {
+        assert!(options.split(',').any(|seen| seen == option), "{option} not in {options}");
+    }
+    engine.finish();
+}
+
+/// Conformance: G182, G184-186
+#[test]
+fn kernel_file_systems_are_read_only_except_procfs_of_a_privileged_container() {
+    let engine = Engine::start();
+    let mounts = "awk '{ print $2, $3, $4 }' /proc/mounts";
+    for privileged in [false, true] {
+        let handle = create(&engine, privileged);
+        let mounts = said(&engine, &handle, "", mounts);
+        let options = |path: &str| {
+            let line = mounts.lines().rev().find(|line| line.split(' ').next() == Some(path));
+            line.unwrap_or_else(|| panic!("{path} not in {mounts}")).split(' ').nth(2).unwrap().to_owned()
+        };
+        assert!(options("/sys").starts_with("ro,"), "{mounts}");
+        assert_ne!(engine.run(&handle, script("touch /sys/kernel/x")).status.code(), 0);
+        if privileged {
+            assert!(options("/proc").starts_with("rw,"), "{mounts}");
+            assert!(!mounts.lines().any(|line| line.contains(" cgroup")), "{mounts}");
+            let same = "v=$(cat /proc/sys/kernel/threads-max) && echo $v > /proc/sys/kernel/threads-max";
+            engine.run(&handle, script(same)).expect(0);
+        }
+    }
+    engine.finish();
+}
+
+/// Conformance: G183
+#[test]
+#[ignore = "hierarchies that the engine does not use are not shown"]
+fn every_controller_is_mounted_read_only() {
+    let engine = Engine::start();
+    assert!(inside::cgroups_are_v1(), "version 2 has one tree");
+    let handle = create(&engine, false);
+    let mounts = said(&engine, &handle, "", "awk '$3 == \"cgroup\" { print $2, $4 }' /proc/mounts");
+    let host = fs::read_to_string("/proc/self/mounts").unwrap();
+    let controllers = host.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup"));
+    for path in
+        controllers.map(|line| line.split(' ').nth(1).unwrap()).filter(|path| !path.ends_with("systemd"))
+    {
+        let found = mounts.lines().find(|line| line.starts_with(&format!("{path} ")));
+        let found = found.unwrap_or_else(|| panic!("{path} is not mounted: {mounts}"));
+        assert!(found.split(' ').nth(1).unwrap().starts_with("ro,"), "{found}");
+    }
+    engine.finish();
+}
+
+/// Conformance: G187
+#[test]
+fn processes_are_in_control_groups_of_their_own() {
+    let engine = Engine::start();
+    let (one, other) = (create(&engine, false), create(&engine, false));
+    let groups = |handle: &Handle| {
+        let groups =
+            fs::read_to_string(format!("/proc/{}/cgroup", engine.init_pid(handle.as_str()))).unwrap();
+        let line = |line: &str| {
+            let (controllers, path) = line.split_once(':').unwrap().1.split_once(':').unwrap();
+            (controllers.to_owned(), path.to_owned())
+        };
+        groups.lines().map(line).collect::<Vec<_>>()
+    };
+    let (one, other) = (groups(&one), groups(&other));
+    for controller in ["cpu", "cpuacct", "cpuset", "devices", "memory"] {
+        let of = |groups: &[(String, String)]| {
+            let found = groups.iter().find(|(names, _)| names.split(',').any(|name| name == controller));
+            found.or(groups.iter().find(|(names, _)| names.is_empty())).unwrap().1.clone()
+        };
+        assert!(of(&one).contains(&engine.mark()), "{controller}: {one:?}");
+        assert_ne!(of(&one), of(&other), "{controller}");
+    }
+    engine.finish();
+}
+
+/// Conformance: G188
+#[test]
+fn a_limit_of_processes_of_a_user_holds() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    let rlimits = Rlimits { nproc: Some(7), ..Rlimits::default() };
+    let forks = "ulimit -u; i=0; while [ $i -lt 20 ]; do sleep 1000 & i=$((i+1)); done; echo all";
+    let ran = engine.run(&handle, ProcessSpec { rlimits, ..as_user("alice", script(forks)) });
+    assert_eq!(ran.text(), "7\n");
+    assert!(ran.errors().contains("can't fork"), "{}", ran.errors());
+    engine.gdn(["stop", "--kill", handle.as_str()]).expect_status(0);
+    engine.finish();
+}
+
+/// An image whose files belong to several users.
+fn image_of_several_users(engine: &Engine) -> ImageRef {
+    ImageRef::uri(engine.image_with("owned", |rootfs| {
+        fs::write(rootfs.join("root/own"), "root's").unwrap();
+        fs::write(rootfs.join("home/alice/own"), "alice's").unwrap();
+        fs::write(rootfs.join("home/alice/.hidden"), "hidden").unwrap();
+        for path in ["home/alice", "home/alice/own", "home/alice/.hidden"] {
+            chown(rootfs.join(path), Some(1000), Some(1000)).unwrap();
+        }
+        fs::copy("/bin/busybox", rootfs.join("bin/setuid")).unwrap();
+        fs::set_permissions(rootfs.join("bin/setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
+        let groups = "root:x:0:\nalice:x:1000:\nwheel:x:10:alice\n";
+        fs::write(rootfs.join("etc/group"), groups).unwrap();
+    }))
+}
+
+/// Conformance: G189-191, G212-217, G221
+#[test]
+fn files_of_an_image_belong_to_whom_it_says() {
+    let engine = Engine::start();
+    let image = image_of_several_users(&engine);
+    for privileged in [false, true] {
+        let spec = ContainerSpec { image: image.clone(), privileged, ..ContainerSpec::default() };
+        let handle = engine.create_from(spec);
+        let owners = "stat -c '%u:%g' /root/own /bin/sh /etc/passwd /dev/pts /dev/pts/ptmx /home/alice /home/alice/own";
+        let root = "0:0\n";
+        let alice = "1000:1000\n";
+        // The group of the terminals' directory is the kernel's default for it.
+        let seen = said(&engine, &handle, "", owners);
+        let seen: Vec<_> = seen.lines().collect();
+        assert_eq!(format!("{}\n{}\n{}\n", seen[0], seen[1], seen[2]), root.repeat(3));
+        assert!(seen[3].starts_with("0:") && seen[4].starts_with("0:"), "{seen:?}");
+        assert_eq!(format!("{}\n{}\n", seen[5], seen[6]), alice.repeat(2));
+        assert_eq!(said(&engine, &handle, "", "stat -c %a /bin/setuid"), "4755\n");
+        assert_eq!(
+            said(&engine, &handle, "alice", "pwd; cat .hidden; echo more >> own; cat own"),
+            "/home/alice\nhiddenalice'smore\n"
+        );
+        assert_eq!(said(&engine, &handle, "", "echo more >> /root/own; cat /root/own"), "root'smore\n");
+        assert_ne!(engine.run(&handle, as_user("alice", script("echo x >> /etc/passwd"))).status.code(), 0);
+        assert_eq!(said(&engine, &handle, "alice", "id -u; id -g; id -G"), "1000\n1000\n1000 10\n");
+        let dir =
+            ProcessSpec { dir: "/home/alice".into(), ..as_user("alice", script("pwd; touch x && echo yes")) };
+        assert_eq!(engine.run(&handle, dir).expect(0).text(), "/home/alice\nyes\n");
+    }
+    engine.finish();
+}
+
+/// Conformance: G192-200
+#[test]
+fn home_path_and_user_follow_from_the_user_unless_given() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    let tell = "echo $HOME $USER; echo $PATH; pwd";
+    let for_all = "/usr/local/bin:/usr/bin:/bin";
+    let for_root = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(said(&engine, &handle, "alice", tell), format!("/home/alice alice\n{for_all}\n/home/alice\n"));
+    assert_eq!(said(&engine, &handle, "root", tell), format!("/root root\n{for_root}\n/root\n"));
+    assert_eq!(said(&engine, &handle, "", tell), format!("/root root\n{for_root}\n/root\n"));
+    for user in ["alice", "root"] {
+        let env = Environment::parse(["HOME=/tmp", "USER=me", "MYPATH=/x"]).unwrap();
+        let ran =
+            engine.run(&handle, ProcessSpec { env, ..as_user(user, script("echo $HOME $USER; echo $PATH")) });
+        let path = if user == "root" { for_root } else { for_all };
+        assert_eq!(ran.expect(0).text(), format!("/tmp me\n{path}\n"));
+    }
+    engine.finish();
+}
+
+/// Conformance: G201-202
+#[test]
+fn a_filter_of_system_calls_refuses_new_namespaces() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    for user in ["", "alice"] {
+        assert_eq!(
+            said(&engine, &handle, user, "sed -n 's/^Seccomp:[[:space:]]*//p' /proc/self/status"),
+            "2\n"
+        );
+        // The only namespace that needs no capability.
+        let refused = engine.run(&handle, as_user(user, program(&["unshare", "-U", "true"])));
+        assert_ne!(refused.status.code(), 0);
+        assert!(refused.errors().contains("Operation not permitted"), "{}", refused.errors());
+    }
+    engine.finish();
+}
+
+/// Conformance: G205-206, G220
+#[test]
+fn root_writes_at_home_and_not_to_the_kernel() {
+    let engine = Engine::start();
+    for privileged in [false, true] {
+        let handle = create(&engine, privileged);
+        engine.run(&handle, script("touch /root/x")).expect(0);
+        if !privileged {
+            // The letter that only prints help.
+            assert_ne!(engine.run(&handle, script("echo h > /proc/sysrq-trigger")).status.code(), 0);
+        }
+    }
+    engine.finish();
+}
+
+/// The capability sets of a user's process: inheritable, permitted, effective, bounding, ambient.
+fn capabilities(engine: &Engine, handle: &Handle, user: &str) -> Vec<String> {
+    let tell = "sed -n 's/^Cap...:[[:space:]]*0*\\([0-9a-f]\\)/\\1/p' /proc/self/status";
+    said(engine, handle, user, tell).lines().map(str::to_owned).collect()
+}
+
+/// Conformance: G210-211
+#[test]
+fn capabilities_of_an_unprivileged_container_are_few() {
+    let engine = Engine::start();
+    let handle = create(&engine, false);
+    let all = "a80425fb";
+    assert_eq!(capabilities(&engine, &handle, ""), ["0", all, all, all, "0"]);
+    assert_eq!(capabilities(&engine, &handle, "alice"), ["0", "0", "0", all, "0"]);
+    let init = fs::read_to_string(format!("/proc/{}/status", engine.init_pid(handle.as_str()))).unwrap();
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        let mask = init.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t"))).unwrap();
+        let mask = u64::from_str_radix(mask, 16).unwrap();
+        assert_eq!(mask & !0xa804_25fb, 0, "{set} of the first process: {mask:x}");
+    }
+    engine.finish();
+}
+
+/// Conformance: G218-219
+#[test]
+fn capabilities_of_a_privileged_container_are_many_for_root_and_few_for_users() {
+    let engine = Engine::start();
+    let handle = create(&engine, true);
+    // A server that lacks a capability itself cannot give it.
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    let all = format!("{:x}", u64::from_str_radix(own, 16).unwrap() & 0x3f_ffff_ffff);
+    let all = all.as_str();
+    assert_eq!(capabilities(&engine, &handle, ""), ["0", all, all, all, "0"]);
+    assert_eq!(capabilities(&engine, &handle, "alice"), ["0", "0", "0", "a82425fb", "0"]);
+    engine.finish();
+}
+
+/// Conformance: Q430
+#[test]
+fn a_process_may_gain_rights_when_nobody_forbids_it() {
+    let engine = Engine::start();
+    for privileged in [false, true] {
+        let handle = create(&engine, privileged);
+        assert_eq!(
+            said(&engine, &handle, "", "sed -n 's/^NoNewPrivs:[[:space:]]*//p' /proc/self/status"),
+            "0\n"
+        );
+    }
+    engine.finish();
+}
