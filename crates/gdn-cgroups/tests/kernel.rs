@@ -2,78 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+#[path = "ground/subtree.rs"]
+mod ground;
+
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
 
 use gdn_cgroups::{Cgroups, DevicePolicy, DeviceRule, Error, Layout, Resources, shares_to_weight};
-
-/// How long a condition may take to come true before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A subtree that is removed with everything in it, whatever the test did.
-struct Subtree {
-    cgroups: Option<Cgroups>,
-}
-
-impl Subtree {
-    fn new(test: &str) -> Self {
-        let cgroups = Cgroups::open(&format!("gdn-test-{}-{test}", std::process::id())).unwrap();
-        Subtree { cgroups: Some(cgroups) }
-    }
-}
-
-impl std::ops::Deref for Subtree {
-    type Target = Cgroups;
-
-    fn deref(&self) -> &Cgroups {
-        self.cgroups.as_ref().unwrap()
-    }
-}
-
-impl Drop for Subtree {
-    fn drop(&mut self) {
-        let cgroups = self.cgroups.take().unwrap();
-        for name in cgroups.list().unwrap() {
-            if let Some(group) = cgroups.open_existing(&name).unwrap() {
-                group.kill().unwrap();
-            }
-        }
-        let end = Instant::now() + PATIENCE;
-        while let Err(error) = cgroups.remove_all() {
-            if Instant::now() >= end {
-                assert!(std::thread::panicking(), "{error}");
-                return;
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
-/// A shell that waits for a line before it does `script`, so that it can be put into a group first.
-fn waiting_shell(script: &str) -> Child {
-    Command::new("/bin/sh")
-        .args(["-c", &format!("read go; {script}")])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn let_go(child: &mut Child) {
-    use std::io::Write;
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
-}
+use ground::{Subtree, eventually, let_go, waiting_shell};
 
 /// The directories of a group in all mounted hierarchies.
 fn directories(cgroups: &Cgroups, test: &str, name: &str) -> Vec<PathBuf> {
@@ -166,7 +103,7 @@ fn a_group_is_removed_with_the_groups_made_below_it() {
     let cgroups = Subtree::new("nested");
     cgroups.create("a", &Resources::default()).unwrap();
     let directories_of_a = directories(&cgroups, "nested", "a");
-    assert!(directories_of_a.len() >= 2, "{directories_of_a:?}");
+    assert_eq!(directories_of_a.len(), cgroups.v1_hierarchies().len() + 1, "{directories_of_a:?}");
     for directory in &directories_of_a {
         std::fs::create_dir_all(directory.join("x/y")).unwrap();
         std::fs::create_dir(directory.join("z")).unwrap();

@@ -346,10 +346,7 @@ async fn a_keeper_without_a_free_descriptor_says_so_and_recovers() {
 #[tokio::test]
 async fn no_path_leads_to_a_descriptor_of_the_keeper_and_long_names_do_not_hold_a_copy_up() {
     // With a directory of the host among them.
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
-    let unified = Path::new(unified.unwrap().split(' ').nth(1).unwrap());
-    let cgroup = unified.join(format!("gdn-keeper-test-{}", std::process::id()));
+    let cgroup = unified().join(format!("gdn-keeper-test-{}", std::process::id()));
     std::fs::create_dir(&cgroup).unwrap();
     let mut container = container_in(Some(&cgroup)).await;
     // Whichever of the keeper's descriptors were left: none leads to a directory.
@@ -507,4 +504,35 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < deadline, "{what}");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn keepers_are_born_in_the_cgroup_that_their_launcher_is_given_before_the_first_call() {
+    /// Number of recvfrom(2), in which the launcher waits when it has nothing else to do.
+    const RECEIVE: &str = if cfg!(target_arch = "aarch64") { "207" } else { "45" };
+    let launcher = Launcher::start().unwrap();
+    let call = format!("/proc/{}/syscall", launcher.pid());
+    until("the launcher waits", || {
+        std::fs::read_to_string(&call).is_ok_and(|call| call.split(' ').next() == Some(RECEIVE))
+    })
+    .await;
+    let cgroup = unified().join(format!("gdn-launcher-test-{}", std::process::id()));
+    std::fs::create_dir(&cgroup).unwrap();
+    std::fs::write(cgroup.join("cgroup.procs"), launcher.pid().to_string()).unwrap();
+    for _ in 0..2 {
+        let directory = tempfile::tempdir().unwrap();
+        let keeper = launcher.launch(directory.path()).await.unwrap();
+        let groups = std::fs::read_to_string(format!("/proc/{keeper}/cgroup")).unwrap();
+        assert!(groups.contains(cgroup.file_name().unwrap().to_str().unwrap()), "{groups}");
+        Keeper::connect(directory.path(), |_| ()).await.unwrap().0.end().await.unwrap();
+    }
+    launcher.stop().unwrap();
+    until("everybody has left the cgroup", || std::fs::remove_dir(&cgroup).is_ok()).await;
+}
+
+/// Where the cgroup v2 tree is.
+fn unified() -> std::path::PathBuf {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    unified.unwrap().split(' ').nth(1).unwrap().into()
 }

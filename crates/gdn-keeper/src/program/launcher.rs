@@ -41,14 +41,17 @@ pub(crate) fn run() -> i32 {
     };
     let engine = std::io::stdin();
     let mut spare = None;
+    // Until it asks for anything the engine may still be moving us to the cgroups in which keepers are to be born.
+    let mut settled = false;
     loop {
-        if spare.is_none() && is_quiet(engine.as_fd()) {
+        if settled && spare.is_none() && is_quiet(engine.as_fd()) {
             // Without one the next launch tries again, and says what is wrong.
             spare = fork_keeper(&init).ok();
         }
         match wire::receive::<Request>(engine.as_fd()) {
             Ok(Some((request, descriptors))) => {
                 answer(engine.as_fd(), &init, &mut spare, &request, descriptors);
+                settled = true;
             }
             // The engine is gone; the keepers stay.
             Ok(None) => return 0,

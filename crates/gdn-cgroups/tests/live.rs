@@ -1,0 +1,154 @@
+//! Limits of groups in use, and what their tasks waited for; on the control groups of this host, as root.
+
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+#[path = "ground/subtree.rs"]
+mod ground;
+
+use std::process::Child;
+
+use gdn_cgroups::{Cgroup, Error, Mode, Options, Resources, blkio_to_io_weight};
+use ground::{Subtree, eventually, let_go, waiting_shell};
+
+const MIB: u64 = 1 << 20;
+
+/// A process of the group that holds some 24 MiB of memory until it is killed.
+fn hold_memory(group: &Cgroup) -> Child {
+    let mut child = waiting_shell("exec perl -e '$n = 24; $x = q(x) x ($n << 20); sleep'");
+    group.attach(child.id()).unwrap();
+    let_go(&mut child);
+    child
+}
+
+fn memory(bytes: u64) -> Resources {
+    Resources { memory_bytes: Some(bytes), ..Resources::default() }
+}
+
+#[test]
+fn limits_of_a_group_in_use_change_and_are_read_back() {
+    let cgroups = Subtree::new("update");
+    let group = cgroups.create("a", &memory(64 * MIB)).unwrap();
+    let mut child = waiting_shell("read never");
+    group.attach(child.id()).unwrap();
+    let change = Resources {
+        memory_bytes: Some(32 * MIB),
+        cpu_quota_us: Some(20_000),
+        pids_max: Some(12),
+        ..Resources::default()
+    };
+    let read = group.update(&change).unwrap();
+    assert_eq!(
+        (read.memory_bytes, read.cpu_quota_us, read.pids_max),
+        (Some(32 * MIB), Some(20_000), Some(12))
+    );
+    let read = group.update(&memory(128 * MIB)).unwrap();
+    assert_eq!((read.memory_bytes, read.pids_max), (Some(128 * MIB), Some(12)), "the others stay");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn memory_is_not_limited_below_what_is_in_use_and_nothing_is_killed() {
+    let cgroups = Subtree::new("below");
+    let group = cgroups.create("a", &memory(128 * MIB)).unwrap();
+    let mut child = hold_memory(&group);
+    eventually("memory is in use", || group.stats().unwrap().memory_toward_limit > 20 * MIB);
+    let change = Resources { pids_max: Some(3), ..memory(8 * MIB) };
+    match group.update(&change).unwrap_err() {
+        Error::BelowUsage { limit, usage, .. } => assert!(limit == 8 * MIB && usage > 20 * MIB, "{usage}"),
+        other => panic!("{other:?}"),
+    }
+    let read = group.limits().unwrap();
+    assert_eq!((read.memory_bytes, read.pids_max), (Some(128 * MIB), None), "nothing is changed");
+    assert_eq!(group.oom_kills().unwrap(), 0);
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn swap_and_memory_together_are_limited_to_the_memory_limit() {
+    let cgroups = Subtree::new("swap");
+    let group = cgroups.create("a", &memory(16 * MIB)).unwrap();
+    let subtree = format!("gdn-test-{}-swap/a", std::process::id());
+    let layout = cgroups.layout();
+    let (file, expected) = match cgroups.mode() {
+        Mode::V2 => (layout.unified.clone().unwrap().join(subtree).join("memory.swap.max"), "0".to_owned()),
+        _ => {
+            let memory =
+                layout.v1.iter().find(|v1| v1.options.iter().any(|option| option == "memory")).unwrap();
+            (memory.mount.join(subtree).join("memory.memsw.limit_in_bytes"), (16 * MIB).to_string())
+        }
+    };
+    // A kernel without swap accounting has no such file, and nothing that could be limited.
+    if file.exists() {
+        assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), expected);
+    }
+    assert_eq!(group.limits().unwrap().memory_bytes, Some(16 * MIB));
+}
+
+#[test]
+fn block_io_is_weighed_where_it_was_asked_for() {
+    let cgroups = Subtree::with("io", Options { block_io: true });
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let weighed = |weight| group.update(&Resources { io_weight: Some(weight), ..Resources::default() });
+    for weight in [9, 1001] {
+        assert_eq!(weighed(weight).unwrap_err(), Error::IoWeight { weight });
+    }
+    match group.limits().unwrap().io_weight {
+        Some(_) => {
+            let read = weighed(500).unwrap().io_weight.unwrap();
+            assert!(read == 500 || read == blkio_to_io_weight(500), "{read}");
+        }
+        // Whether a weight exists depends on the kernel's configuration; where it does not, it is not promised.
+        None => assert!(matches!(weighed(500), Err(Error::NoController { .. }))),
+    }
+    let without = Subtree::new("noio");
+    let refused =
+        without.create("a", &Resources { io_weight: Some(500), ..Resources::default() }).unwrap_err();
+    assert!(matches!(refused, Error::NoController { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_group_at_its_quota_is_seen_to_be_held_back() {
+    let cgroups = Subtree::new("throttle");
+    let limits = Resources { cpu_quota_us: Some(2_000), ..Resources::default() };
+    let group = cgroups.create("a", &limits).unwrap();
+    assert_eq!(group.throttling().unwrap().throttled_periods, 0);
+    let mut child = waiting_shell("while :; do :; done");
+    group.attach(child.id()).unwrap();
+    let_go(&mut child);
+    eventually("it is held back", || group.throttling().unwrap().throttled_periods > 2);
+    eventually("the time is counted", || group.stats().unwrap().throttling.throttled_ns > 0);
+    let seen = group.throttling().unwrap();
+    assert!(seen.periods >= seen.throttled_periods, "{seen:?}");
+    group.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn waiting_for_a_processor_is_told_where_the_kernel_counts_it() {
+    let cgroups = Subtree::new("pressure");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let pressures = group.pressures().unwrap();
+    let is_counted = std::path::Path::new("/proc/pressure/cpu").exists();
+    assert_eq!(
+        (pressures.cpu.is_some(), pressures.memory.is_some(), pressures.io.is_some()),
+        (is_counted, is_counted, is_counted)
+    );
+    if !is_counted {
+        return;
+    }
+    // More busy loops than processors: one of them waits at any time.
+    let count = std::thread::available_parallelism().unwrap().get() * 2;
+    let mut children: Vec<Child> = (0..count).map(|_| waiting_shell("while :; do :; done")).collect();
+    for child in &mut children {
+        group.attach(child.id()).unwrap();
+        let_go(child);
+    }
+    eventually("waiting is counted", || !group.pressures().unwrap().cpu.unwrap().some.total.is_zero());
+    group.kill().unwrap();
+    for child in &mut children {
+        child.wait().unwrap();
+    }
+}
