@@ -536,3 +536,16 @@ fn unified() -> std::path::PathBuf {
     let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
     unified.unwrap().split(' ').nth(1).unwrap().into()
 }
+
+#[tokio::test]
+async fn what_the_engine_was_started_with_is_not_held_by_keepers() {
+    // Without CLOEXEC, as a careless starter leaves it.
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let launcher = Launcher::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    launcher.launch(directory.path()).await.unwrap();
+    let (keeper, _, _) = Keeper::connect(directory.path(), |_| ()).await.unwrap();
+    drop(write);
+    assert_eq!(text(read).await, "");
+    keeper.end().await.unwrap();
+}

@@ -19,6 +19,9 @@ const SUITE_SECONDS: u32 = 600;
 /// guest has one processor.
 const THREADS: u32 = 2;
 
+/// Rounds of the tests that repeat themselves; on the host each does more. One round takes a minute in the guest.
+const ROUNDS: u32 = 1;
+
 /// The chosen tests of each program.
 pub(super) struct Plan {
     pub(super) suites: Vec<Chosen>,
@@ -83,7 +86,8 @@ impl Plan {
 
     /// The shell script that the guest's first program runs.
     pub(super) fn script(&self) -> String {
-        let mut script = format!("export GDN_BIN={}\n", quoted(&self.engine.to_string_lossy()));
+        let engine = quoted(&self.engine.to_string_lossy());
+        let mut script = format!("export GDN_BIN={engine} GDN_ROUNDS={ROUNDS}\n");
         for suite in &self.suites {
             let (directory, program) = (suite.directory.to_string_lossy(), suite.program.to_string_lossy());
             write!(
@@ -153,7 +157,10 @@ mod tests {
         let plan = planned(&[], &ONE).unwrap();
         assert_eq!(plan.count(), 3);
         let script = plan.script();
-        assert!(script.starts_with("export GDN_BIN='/bin/gdn'\nsuite 'a::one' '/crate' "), "{script}");
+        assert!(
+            script.starts_with("export GDN_BIN='/bin/gdn' GDN_ROUNDS=1\nsuite 'a::one' '/crate' "),
+            "{script}"
+        );
         assert!(script.contains("--exact 'fast::y' 'fast::z'\n") && !script.contains("slow"), "{script}");
         assert_eq!(planned(&["y", "oth"], &ONE).unwrap().count(), 2);
         assert_eq!(planned(&["oth"], &ONE).unwrap().suites.len(), 1);

@@ -30,8 +30,10 @@ pub(crate) fn run() -> i32 {
     system::set_name(c"gdn-launcher");
     system::default_signals();
     system::ignore_children();
-    let prepared =
-        system::set_not_dumpable().and_then(|()| system::sealed_program("garden-init", GARDEN_INIT));
+    // Whatever the engine's starter left open: a keeper would hold it for as long as its container lives.
+    let prepared = system::close_from(3)
+        .and_then(|()| system::set_not_dumpable())
+        .and_then(|()| system::sealed_program("garden-init", GARDEN_INIT));
     let init = match prepared {
         Ok(init) => init,
         Err(error) => {

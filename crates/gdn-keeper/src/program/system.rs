@@ -252,7 +252,7 @@ pub(crate) fn exit_now(status: i32) -> ! {
 
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: the callers are forked children that own every descriptor they close and use none of them afterwards.
+    // SAFETY: the callers are forked children or a program that has just begun; they own what they close and use none of it.
     done(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })
 }
 
