@@ -19,6 +19,9 @@ use crate::view::View;
 /// Rounds before those that count.
 const WARM_UP: usize = 2;
 
+/// Executions of one turn, one after the other: with 30 rounds about the thousand that the goal speaks of.
+const EXECS: usize = 34;
+
 /// The longest that one step of one round may take.
 const STEP: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,9 @@ const ROWS: [&str; 9] = [
     "runc exec",
     "crun exec",
 ];
+
+/// The first execution of a turn, after other programs had the processors.
+const COLD_EXEC: &str = "gdn exec after others";
 
 /// Everyone who takes part.
 pub(crate) struct Contest {
@@ -75,7 +81,7 @@ impl Contest {
         let chosen: Vec<&str> = ROWS.into_iter().filter(|row| self.takes_part(row, options)).collect();
         let mut rows: BTreeMap<&'static str, Samples> = BTreeMap::new();
         for round in 0..WARM_UP + options.rounds {
-            let mut kept = BTreeMap::new();
+            let mut kept = Vec::new();
             for row in &chosen {
                 self.turn(row, &mut kept).await.with_context(|| format!("round {round} of {row}"))?;
             }
@@ -104,22 +110,36 @@ impl Contest {
         asked && (self.engine.is_some() || !row.starts_with("gdn"))
     }
 
-    async fn turn(&mut self, row: &str, kept: &mut BTreeMap<&'static str, f64>) -> Result<()> {
+    async fn turn(&mut self, row: &str, kept: &mut Vec<(&'static str, f64)>) -> Result<()> {
         let step = async {
             match (row, &self.engine) {
-                ("floor cycle", _) => kept.insert("floor cycle", self.floor_cycle.round().await?),
-                ("floor exec", _) => kept.insert("floor exec", self.floor_exec.round().await?),
-                ("runc run", _) => kept.insert("runc run", self.runc.run().await?),
-                ("crun run", _) => kept.insert("crun run", self.crun.run().await?),
-                ("runc exec", _) => kept.insert("runc exec", self.runc.exec().await?),
-                ("crun exec", _) => kept.insert("crun exec", self.crun.exec().await?),
-                ("gdn exec", Some(engine)) => kept.insert("gdn exec", engine.exec(false).await?),
-                ("gdn exec tty", Some(engine)) => kept.insert("gdn exec tty", engine.exec(true).await?),
+                ("floor cycle", _) => kept.push(("floor cycle", self.floor_cycle.round().await?)),
+                ("floor exec", _) => {
+                    for _ in 0..EXECS {
+                        kept.push(("floor exec", self.floor_exec.round().await?));
+                    }
+                }
+                ("runc run", _) => kept.push(("runc run", self.runc.run().await?)),
+                ("crun run", _) => kept.push(("crun run", self.crun.run().await?)),
+                ("runc exec", _) => kept.push(("runc exec", self.runc.exec().await?)),
+                ("crun exec", _) => kept.push(("crun exec", self.crun.exec().await?)),
+                ("gdn exec", Some(engine)) => {
+                    // What others left in the processor's caches is paid by the first.
+                    kept.push((COLD_EXEC, engine.exec(false).await?));
+                    for _ in 0..EXECS {
+                        kept.push(("gdn exec", engine.exec(false).await?));
+                    }
+                }
+                ("gdn exec tty", Some(engine)) => {
+                    for _ in 0..EXECS {
+                        kept.push(("gdn exec tty", engine.exec(true).await?));
+                    }
+                }
                 ("gdn cycle", Some(engine)) => {
                     let cycle = engine.cycle().await?;
-                    kept.insert("gdn create", cycle.create);
-                    kept.insert("gdn destroy", cycle.destroy);
-                    kept.insert("gdn cycle", cycle.whole)
+                    kept.push(("gdn create", cycle.create));
+                    kept.push(("gdn destroy", cycle.destroy));
+                    kept.push(("gdn cycle", cycle.whole));
                 }
                 _ => bail!("nobody takes this turn"),
             };

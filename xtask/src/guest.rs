@@ -25,7 +25,7 @@ const INIT: &str = include_str!("guest/init.sh");
 /// Size of the guest's disk. The file is sparse: it takes what the tests of one run wrote.
 const DISK_BYTES: u64 = 8 << 30;
 
-/// All suites together take some two minutes on two cores; a guest that takes this long makes no progress.
+/// The chosen tests together take some four minutes on two cores, all of them twelve; a guest that takes this long makes no progress.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
 /// What is asked of `cargo xtask guest`.
@@ -55,9 +55,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 pub(crate) fn run_tests(root: &Path, filters: &[String]) -> Result<()> {
     shell::run(&mut cargo(root, &["build", "--locked", "--package", "gdn"]))?;
     let binary = test::target_directory(root).join("debug/gdn");
-    if ["/tmp", "/run", "/dev"].iter().any(|covered| binary.starts_with(covered)) {
-        bail!("{}: the guest has a file system of its own there and would not see it", binary.display());
-    }
     let plan = Plan::new(&suites::build(root)?, filters, &binary)?;
     plan.print_skips();
     let place = Place::prepare(root, &plan.script())?;

@@ -8,7 +8,7 @@ use crate::shell::{self, cargo};
 use crate::{guest, packages};
 
 /// Installs packages, builds `gdn`, then runs the tests (by nextest where it is installed), the doc tests, and those that
-/// another kernel could fail once more in the guest, which adds some two minutes.
+/// another kernel could fail once more in the guest, which adds some four minutes.
 ///
 /// Black-box tests find the binary through `GDN_BIN`. It is the development build: its overflow checks and debug
 /// assertions take part in the tests.

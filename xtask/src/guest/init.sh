@@ -1,7 +1,7 @@
 #!/bin/sh
 # The first program of the guest. The host's root is mounted read-only; all that is written goes to the guest's own disk
 # (TMPDIR), to memory, or to $guest_dir/out, which is /run/out here and the only directory of the host that is writable.
-# The kernel hands on as environment what it does not know of its command line: guest_dir.
+# The kernel hands on as environment what it does not know of its command line: guest_dir, source_dir and target_dir.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
 mount -t proc proc /proc
@@ -14,6 +14,9 @@ mkdir /run/guest /run/out /run/disk
 # The host's path may lie below a directory that is covered here.
 mount -t hostfs -o "ro,$guest_dir" none /run/guest
 mount -t hostfs -o "$guest_dir/out" none /run/out
+for directory in "$source_dir" "$target_dir"; do
+    [ -d "$directory" ] || { mkdir -p "$directory" && mount -t hostfs -o "ro,$directory" none "$directory"; }
+done
 
 # modprobe looks below /lib/modules of the host, which has the modules of another kernel or none.
 mkdir -p /run/kernel/lib/modules

@@ -75,6 +75,9 @@ impl Machine {
         command.arg(format!("uml_dir={}", self.directory.join("control").display()));
         command.arg(format!("init={}", self.directory.join("init.sh").display()));
         command.arg(format!("guest_dir={}", self.directory.display()));
+        command.arg(format!("source_dir={}", self.root.display()));
+        let target = self.directory.parent().unwrap_or(&self.directory);
+        command.arg(format!("target_dir={}", target.display()));
         if self.console == Console::Log {
             // A guest that panics sends SIGTERM to its whole process group; this program must not be in it. At a terminal
             // it must, or it could not read.

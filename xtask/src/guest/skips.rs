@@ -28,4 +28,9 @@ pub(super) const SKIPS: &[Skip] = &[
         test: "devices::a_privileged_container_may_open_its_device_group_to_everything",
         reason: "the group is one of the v1 devices hierarchy, and the guest has none",
     },
+    Skip {
+        suite: "engine-tests::conformance",
+        test: "maskedpaths::directories_of_the_hosts_hardware_are_empty",
+        reason: "User-Mode Linux has neither firmware nor SCSI, so there is nothing to mask",
+    },
 ];
