@@ -15,6 +15,13 @@ const MAX_ARGUMENTS: usize = 2 * 1024 * 1024;
 
 /// Checks a request and puts it into the keeper's form.
 pub(crate) fn run(id: &ProcessId, spec: &ProcessSpec, context: &RunContext, user: &User) -> Result<Run> {
+    if spec.keep_output > ProcessSpec::MAX_KEPT_OUTPUT {
+        return Err(Error::invalid(format!(
+            "{} bytes of output to keep are more than {}",
+            spec.keep_output,
+            ProcessSpec::MAX_KEPT_OUTPUT
+        )));
+    }
     let bounding = bounding_set(context.privileged, user);
     Ok(Run {
         process: id.as_str().to_owned(),
@@ -32,6 +39,7 @@ pub(crate) fn run(id: &ProcessId, spec: &ProcessSpec, context: &RunContext, user
             ProcessOrigin::Garden => bounding.0,
         },
         block_output: spec.output == OutputPolicy::Block,
+        keep_output: spec.keep_output,
         ..Run::default()
     })
 }

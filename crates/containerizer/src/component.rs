@@ -19,9 +19,9 @@ use gdn_traits::{
     SandboxSpec, StreamOut,
 };
 use gdn_types::{
-    ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind, ExitStatus,
-    Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec, ProcessState, Result,
-    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind,
+    ExitStatus, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec, ProcessState,
+    Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::container::Container;
@@ -249,17 +249,22 @@ impl Containerizer for KernelContainerizer {
         }
     }
 
-    async fn attach(&self, id: &ContainerId, process: &ProcessId) -> Result<Attachment> {
+    async fn attach(&self, id: &ContainerId, process: &ProcessId, from: AttachFrom) -> Result<Attachment> {
         let container = self.living(id)?;
         match container.shared.processes().state(process)? {
-            ProcessState::Exited(_) => return ended_attachment(),
+            // Nothing comes any more, unless somebody asks for what was.
+            ProcessState::Exited(_) if from == AttachFrom::default() => return ended_attachment(),
             ProcessState::Lost => return Err(lost_process(process)),
-            ProcessState::Running => {}
+            ProcessState::Exited(_) | ProcessState::Running => {}
         }
-        let attach = Call::Attach(Attach { process: process.as_str().to_owned(), ..Attach::default() });
-        match container.keeper.call(attach, &[]).await {
+        let attach = Attach {
+            process: process.as_str().to_owned(),
+            stdout_from: from.stdout,
+            stderr_from: from.stderr,
+        };
+        match container.keeper.call(Call::Attach(attach), &[]).await {
             Ok(attached) => attachment(attached),
-            // It ended while we asked.
+            // It has ended, perhaps while we asked, and nothing is kept.
             Err(error) if error.kind() == Some(FailureKind::NoProcess) => ended_attachment(),
             Err(error) => Err(container.process_failure(error).await),
         }
@@ -382,7 +387,8 @@ fn attachment((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<Attachment>
     let (stdin, stdout, stderr) = (next(streams.stdin), next(streams.stdout), next(streams.stderr));
     let stdout =
         stdout.ok_or_else(|| Error::internal("the keeper did not hand over the process's output"))?;
-    Ok(Attachment { stdin, stdout, stderr })
+    let (stdout_first, stderr_first) = (streams.stdout_first, streams.stderr_first);
+    Ok(Attachment { stdin, stdout, stderr, stdout_first, stderr_first })
 }
 
 /// An attachment to a process that has ended: outputs at their end.
@@ -392,7 +398,13 @@ fn ended_attachment() -> Result<Attachment> {
             .map(|(read, _write)| read)
             .map_err(|errno| failures::os("make a pipe")(errno.into()))
     };
-    Ok(Attachment { stdin: None, stdout: at_end()?, stderr: Some(at_end()?) })
+    Ok(Attachment {
+        stdin: None,
+        stdout: at_end()?,
+        stderr: Some(at_end()?),
+        stdout_first: 0,
+        stderr_first: 0,
+    })
 }
 
 fn lost_process(process: &ProcessId) -> Error {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gdn_traits::{Attachment, ProcessOrigin, RunContext};
 use gdn_types::{
-    Error, ErrorKind, EventKind, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState, Result, Signal,
-    WindowSize,
+    AttachFrom, Error, ErrorKind, EventKind, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState,
+    Result, Signal, WindowSize,
 };
 
 use crate::container::{Container, ProcessMark};
@@ -47,13 +47,18 @@ impl Gardener {
         Ok(RunningProcess { id, attachment, hold })
     }
 
-    /// Attaches to a process, running or ended.
+    /// Attaches to a process, running or ended, from the given bytes of its output on.
     ///
     /// # Errors
     /// `ContainerNotFound`; `ProcessNotFound`; `Lost`.
-    pub async fn attach(&self, handle: &Handle, process: &ProcessId) -> Result<RunningProcess> {
+    pub async fn attach(
+        &self,
+        handle: &Handle,
+        process: &ProcessId,
+        from: AttachFrom,
+    ) -> Result<RunningProcess> {
         let (container, hold) = self.hold_living(handle)?;
-        let attach = self.components.containerizer.attach(&container.id, process);
+        let attach = self.components.containerizer.attach(&container.id, process, from);
         let attachment = self.faults.caught("containerizer.attach", attach).await?;
         Ok(RunningProcess { id: process.clone(), attachment, hold })
     }

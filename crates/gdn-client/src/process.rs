@@ -4,7 +4,9 @@ use bytes::Bytes;
 use gdn_proto::garden::{
     self, AttachRequest, RunRequest, attach_request, attach_response, run_request, run_response,
 };
-use gdn_types::{Error, ErrorKind, ExitStatus, Handle, ProcessId, ProcessSpec, Result, Signal, WindowSize};
+use gdn_types::{
+    AttachFrom, Error, ErrorKind, ExitStatus, Handle, ProcessId, ProcessSpec, Result, Signal, WindowSize,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -44,6 +46,7 @@ pub struct ProcessStream {
     id: ProcessId,
     input: ProcessInput,
     output: Output,
+    first: (u64, u64),
 }
 
 /// The server's half, which both calls have in a type of its own.
@@ -84,6 +87,7 @@ impl Client {
             id,
             input: ProcessInput { queue: Queue::Run(sender) },
             output: Output::Run(replies),
+            first: (0, 0),
         })
     }
 
@@ -92,20 +96,41 @@ impl Client {
     /// # Errors
     /// `ProcessNotFound`; `Lost` when the process belonged to an earlier life of the host.
     pub async fn attach(&self, handle: &Handle, process: &ProcessId, stdin: bool) -> Result<ProcessStream> {
-        let start =
-            garden::AttachStart { handle: handle.to_string(), process_id: process.to_string(), stdin };
+        self.attach_from(handle, process, stdin, AttachFrom::default()).await
+    }
+
+    /// The same, from the given bytes of its output on, or as near to them as they are kept: see
+    /// [`ProcessStream::stdout_first`] and [`ProcessSpec::keep_output`].
+    ///
+    /// # Errors
+    /// As [`Client::attach`].
+    pub async fn attach_from(
+        &self,
+        handle: &Handle,
+        process: &ProcessId,
+        stdin: bool,
+        from: AttachFrom,
+    ) -> Result<ProcessStream> {
+        let start = garden::AttachStart {
+            handle: handle.to_string(),
+            process_id: process.to_string(),
+            stdin,
+            stdout_from: from.stdout,
+            stderr_from: from.stderr,
+        };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let first = AttachRequest { message: Some(attach_request::Message::Start(start)) };
         sender.try_send(first).expect("a new queue has room for its first message");
         let mut replies = answer(self.service.clone().attach(ReceiverStream::new(receiver)).await)?;
-        let id = match next(&mut replies).await?.and_then(|reply| reply.message) {
-            Some(attach_response::Message::Started(started)) => ProcessId::parse(&started.process_id)?,
+        let started = match next(&mut replies).await?.and_then(|reply| reply.message) {
+            Some(attach_response::Message::Started(started)) => started,
             _ => return Err(missing("process id")),
         };
         Ok(ProcessStream {
-            id,
+            id: ProcessId::parse(&started.process_id)?,
             input: ProcessInput { queue: Queue::Attach(sender) },
             output: Output::Attach(replies),
+            first: (started.stdout_first, started.stderr_first),
         })
     }
 }
@@ -114,6 +139,17 @@ impl ProcessStream {
     /// The process's name.
     pub fn id(&self) -> &ProcessId {
         &self.id
+    }
+
+    /// The number of the first byte of standard output that comes out of this stream: 0 is the first that the process wrote.
+    /// Also 0 when the output has ended and nothing of it is left.
+    pub fn stdout_first(&self) -> u64 {
+        self.first.0
+    }
+
+    /// The same of standard error.
+    pub fn stderr_first(&self) -> u64 {
+        self.first.1
     }
 
     /// The way to the process, for another task.

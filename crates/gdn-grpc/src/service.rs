@@ -12,8 +12,8 @@ use gdn_proto::garden::{
 use gdn_proto::{API_VERSION, MAX_MESSAGE_BYTES, convert, status};
 use gdn_traits::ProcessOrigin;
 use gdn_types::{
-    ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec, PropertyFilter,
-    Result, Signal, StreamInSpec, StreamOutSpec,
+    AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec,
+    PropertyFilter, Result, Signal, StreamInSpec, StreamOutSpec,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -204,8 +204,13 @@ impl Garden for GardenService {
         let subject = Subject::new("Attach", &start.handle, &start.process_id);
         answer(subject.clone(), deadline, async {
             let (handle, id) = parse_names(&start.handle, &start.process_id)?;
-            let process = Box::pin(self.gardener.attach(&handle, &id)).await?;
-            let started = garden::AttachStarted { process_id: id.to_string() };
+            let from = AttachFrom { stdout: start.stdout_from, stderr: start.stderr_from };
+            let process = Box::pin(self.gardener.attach(&handle, &id, from)).await?;
+            let started = garden::AttachStarted {
+                process_id: id.to_string(),
+                stdout_first: process.attachment.stdout_first,
+                stderr_first: process.attachment.stderr_first,
+            };
             let first = garden::AttachResponse { message: Some(attach_response::Message::Started(started)) };
             let answers =
                 self.session(subject, handle, process, start.stdin).begin(Inputs::<Attach>::new(requests))?;

@@ -43,7 +43,8 @@ impl FakeProcess {
         if self.state.borrow().is_none() {
             self.ends.extend([stdout_end, stderr_end, stdin_end]);
         }
-        Ok(Attachment { stdin: Some(stdin), stdout, stderr: (!self.tty).then_some(stderr) })
+        let stderr = (!self.tty).then_some(stderr);
+        Ok(Attachment { stdin: Some(stdin), stdout, stderr, stdout_first: 0, stderr_first: 0 })
     }
 
     /// Ends it; false when it had ended before.

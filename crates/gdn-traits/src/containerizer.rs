@@ -6,8 +6,8 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId, ProcessSpec,
-    ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    AttachFrom, BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId,
+    ProcessSpec, ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -73,11 +73,12 @@ pub trait Containerizer: Send + Sync + 'static {
         spec: &ProcessSpec,
     ) -> Result<(ProcessId, Attachment)>;
 
-    /// Attaches to a process; to one that has ended, with output pipes that are at their end.
+    /// Attaches to a process, beginning with the bytes in `from`, or as near to them as they are kept; to one that has ended,
+    /// with output pipes that are at their end, once what is kept of its output is read.
     ///
     /// # Errors
     /// `ProcessNotFound`; `Lost` when the process belonged to an earlier life of the host.
-    async fn attach(&self, id: &ContainerId, process: &ProcessId) -> Result<Attachment>;
+    async fn attach(&self, id: &ContainerId, process: &ProcessId, from: AttachFrom) -> Result<Attachment>;
 
     /// Waits until the process has ended.
     ///
@@ -235,6 +236,11 @@ pub struct Attachment {
     pub stdout: OwnedFd,
     /// Read end of standard error; absent with a terminal.
     pub stderr: Option<OwnedFd>,
+    /// The number of the first byte that comes out of standard output; 0 is the first that the process wrote. Also 0 when the
+    /// output has ended and nothing of it is left.
+    pub stdout_first: u64,
+    /// The same of standard error.
+    pub stderr_first: u64,
 }
 
 /// A tar on its way out.

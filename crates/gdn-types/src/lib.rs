@@ -39,6 +39,7 @@ pub use limits::{
 pub use metrics::{ContainerMetrics, CpuStat, DiskStat, MemoryStat, NetworkStat, PidStat};
 pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};
 pub use process::{
-    ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    AttachFrom, ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec,
+    WindowSize,
 };
 pub use properties::{Properties, PropertyFilter, keys};

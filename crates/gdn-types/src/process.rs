@@ -25,12 +25,31 @@ pub struct ProcessSpec {
     pub tty: Option<WindowSize>,
     /// What happens to output that nobody reads.
     pub output: OutputPolicy,
+    /// So many of the last bytes of each output are kept for readers to come, also of output that somebody read and after the
+    /// process's end; at most [`MAX_KEPT_OUTPUT`](Self::MAX_KEPT_OUTPUT).
+    pub keep_output: u64,
     /// An image of its own (a sidecar); absent = the container's root file system.
     pub image: Option<ImageRef>,
     /// Bind mounts of a sidecar.
     pub bind_mounts: Vec<BindMount>,
     /// Limits of a sidecar; absent = the container's, present (even when empty) = its own.
     pub limits: Option<(CpuLimits, MemoryLimits)>,
+}
+
+impl ProcessSpec {
+    /// Most bytes of one output that are kept: they lie in memory that no limit of the container counts.
+    pub const MAX_KEPT_OUTPUT: u64 = 4 * 1024 * 1024;
+}
+
+/// Where an attachment begins, by the numbers of bytes: 0 is the first that the process wrote to that output.
+///
+/// What is not there any more is passed over; the attachment tells with which byte it does begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachFrom {
+    /// The byte of standard output to begin with; absent = the next one.
+    pub stdout: Option<u64>,
+    /// The same of standard error.
+    pub stderr: Option<u64>,
 }
 
 /// The size of a terminal. A zero member means 24 rows or 80 columns.
@@ -54,7 +73,7 @@ impl WindowSize {
 /// What happens to a process's output while no client reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputPolicy {
-    /// It is read and thrown away, as the reference engine does.
+    /// It is read and thrown away, as the reference engine does, except for what [`ProcessSpec::keep_output`] keeps.
     #[default]
     Discard,
     /// It stays in the pipe, and the process waits when that is full.

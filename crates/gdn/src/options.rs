@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use gdn_types::{
     BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits,
-    MemoryLimits, NetIn, NetworkMode, PidLimits, Properties, Result,
+    MemoryLimits, NetIn, NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result,
 };
 
 use crate::values;
@@ -108,6 +108,23 @@ pub(crate) struct StreamOptions {
     /// Give the process a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
+}
+
+/// What happens to output while nobody is attached.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct OutputOptions {
+    /// Output while nobody is attached: discard, block (the process waits), keep=SIZE (the last bytes stay, 4M at most, for
+    /// gdn attach --from), or block,keep=SIZE [default: discard]
+    #[arg(long, value_name = "POLICY", value_parser = values::output_policy)]
+    output_policy: Option<(OutputPolicy, u64)>,
+}
+
+impl OutputOptions {
+    /// The process with this policy.
+    pub(crate) fn of(self, spec: ProcessSpec) -> ProcessSpec {
+        let (output, keep_output) = self.output_policy.unwrap_or_default();
+        ProcessSpec { output, keep_output, ..spec }
+    }
 }
 
 /// As whom and where a process runs.

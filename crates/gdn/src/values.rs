@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gdn_types::{BindMode, BindMount, Error, NetIn, Result};
+use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result};
 
 /// Units of sizes, all powers of 1024: a limit is a limit of pages.
 const SIZE_UNITS: [(&str, u64); 5] =
@@ -49,6 +49,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
         rest = tail;
     }
     if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
+}
+
+/// `discard`, `block`, `keep=SIZE` or `block,keep=SIZE`: what happens to unread output, and how much of it is kept.
+pub(crate) fn output_policy(text: &str) -> Result<(OutputPolicy, u64)> {
+    let (policy, kept) = match text.split_once("keep=") {
+        Some((policy, kept)) => (policy.strip_suffix(',').unwrap_or(policy), size(kept)?),
+        None => (text, 0),
+    };
+    if kept > ProcessSpec::MAX_KEPT_OUTPUT {
+        return Err(Error::invalid(format!("{text:?} keeps more than the 4M that are possible")));
+    }
+    match policy {
+        "discard" => Ok((OutputPolicy::Discard, kept)),
+        "" if !text.is_empty() => Ok((OutputPolicy::Discard, kept)),
+        "block" => Ok((OutputPolicy::Block, kept)),
+        _ => Err(Error::invalid(format!(
+            "output policy {text:?} is none of discard, block, keep=SIZE and block,keep=SIZE"
+        ))),
+    }
 }
 
 /// `KEY=VALUE`; the value may hold further `=` and may be empty.
@@ -230,5 +249,16 @@ mod tests {
         );
         let error = image("alpine").unwrap_err();
         assert!(error.message().contains("\"alpine\""), "{}", error.message());
+    }
+
+    #[test]
+    fn output_policies_say_who_waits_and_how_much_is_kept() {
+        assert_eq!(output_policy("discard").unwrap(), (OutputPolicy::Discard, 0));
+        assert_eq!(output_policy("keep=64K").unwrap(), (OutputPolicy::Discard, 65_536));
+        assert_eq!(output_policy("block").unwrap(), (OutputPolicy::Block, 0));
+        assert_eq!(output_policy("block,keep=4M").unwrap(), (OutputPolicy::Block, 4 << 20));
+        for bad in ["", "keep", "keep=", "keep=5M", "block;keep=1", "drop", ",keep=1x"] {
+            assert!(output_policy(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -47,7 +47,7 @@ async fn the_countdown_rests_while_a_client_is_attached() {
     let bed = Bed::new().await;
     let name = bed.gardener.create(graceful("h")).await.unwrap();
     let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
-    let attached = bed.gardener.attach(&name, &running.id).await.unwrap();
+    let attached = bed.gardener.attach(&name, &running.id, gdn_types::AttachFrom::default()).await.unwrap();
     tokio::time::sleep(10 * GRACE).await;
     drop(running);
     tokio::time::sleep(10 * GRACE).await;

@@ -86,7 +86,8 @@ async fn processes_are_listed_while_they_run_and_names_are_taken_once() {
     bed.gardener.signal(&name, &running.id, Signal::TERM).await.unwrap();
     assert_eq!(bed.gardener.wait(&name, &running.id).await.unwrap().code(), 143);
     assert!(bed.gardener.info(&name).await.unwrap().process_ids.is_empty());
-    let unknown = bed.gardener.attach(&name, &process("nope")).await.unwrap_err();
+    let unknown =
+        bed.gardener.attach(&name, &process("nope"), gdn_types::AttachFrom::default()).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ProcessNotFound);
 }
 

@@ -21,7 +21,7 @@ async fn after_a_reboot_a_container_is_listed_as_lost_and_runs_nothing() {
     );
     let errors = [
         bed.gardener.run(&name, run_spec("p", "/bin/true"), ProcessOrigin::Grpc).await.unwrap_err(),
-        bed.gardener.attach(&name, &process("p")).await.unwrap_err(),
+        bed.gardener.attach(&name, &process("p"), gdn_types::AttachFrom::default()).await.unwrap_err(),
         bed.gardener.wait(&name, &process("p")).await.unwrap_err(),
         bed.gardener.metrics(&name).await.unwrap_err(),
         bed.gardener.stop(&name, false).await.unwrap_err(),

@@ -14,6 +14,9 @@ use gdn_traits::*;
 use gdn_types::*;
 use tokio::sync::watch;
 
+/// How many bytes an attachment that asks for old output does not get any more.
+pub(crate) const LOST: u64 = 3;
+
 /// See the module. Scripts are the first argument; attaching takes over the one set of pipes.
 pub(crate) struct HostProcesses {
     pub(crate) world: Arc<dyn Containerizer>,
@@ -85,11 +88,15 @@ impl Containerizer for HostProcesses {
             stdin: Some(dup(&stdin)),
             stdout: child.stdout.take().unwrap().into(),
             stderr: Some(child.stderr.take().unwrap().into()),
+            stdout_first: 0,
+            stderr_first: 0,
         };
         let pipes = Attachment {
             stdin: None,
             stdout: dup(&attachment.stdout),
             stderr: attachment.stderr.as_ref().map(dup),
+            stdout_first: 0,
+            stderr_first: 0,
         };
         let (told, status) = watch::channel(None);
         let pid = child.id();
@@ -108,10 +115,12 @@ impl Containerizer for HostProcesses {
         Ok((id, attachment))
     }
 
-    async fn attach(&self, _: &ContainerId, process: &ProcessId) -> Result<Attachment> {
+    async fn attach(&self, _: &ContainerId, process: &ProcessId, from: AttachFrom) -> Result<Attachment> {
         self.with(process, |running| {
             let mut pipes = running.pipes.take().expect("a test attaches once");
             pipes.stdin = running.stdin.as_ref().map(dup);
+            pipes.stdout_first = from.stdout.map_or(0, |byte| byte + LOST);
+            pipes.stderr_first = from.stderr.map_or(0, |byte| byte + LOST);
             pipes
         })
     }

@@ -116,7 +116,8 @@ async fn attach_and_say(engine: &Engine, line: &str) -> (String, i32) {
     use garden::attach_request::Message as Say;
     use garden::attach_response::Message as Told;
     let (say, requests) = mpsc::channel(4);
-    let start = garden::AttachStart { handle: "a".into(), process_id: "p".into(), stdin: true };
+    let start =
+        garden::AttachStart { handle: "a".into(), process_id: "p".into(), stdin: true, ..Default::default() };
     say.send(garden::AttachRequest { message: Some(Say::Start(start)) }).await.unwrap();
     say.send(garden::AttachRequest { message: Some(Say::Stdin(line.to_owned().into())) }).await.unwrap();
     let mut told = engine.client().await.attach(ReceiverStream::new(requests)).await.unwrap().into_inner();
@@ -129,6 +130,30 @@ async fn attach_and_say(engine: &Engine, line: &str) -> (String, i32) {
         }
     }
     panic!("no exit after {stdout:?}");
+}
+
+#[tokio::test]
+async fn an_attachment_is_told_with_which_byte_it_begins() {
+    use garden::attach_request::Message as Say;
+    use garden::attach_response::Message as Told;
+    let engine = engine().await;
+    let _run = Running::start(&engine, "read line").await;
+    let start = garden::AttachStart {
+        handle: "a".into(),
+        process_id: "p".into(),
+        stdout_from: Some(5),
+        ..Default::default()
+    };
+    let request = garden::AttachRequest { message: Some(Say::Start(start)) };
+    let (say, requests) = mpsc::channel(1);
+    say.send(request).await.unwrap();
+    let mut told = engine.client().await.attach(ReceiverStream::new(requests)).await.unwrap().into_inner();
+    match soon(told.message()).await.unwrap().unwrap().message.unwrap() {
+        Told::Started(started) => {
+            assert_eq!((started.stdout_first, started.stderr_first), (5 + crate::host::LOST, 0));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ impl TryFrom<garden::ProcessSpec> for ProcessSpec {
                 garden::OutputPolicy::Unspecified | garden::OutputPolicy::Discard => OutputPolicy::Discard,
                 garden::OutputPolicy::Block => OutputPolicy::Block,
             },
+            keep_output: wire.keep_output_bytes,
             image: wire.image.map(Into::into),
             bind_mounts: wire.bind_mounts.into_iter().map(BindMount::try_from).collect::<Result<_>>()?,
             limits: wire.limits.map(|limits| {
@@ -54,6 +55,7 @@ impl TryFrom<ProcessSpec> for garden::ProcessSpec {
             rlimits: unless_default(spec.rlimits),
             tty: spec.tty.map(Into::into),
             output: output.into(),
+            keep_output_bytes: spec.keep_output,
             image: spec.image.map(Into::into),
             bind_mounts: spec.bind_mounts.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             limits: spec.limits.map(|(cpu, memory)| garden::SidecarLimits {
@@ -163,6 +165,7 @@ mod tests {
             rlimits: Rlimits { core: Some(0), nofile: Some(1024), ..Rlimits::default() },
             tty: Some(WindowSize { columns: 132, rows: 0 }),
             output: OutputPolicy::Block,
+            keep_output: 65_536,
             image: Some(ImageRef::uri("builtin:hello")),
             bind_mounts: vec![BindMount::new("/a", "/b", BindMode::ReadOnly).unwrap()],
             limits: Some((CpuLimits { shares: CpuShares::new(5), quota_us: 0 }, MemoryLimits::default())),

@@ -623,6 +623,13 @@ pub struct AttachStart {
     /// Whether this client will write to standard input; without, `stdin` messages are an error.
     #[prost(bool, tag = "3")]
     pub stdin: bool,
+    /// The byte of standard output to begin with, counted from 0, the first that the process wrote; absent means the next one.
+    /// What is not kept any more is passed over.
+    #[prost(uint64, optional, tag = "4")]
+    pub stdout_from: ::core::option::Option<u64>,
+    /// The same of error output.
+    #[prost(uint64, optional, tag = "5")]
+    pub stderr_from: ::core::option::Option<u64>,
 }
 /// The client is attached.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -630,6 +637,13 @@ pub struct AttachStarted {
     /// The process.
     #[prost(string, tag = "1")]
     pub process_id: ::prost::alloc::string::String,
+    /// The number of the first byte of standard output that this attachment gets; what it is more than `stdout_from` is lost.
+    /// 0 when the output has ended and nothing of it is left.
+    #[prost(uint64, tag = "2")]
+    pub stdout_first: u64,
+    /// The same of error output.
+    #[prost(uint64, tag = "3")]
+    pub stderr_first: u64,
 }
 /// A process to be run.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -670,6 +684,10 @@ pub struct ProcessSpec {
     /// Limits of a sidecar; absent means the container's, present, even if empty, limits of its own.
     #[prost(message, optional, tag = "12")]
     pub limits: ::core::option::Option<SidecarLimits>,
+    /// So many of the last bytes of each output are kept for attachments to come, also of output that somebody read and after
+    /// the process's end; 0 to 4194304.
+    #[prost(uint64, tag = "13")]
+    pub keep_output_bytes: u64,
 }
 /// The limits of a process with an image of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

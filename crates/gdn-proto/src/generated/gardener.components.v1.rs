@@ -192,6 +192,12 @@ pub struct AttachProcessStart {
     /// The process.
     #[prost(string, tag = "2")]
     pub process_id: ::prost::alloc::string::String,
+    /// The byte of standard output to begin with, counted from 0; absent means the next one.
+    #[prost(uint64, optional, tag = "3")]
+    pub stdout_from: ::core::option::Option<u64>,
+    /// The same of error output.
+    #[prost(uint64, optional, tag = "4")]
+    pub stderr_from: ::core::option::Option<u64>,
 }
 /// To the orchestrator from a process it is attached to.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use gdn_traits::{ContainerPlan, Containerizer, Restored, RunContext, SandboxSpec};
-use gdn_types::{ContainerId, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec, ProcessState, Signal};
+use gdn_types::{
+    AttachFrom, ContainerId, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec, ProcessState, Signal,
+};
 
 /// What the suite needs to know of the containerizer's surroundings.
 pub struct ContainerizerCase<P> {
@@ -66,7 +68,7 @@ async fn processes<P>(case: &ContainerizerCase<P>, id: &ContainerId) {
     assert_eq!(taken.expect_err("a name is taken once").kind(), ErrorKind::AlreadyExists);
     let listed = containerizer.processes(id).await.expect("processes are listed");
     assert!(listed.contains(&(endless.clone(), ProcessState::Running)), "{listed:?}");
-    containerizer.attach(id, &endless).await.expect("a second client attaches");
+    containerizer.attach(id, &endless, AttachFrom::default()).await.expect("a second client attaches");
     containerizer.signal(id, &endless, Signal::TERM).await.expect("a signal is sent");
     let status = containerizer.wait(id, &endless).await.expect("an ended process has a status");
     assert_eq!(status, ExitStatus::Signal(15));

@@ -11,7 +11,7 @@ use gdn_traits::{
     StreamOut,
 };
 use gdn_types::{
-    ContainerId, ContainerMetrics, Error, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec,
+    AttachFrom, ContainerId, ContainerMetrics, Error, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec,
     ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
@@ -144,7 +144,7 @@ impl Containerizer for FakeContainerizer {
         Ok((process, attachment))
     }
 
-    async fn attach(&self, id: &ContainerId, process: &ProcessId) -> Result<Attachment> {
+    async fn attach(&self, id: &ContainerId, process: &ProcessId, _from: AttachFrom) -> Result<Attachment> {
         self.0.point("containerizer.attach", Before).await?;
         self.with_process(id, process, FakeProcess::attach)
     }

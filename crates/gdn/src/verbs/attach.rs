@@ -2,13 +2,14 @@
 
 use anyhow::Context;
 use clap::Args;
-use gdn_client::Client;
-use gdn_types::{Handle, ProcessId, ProcessState};
+use gdn_client::{Client, ProcessStream};
+use gdn_types::{AttachFrom, Handle, ProcessId, ProcessState};
 
 use crate::address;
 use crate::cli::Global;
 use crate::failure::Advised;
 use crate::options::StreamOptions;
+use crate::output::note;
 use crate::relay::{self, Signals};
 
 /// Follow a process that runs; the exit status is the process's.
@@ -18,6 +19,14 @@ use crate::relay::{self, Signals};
 pub(crate) struct Attach {
     #[command(flatten)]
     streams: StreamOptions,
+    /// Begin with this byte of each output, 0 being the first; how many are lost is told on standard error
+    ///
+    /// What was written before is there only if the process was started with --output-policy keep=SIZE.
+    #[arg(long, value_name = "OFFSET")]
+    from: Option<u64>,
+    /// The same of standard error alone [default: that of --from]
+    #[arg(long, value_name = "OFFSET")]
+    stderr_from: Option<u64>,
     /// Container
     #[arg(value_name = "HANDLE", value_parser = Handle::parse)]
     handle: Handle,
@@ -34,9 +43,11 @@ impl Attach {
             Some(id) => id,
             None => only_process(&client, &self.handle).await?,
         };
-        let attached = client.attach(&self.handle, &id, self.streams.interactive).await;
+        let from = AttachFrom { stdout: self.from, stderr: self.stderr_from.or(self.from) };
+        let attached = client.attach_from(&self.handle, &id, self.streams.interactive, from).await;
         let process =
             attached.with_context(|| format!("cannot attach to process \"{id}\" of \"{}\"", self.handle))?;
+        tell_losses(&process, from);
         if self.streams.tty {
             // A terminal shows its process's screen anew when its size is told.
             process
@@ -46,6 +57,18 @@ impl Attach {
                 .context("cannot tell the size of the terminal")?;
         }
         relay::follow_attached(&client, &self.handle, process, self.streams, &mut signals).await
+    }
+}
+
+/// Says how much of what was asked for is not there any more.
+fn tell_losses(process: &ProcessStream, from: AttachFrom) {
+    let outputs =
+        [("output", from.stdout, process.stdout_first()), ("error", from.stderr, process.stderr_first())];
+    for (name, from, first) in outputs {
+        let lost = from.map_or(0, |from| first.saturating_sub(from));
+        if lost > 0 {
+            note(&format!("{lost} bytes of standard {name} are lost"));
+        }
     }
 }
 

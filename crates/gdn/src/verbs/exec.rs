@@ -6,7 +6,7 @@ use gdn_types::{Handle, ProcessId, ProcessSpec};
 
 use crate::address;
 use crate::cli::Global;
-use crate::options::{self, StreamOptions, UserOptions};
+use crate::options::{self, OutputOptions, StreamOptions, UserOptions};
 use crate::relay::{self, Signals};
 use crate::terminal;
 use crate::values;
@@ -16,6 +16,8 @@ use crate::values;
 pub(crate) struct Exec {
     #[command(flatten)]
     pub(crate) streams: StreamOptions,
+    #[command(flatten)]
+    output: OutputOptions,
     #[command(flatten)]
     pub(crate) user: UserOptions,
     /// Environment variable; without a value, the one of this shell; may be repeated
@@ -37,7 +39,7 @@ impl Exec {
         let mut signals = Signals::listen().context("cannot listen to signals")?;
         let spec = ProcessSpec {
             id: self.process,
-            ..process_spec(&self.command, &self.user, self.streams, &self.env)?
+            ..self.output.of(process_spec(&self.command, &self.user, self.streams, &self.env)?)
         };
         let client = address::connect(global).await?;
         let process = tokio::select! {

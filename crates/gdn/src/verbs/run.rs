@@ -10,7 +10,7 @@ use gdn_types::{ContainerSpec, ErrorKind, Handle, ProcessSpec};
 use super::exec::process_spec;
 use crate::cli::Global;
 use crate::embedded;
-use crate::options::{ContainerOptions, StreamOptions, UserOptions};
+use crate::options::{ContainerOptions, OutputOptions, StreamOptions, UserOptions};
 use crate::output::note;
 use crate::relay::{self, Signals};
 use crate::values;
@@ -33,6 +33,8 @@ const TRIES: u32 = 5;
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) streams: StreamOptions,
+    #[command(flatten)]
+    output: OutputOptions,
     /// Remove the container at the end, also one with a name
     #[arg(long, conflicts_with = "keep")]
     rm: bool,
@@ -80,7 +82,7 @@ impl Run {
         if self.removes() && spec.grace_time.is_none() {
             spec.grace_time = Some(ABANDONED_AFTER);
         }
-        Ok((spec, process_spec(command, &self.user, self.streams, &[])?))
+        Ok((spec, self.output.of(process_spec(command, &self.user, self.streams, &[])?)))
     }
 
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {

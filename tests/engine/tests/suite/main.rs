@@ -9,6 +9,7 @@ mod kills;
 mod lifecycle;
 mod limits;
 mod neighbours;
+mod output_policy;
 mod privileges;
 mod processes;
 mod reboot;
