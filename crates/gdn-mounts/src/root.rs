@@ -1,7 +1,7 @@
 //! A directory below which everything is hostile.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -143,8 +143,9 @@ impl Root {
     /// [`Error::WrongKind`] when it is not a regular file, `EFBIG` when it is larger than `limit`.
     pub fn read(&self, path: impl AsRef<Path>, limit: usize) -> Result<Vec<u8>> {
         let path = path.as_ref();
-        let fd = self.open_at(path, OFlags::RDONLY)?;
-        let found = file_type(fd.as_fd()).map_err(refused("stat", path))?;
+        // Looked at before it is opened: opening a device can do something.
+        let place = self.open_at(path, OFlags::PATH)?;
+        let found = file_type(place.as_fd()).map_err(refused("stat", path))?;
         if found != FileType::RegularFile {
             return Err(Error::WrongKind {
                 path: path.display().to_string(),
@@ -152,6 +153,9 @@ impl Root {
                 expected: "a regular file",
             });
         }
+        let again = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let fd = openat(CWD, again, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+            .map_err(refused("open", path))?;
         let mut content = Vec::new();
         let mut chunk = vec![0; 16 * 1024];
         loop {

@@ -25,6 +25,9 @@ const IS_UP: &str = "guest: ";
 /// Lines of the console that are shown of a guest that did not end well.
 const SHOWN_LINES: usize = 60;
 
+/// How long a killed guest's processes may take to disappear.
+const GROUP_ENDS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Where the guest's console leads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Console {
@@ -96,7 +99,25 @@ impl Guest {
         if !has_halted {
             self.kill();
         }
-        self.0.wait().context("wait for the guest")
+        let status = self.0.wait().context("wait for the guest")?;
+        self.outlive_group()?;
+        Ok(status)
+    }
+
+    /// Waits until the last process of the group has ended: each ends on its own after the signal, some behind the first.
+    fn outlive_group(&self) -> Result<()> {
+        let group = format!("-{}", self.0.id());
+        let deadline = Instant::now() + GROUP_ENDS_WITHIN;
+        while Command::new("kill").args(["-0", "--", &group]).stderr(Stdio::null()).status()?.success() {
+            if Instant::now() > deadline {
+                bail!(
+                    "processes of the guest have not ended within {GROUP_ENDS_WITHIN:?} (process group {group})"
+                );
+            }
+            #[allow(clippy::disallowed_methods, reason = "no descriptor tells the end of a process group")]
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn kill(&mut self) {
