@@ -1,6 +1,6 @@
 //! The records of a container's processes: who runs, and how those that ended did.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -16,6 +16,8 @@ const MAX_LOG: u64 = 16 * 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct Processes {
     records: HashMap<ProcessId, Record>,
+    /// Who is over, in the order they ended: the first are forgotten first.
+    over: VecDeque<ProcessId>,
     /// Grows with every process, to tell which records are old.
     started: u64,
     /// Ends of processes without a record: told of before the records were restored.
@@ -35,7 +37,8 @@ impl Processes {
         let mut processes = Processes { complete: true, ..Processes::default() };
         let ended = read_log(log);
         for (name, status) in ended.into_iter().rev().take(MAX_ENDED).rev() {
-            processes.insert(name, ProcessState::Exited(status));
+            processes.insert(name.clone(), ProcessState::Running);
+            processes.ended(&name, status);
         }
         for name in running.iter().filter_map(|name| ProcessId::parse(name).ok()) {
             processes.insert(name, ProcessState::Running);
@@ -78,7 +81,9 @@ impl Processes {
     /// Notes how a process ended and tells everyone who waits.
     pub(crate) fn ended(&mut self, id: &ProcessId, status: ExitStatus) {
         if let Some(record) = self.records.get(id) {
-            record.state.send_replace(ProcessState::Exited(status));
+            if record.state.send_replace(ProcessState::Exited(status)) == ProcessState::Running {
+                self.over.push_back(id.clone());
+            }
         } else if !self.complete {
             self.early.push((id.clone(), status));
         }
@@ -91,14 +96,17 @@ impl Processes {
 
     /// The container is gone without a word about these: nobody will ever know.
     pub(crate) fn lost(&mut self) {
-        for record in self.records.values() {
-            record.state.send_if_modified(|state| {
+        for (id, record) in &self.records {
+            let lost = record.state.send_if_modified(|state| {
                 let runs = *state == ProcessState::Running;
                 if runs {
                     *state = ProcessState::Lost;
                 }
                 runs
             });
+            if lost {
+                self.over.push_back(id.clone());
+            }
         }
     }
 
@@ -122,13 +130,12 @@ impl Processes {
         list.into_iter().map(|(id, record)| (id.clone(), *record.state.borrow())).collect()
     }
 
+    /// Looks nothing up among thousands: this is on the way of every process.
     fn forget_oldest(&mut self) {
         if self.records.len() < MAX_ENDED {
             return;
         }
-        let ended = self.records.iter().filter(|(_, record)| *record.state.borrow() != ProcessState::Running);
-        let oldest = ended.min_by_key(|(_, record)| record.order).map(|(id, _)| id.clone());
-        if let Some(oldest) = oldest {
+        if let Some(oldest) = self.over.pop_front() {
             self.records.remove(&oldest);
         }
     }

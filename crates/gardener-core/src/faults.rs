@@ -24,13 +24,6 @@ impl Faults {
         })
     }
 
-    /// The answer for a task of ours that did not return.
-    pub(crate) fn died(&self, task: &str, error: &tokio::task::JoinError) -> Error {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(task, %error, "task died");
-        Error::internal(format!("{task} ended without an answer: {error}"))
-    }
-
     /// How many panics there were.
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

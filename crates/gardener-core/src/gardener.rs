@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::container::{Container, Phase};
 use crate::containers::Containers;
 use crate::faults::Faults;
+use crate::finished::Finished;
 use crate::grace::GraceClock;
 use crate::{Components, Config, EventHub, Hold};
 
@@ -145,8 +146,7 @@ impl Gardener {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let gardener = Arc::clone(self);
-        let task_work = async move { gardener.faults.caught(task, work).await };
-        self.work.spawn(task_work).await.unwrap_or_else(|error| Err(self.faults.died(task, &error)))
+        Finished::new(&self.work, async move { gardener.faults.caught(task, work).await }).await
     }
 }
 

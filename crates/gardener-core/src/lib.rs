@@ -63,6 +63,7 @@ mod create;
 mod destroy;
 mod events;
 mod faults;
+mod finished;
 mod gardener;
 mod grace;
 mod lookup;
