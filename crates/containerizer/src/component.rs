@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::Cgroups;
+use gdn_cgroups::{Cgroup, Cgroups};
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
@@ -16,7 +16,7 @@ use gdn_mounts::Root;
 use gdn_namespaces::{CapabilitySet, IdMap};
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, Restored, RunContext, Sandbox,
-    SandboxSpec, StreamOut,
+    SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
     AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind,
@@ -24,9 +24,10 @@ use gdn_types::{
     Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
-use crate::container::Container;
+use crate::container::{Container, Shared};
 use crate::removal::{Removals, Traces};
-use crate::{arguments, binds, failures, restore, sandbox, stop, sysctls, transfers, users};
+use crate::sidecars::Sidecars;
+use crate::{arguments, binds, failures, restore, sandbox, sidecars, stop, sysctls, transfers, users};
 
 /// How the component is set up.
 pub struct ContainerizerConfig {
@@ -48,7 +49,7 @@ pub struct KernelContainerizer {
     pub(crate) run_dir: PathBuf,
     pub(crate) events: Arc<dyn EventSink>,
     /// What of destroyed containers is still being removed.
-    removals: Removals,
+    removals: Arc<Removals>,
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Vec<u8>,
@@ -85,7 +86,7 @@ impl KernelContainerizer {
             cgroups: Arc::new(cgroups),
             launcher,
             run_dir,
-            removals: Removals::default(),
+            removals: Arc::default(),
             events: config.events,
             held: Mutex::default(),
             seccomp: seccomp.as_bytes(),
@@ -129,6 +130,12 @@ impl KernelContainerizer {
             }
             None => Err(Error::internal(format!("the containerizer holds no container {id}"))),
         }
+    }
+
+    /// What hears from the keeper of a container.
+    pub(crate) fn shared(&self, id: &ContainerId) -> Arc<Shared> {
+        let sidecars = Sidecars::new(*id, Arc::clone(&self.cgroups), Arc::clone(&self.removals));
+        Shared::new(*id, sidecars, Arc::clone(&self.events))
     }
 
     pub(crate) fn directory(&self, id: &ContainerId) -> PathBuf {
@@ -199,7 +206,18 @@ impl Containerizer for KernelContainerizer {
         if !reaped && let Some(container) = restore::find_keeper(self, id).await {
             reaped = container.end(&mut errors).await;
         }
-        let traces = Traces { cgroups: Arc::clone(&self.cgroups), id: *id, directory: self.directory(id) };
+        let mut groups = vec![id.as_str().to_owned()];
+        match self.held().get(id) {
+            Some(Held::Living(container)) => groups.extend(container.shared.sidecars.own_groups()),
+            Some(Held::Lost(_)) | None => groups.extend(sidecars::own_groups_of(&self.cgroups, id)?),
+        }
+        let traces = Traces {
+            cgroups: Arc::clone(&self.cgroups),
+            id: *id,
+            groups,
+            directory: Some(self.directory(id)),
+            may_live: false,
+        };
         if reaped {
             self.removals.begin(traces);
         } else {
@@ -223,29 +241,29 @@ impl Containerizer for KernelContainerizer {
         id: &ContainerId,
         context: &RunContext,
         spec: &ProcessSpec,
+        sidecar: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)> {
-        if spec.image.is_some() || spec.limits.is_some() {
-            return Err(Error::not_yet("a process with an image or limits of its own"));
-        }
-        if !spec.bind_mounts.is_empty() {
-            return Err(Error::invalid(
-                "Running a process with bind mounts and no image provided is not allowed",
-            ));
-        }
         let container = self.living(id)?;
         let process = match &spec.id {
             Some(process) => process.clone(),
             None => ProcessId::parse(&uuid::Uuid::new_v4().to_string())?,
         };
+        if let Some(plan) = sidecar {
+            let reserved = Reservation::of(&container, &process)?;
+            let started = sidecars::run(&container, context, &process, spec, plan).await?;
+            reserved.keep();
+            return Ok((process, attachment(started)?));
+        }
+        refuse_sidecar_parts(spec)?;
         let user = self.user(&container, &spec.user).await?;
         let run = arguments::run(&process, spec, context, &user)?;
-        container.shared.processes().reserve(&process)?;
+        let reserved = Reservation::of(&container, &process)?;
         match container.keeper.call(Call::Run(run), &[]).await {
-            Ok(started) => Ok((process, attachment(started)?)),
-            Err(error) => {
-                container.shared.processes().release(&process);
-                Err(container.process_failure(error).await)
+            Ok(started) => {
+                reserved.keep();
+                Ok((process, attachment(started)?))
             }
+            Err(error) => Err(container.process_failure(error).await),
         }
     }
 
@@ -332,20 +350,12 @@ impl Containerizer for KernelContainerizer {
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
         let container = self.living(id)?;
-        let stats = tokio::task::spawn_blocking(move || container.cgroup.stats().map_err(cgroup_error))
-            .await
-            .map_err(|error| failures::joined(&error))??;
-        let time = std::time::Duration::from_nanos;
-        Ok(ContainerMetrics {
-            memory: MemoryStat { usage_toward_limit: stats.memory_toward_limit, lines: stats.memory },
-            cpu: CpuStat {
-                usage: time(stats.cpu_usage_ns),
-                user: time(stats.cpu_user_ns),
-                system: time(stats.cpu_system_ns),
-            },
-            pids: PidStat { current: stats.pids_current, max: stats.pids_max },
-            ..ContainerMetrics::default()
-        })
+        figures(Arc::clone(&container.cgroup)).await
+    }
+
+    async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
+        let group = self.living(id)?.shared.sidecars.group(process);
+        figures(group.ok_or_else(|| Error::process_not_found(process))?).await
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
@@ -375,6 +385,61 @@ impl KernelContainerizer {
         match container.keeper.call(call, &[]).await.map_err(failures::keeper) {
             Err(error) if error.kind() == ErrorKind::ProcessNotFound => Ok(()),
             other => other.map(drop),
+        }
+    }
+}
+
+/// What a group uses, in the words of the API.
+async fn figures(group: Arc<Cgroup>) -> Result<ContainerMetrics> {
+    let stats = tokio::task::spawn_blocking(move || group.stats().map_err(cgroup_error))
+        .await
+        .map_err(|error| failures::joined(&error))??;
+    let time = std::time::Duration::from_nanos;
+    Ok(ContainerMetrics {
+        memory: MemoryStat { usage_toward_limit: stats.memory_toward_limit, lines: stats.memory },
+        cpu: CpuStat {
+            usage: time(stats.cpu_usage_ns),
+            user: time(stats.cpu_user_ns),
+            system: time(stats.cpu_system_ns),
+        },
+        pids: PidStat { current: stats.pids_current, max: stats.pids_max },
+        ..ContainerMetrics::default()
+    })
+}
+
+/// Refuses what only a sidecar has.
+fn refuse_sidecar_parts(spec: &ProcessSpec) -> Result<()> {
+    if spec.image.is_some() {
+        return Err(Error::internal("a process with an image came without its root file system"));
+    }
+    if spec.limits.is_some() {
+        return Err(Error::not_yet("a process with limits of its own and no image"));
+    }
+    Ok(())
+}
+
+/// A process's name, taken. Given back when this is dropped, unless the process was started.
+struct Reservation<'a> {
+    container: &'a Container,
+    process: &'a ProcessId,
+    kept: bool,
+}
+
+impl<'a> Reservation<'a> {
+    fn of(container: &'a Container, process: &'a ProcessId) -> Result<Self> {
+        container.shared.processes().reserve(process)?;
+        Ok(Reservation { container, process, kept: false })
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.container.shared.processes().release(self.process);
         }
     }
 }

@@ -11,13 +11,14 @@ use gdn_launcher::protocol::Status;
 use gdn_launcher::{Keeper, News};
 use gdn_mounts::Root;
 use gdn_traits::EventSink;
-use gdn_types::{ContainerId, Error, ErrorKind, ProcessId, Result};
+use gdn_types::{ContainerId, Error, ErrorKind, ExitStatus, ProcessId, Result};
 
 use tokio::sync::watch;
 
 use crate::failures;
-use crate::oom::OomReport;
+use crate::oom::{OomReport, Owner};
 use crate::processes::{Processes, exit_status};
+use crate::sidecars::Sidecars;
 
 /// How long after a failure the keeper may take to tell that init has ended: it has been told by the kernel when it failed, or
 /// is about to be.
@@ -36,8 +37,6 @@ pub(crate) struct Container {
     pub(crate) shared: Arc<Shared>,
     /// `tasks` of its cgroups of version 1, until init gets them.
     tasks: Mutex<Vec<OwnedFd>>,
-    /// Tells of want of memory for as long as this lives; absent without a limit.
-    _oom: Option<OomReport>,
 }
 
 /// What a container is made from.
@@ -52,15 +51,19 @@ pub(crate) struct Parts {
 
 /// What the task that hears from the keeper shares with everyone else.
 pub(crate) struct Shared {
-    id: ContainerId,
+    pub(crate) id: ContainerId,
     processes: Mutex<Processes>,
+    /// Those that run.
+    pub(crate) sidecars: Sidecars,
+    /// Tells of want of memory; absent without a limit.
+    oom: OnceLock<OomReport>,
     /// Set once the container is complete: before that its end is the create's to tell.
     complete: AtomicBool,
     /// Set once a destroy has begun: ends are then expected.
     leaving: AtomicBool,
     /// Set once the container has ended, for whatever reason.
     ended: watch::Sender<bool>,
-    events: Arc<dyn EventSink>,
+    pub(crate) events: Arc<dyn EventSink>,
 }
 
 impl Container {
@@ -84,7 +87,10 @@ impl Container {
     pub(crate) fn assemble(parts: Parts, init_pid: u32, privileged: bool, tasks: Vec<OwnedFd>) -> Self {
         let Parts { directory, keeper, cgroup, shared, limited } = parts;
         let cgroup = Arc::new(cgroup);
-        let oom = limited.then(|| OomReport::begin(shared.id, &cgroup, Arc::clone(&shared.events)));
+        let owner = Owner { container: shared.id, sidecar: None };
+        if limited && let Some(report) = OomReport::begin(owner, &cgroup, Arc::clone(&shared.events)) {
+            let _first = shared.oom.set(report);
+        }
         Container {
             directory,
             keeper,
@@ -94,7 +100,6 @@ impl Container {
             privileged: privileged.into(),
             tasks: Mutex::new(tasks),
             shared,
-            _oom: oom.flatten(),
         }
     }
 
@@ -155,10 +160,12 @@ impl Container {
 
 impl Shared {
     /// Of a container that is not complete yet.
-    pub(crate) fn new(id: ContainerId, events: Arc<dyn EventSink>) -> Arc<Self> {
+    pub(crate) fn new(id: ContainerId, sidecars: Sidecars, events: Arc<dyn EventSink>) -> Arc<Self> {
         Arc::new(Shared {
             id,
             processes: Mutex::default(),
+            sidecars,
+            oom: OnceLock::new(),
             complete: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             ended: watch::Sender::new(false),
@@ -199,6 +206,11 @@ impl Shared {
         }
     }
 
+    /// Whether its memory has a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.oom.get().is_some()
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow()
     }
@@ -219,7 +231,13 @@ impl Shared {
             News::Exited(exited) => {
                 let Ok(process) = ProcessId::parse(&exited.process) else { return };
                 let status = exit_status(exited.wait_status);
+                if status != ExitStatus::Code(0) {
+                    // Whoever learns of the end is to find its cause on record.
+                    self.oom.get().inspect(|oom| oom.look());
+                    self.sidecars.look(&process);
+                }
                 self.processes().ended(&process, status);
+                self.sidecars.ended(&process);
                 self.events.process_exited(&self.id, &process, status);
             }
             News::Started(started) => self.processes().found(&started.process),

@@ -25,6 +25,7 @@ mod processes;
 mod removal;
 mod restore;
 mod sandbox;
+mod sidecars;
 mod stop;
 mod sysctls;
 mod transfers;

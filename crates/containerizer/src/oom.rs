@@ -1,12 +1,12 @@
 //! Tells the orchestrator when a container runs out of memory.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gdn_cgroups::{Cgroup, OomWatch};
 use gdn_traits::EventSink;
-use gdn_types::ContainerId;
+use gdn_types::{ContainerId, ProcessId};
 use rustix::event::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,25 +18,64 @@ const LOOKS: u32 = 20;
 /// See [`LOOKS`].
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Whose memory is watched.
+pub(crate) struct Owner {
+    pub(crate) container: ContainerId,
+    /// A sidecar with limits of its own; else the container.
+    pub(crate) sidecar: Option<ProcessId>,
+}
+
 /// Watches one container's memory for as long as it lives. A container without a limit has none: only the host can run out.
 pub(crate) struct OomReport {
+    watched: Arc<Watched>,
     task: JoinHandle<()>,
 }
 
+struct Watched {
+    owner: Owner,
+    cgroup: Arc<Cgroup>,
+    events: Arc<dyn EventSink>,
+    /// How many kills have been told.
+    seen: Mutex<u64>,
+}
+
 impl OomReport {
-    /// Begins to watch a container with a limit. A watch that cannot be had costs events, not the container: it is logged.
-    pub(crate) fn begin(id: ContainerId, cgroup: &Arc<Cgroup>, events: Arc<dyn EventSink>) -> Option<Self> {
+    /// Begins to watch a container or a sidecar with a limit. A watch that cannot be had costs events, not the container: it is logged.
+    pub(crate) fn begin(owner: Owner, cgroup: &Arc<Cgroup>, events: Arc<dyn EventSink>) -> Option<Self> {
         let watch = begin(cgroup);
         match watch {
             Ok((watch, interest, seen)) => {
-                let task = tokio::spawn(report(id, Arc::clone(cgroup), watch, interest, seen, events));
-                Some(OomReport { task })
+                let cgroup = Arc::clone(cgroup);
+                let watched = Arc::new(Watched { owner, cgroup, events, seen: Mutex::new(seen) });
+                let task = tokio::spawn(report(Arc::clone(&watched), watch, interest));
+                Some(OomReport { watched, task })
             }
             Err(error) => {
-                tracing::warn!(container = %id, error, "want of memory will not be told");
+                tracing::warn!(container = %owner.container, error, "want of memory will not be told");
                 None
             }
         }
+    }
+
+    /// Tells now what has not been told yet: called before a process's end is, which may be the end of what was killed. The
+    /// kernel counts a kill before the process is gone.
+    pub(crate) fn look(&self) {
+        // A group that is gone has been looked at.
+        let _ = self.watched.look();
+    }
+}
+
+impl Watched {
+    /// Reports if there were more kills since the last look; whether there were.
+    fn look(&self) -> Result<bool, gdn_cgroups::Error> {
+        let kills = self.cgroup.oom_kills()?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if kills <= *seen {
+            return Ok(false);
+        }
+        *seen = kills;
+        self.events.out_of_memory(&self.owner.container, self.owner.sidecar.as_ref());
+        Ok(true)
     }
 }
 
@@ -68,38 +107,18 @@ impl Drop for OomReport {
 }
 
 /// Reports each time that more processes were killed, until the group is gone.
-async fn report(
-    id: ContainerId,
-    cgroup: Arc<Cgroup>,
-    watch: AsyncFd<Pollable>,
-    interest: Interest,
-    mut seen: u64,
-    events: Arc<dyn EventSink>,
-) {
+async fn report(watched: Arc<Watched>, watch: AsyncFd<Pollable>, interest: Interest) {
     while let Ok(mut ready) = watch.ready(interest).await {
         if watch.get_ref().0.fired().is_err() {
             return;
         }
         ready.clear_ready();
-        match look(&cgroup, seen).await {
-            Some(kills) if kills > seen => {
-                seen = kills;
-                events.out_of_memory(&id);
+        for _ in 0..LOOKS {
+            match watched.look() {
+                Ok(true) => break,
+                Ok(false) => sleep(PAUSE).await,
+                Err(_) => return,
             }
-            Some(_) => {}
-            None => return,
         }
     }
-}
-
-/// The number of processes killed, once it has grown; the old one when it does not; `None` when the group is gone.
-async fn look(cgroup: &Cgroup, seen: u64) -> Option<u64> {
-    for _ in 0..LOOKS {
-        let kills = cgroup.oom_kills().ok()?;
-        if kills > seen {
-            return Some(kills);
-        }
-        sleep(PAUSE).await;
-    }
-    Some(seen)
 }

@@ -1,4 +1,4 @@
-//! Removing what a container leaves: its cgroups and its run-time files.
+//! Removing what a container or a sidecar leaves: its cgroups and its run-time files.
 //!
 //! When the keeper has said that every process is reaped, that is only tidying up. It is done in the background, and found
 //! again by the next start if the engine dies over it.
@@ -20,21 +20,25 @@ pub(crate) const LEAVE: Duration = Duration::from_secs(5);
 /// The pause after a removal that failed: what stands in the way for longer than [`LEAVE`] does so for long.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What is left of one container.
+/// What is left of one container or sidecar.
 #[derive(Clone)]
 pub(crate) struct Traces {
     pub(crate) cgroups: Arc<Cgroups>,
     pub(crate) id: ContainerId,
-    /// Its run-time directory.
-    pub(crate) directory: PathBuf,
+    /// Names of its groups.
+    pub(crate) groups: Vec<String>,
+    /// Its run-time directory; a sidecar has none.
+    pub(crate) directory: Option<PathBuf>,
+    /// Whether its processes may live: those that a sidecar leaves when it ends.
+    pub(crate) may_live: bool,
 }
 
 impl Traces {
-    /// Kills what is left in the container's cgroups, and removes them and its run-time directory.
+    /// Kills what is left in the cgroups, and removes them and the run-time directory.
     pub(crate) async fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + LEAVE;
         let mut pause = Duration::from_millis(1);
-        let mut kill = false;
+        let mut kill = self.may_live;
         loop {
             let traces = self.clone();
             let removed = tokio::task::spawn_blocking(move || traces.try_remove(kill))
@@ -53,11 +57,13 @@ impl Traces {
 
     /// The directory goes last: a keeper that is not known to be gone is found by it.
     fn try_remove(&self, kill: bool) -> Result<Result<()>, gdn_cgroups::Error> {
-        if kill && let Some(left) = self.cgroups.open_existing(self.id.as_str())? {
-            left.kill()?;
+        for group in &self.groups {
+            if kill && let Some(left) = self.cgroups.open_existing(group)? {
+                left.kill()?;
+            }
+            self.cgroups.try_remove(group)?;
         }
-        self.cgroups.try_remove(self.id.as_str())?;
-        Ok(remove_directory(&self.directory))
+        Ok(self.directory.as_deref().map_or(Ok(()), remove_directory))
     }
 }
 
@@ -92,7 +98,7 @@ impl Removals {
         while removals.try_join_next().is_some() {}
         removals.spawn(async move {
             while let Err(error) = traces.remove().await {
-                tracing::warn!(container = %traces.id, error = error.report(), "traces of a destroyed container stay");
+                tracing::warn!(container = %traces.id, error = error.report(), groups = ?traces.groups, "traces stay");
                 sleep(AGAIN).await;
             }
         });

@@ -12,9 +12,9 @@ use gdn_types::{ContainerId, Error, Result};
 use tokio::time::{Instant, sleep_until};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
-use crate::container::{Container, Shared};
-use crate::failures;
+use crate::container::Container;
 use crate::removal::LEAVE;
+use crate::{failures, sidecars};
 
 /// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
 pub(crate) fn enter_boot(run_dir: &Path, boot_id: &str) -> Result<PathBuf> {
@@ -46,8 +46,9 @@ pub(crate) async fn restore(
     known: &[ContainerId],
 ) -> Result<Vec<Restored>> {
     let mut restored = Vec::with_capacity(known.len());
+    let mut groups = sidecars::groups_by_container(&containerizer.cgroups)?;
     for id in known {
-        restored.push(adopt(containerizer, id).await);
+        restored.push(adopt(containerizer, id, groups.remove(id).unwrap_or_default()).await);
     }
     let known: HashSet<&ContainerId> = known.iter().collect();
     let mut errors = Vec::new();
@@ -64,10 +65,12 @@ pub(crate) async fn restore(
     Ok(restored)
 }
 
-async fn adopt(containerizer: &KernelContainerizer, id: &ContainerId) -> Restored {
+/// Connects to a container's keeper; `groups` are those of sidecars with limits of their own.
+async fn adopt(containerizer: &KernelContainerizer, id: &ContainerId, groups: Vec<String>) -> Restored {
     let (held, restored) = match find_keeper(containerizer, id).await {
         Some(container) if container.root.get().is_some() => {
             let container = Arc::new(container);
+            sidecars::adopt(&container.shared, groups);
             let created = created(&container);
             (Held::Living(container), Restored::Running(created))
         }
@@ -85,7 +88,7 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
         return None;
     }
     let cgroup = containerizer.cgroups.create(id.as_str(), &gdn_cgroups::Resources::default()).ok()?;
-    let shared = Shared::new(*id, Arc::clone(&containerizer.events));
+    let shared = containerizer.shared(id);
     match Container::connect(shared, directory.clone(), cgroup).await {
         Ok((container, status)) => {
             container.shared.adopt(&status.running, &directory.join("exits"));
@@ -113,7 +116,8 @@ fn traces(containerizer: &KernelContainerizer) -> Result<Vec<ContainerId>> {
     let entries = std::fs::read_dir(run_dir).map_err(failures::os(format!("read {}", run_dir.display())))?;
     let directories = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names = directories.chain(containerizer.cgroups.list().map_err(cgroup_error)?);
-    let mut ids: Vec<_> = names.filter_map(|name| ContainerId::parse(&name).ok()).collect();
+    let mut ids: Vec<_> =
+        names.filter_map(|name| ContainerId::parse(sidecars::container_of(&name)).ok()).collect();
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)

@@ -10,7 +10,7 @@ use gdn_traits::{Sandbox, SandboxSpec};
 use gdn_types::{CpuShares, Error, Limits, Result};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
-use crate::container::{Container, Parts, Shared};
+use crate::container::{Container, Parts};
 use crate::{failures, restore};
 
 /// Makes the sandbox. What a failure leaves is found by the destroy that follows.
@@ -21,7 +21,7 @@ use crate::{failures, restore};
 pub(crate) async fn prepare(containerizer: &KernelContainerizer, spec: &SandboxSpec) -> Result<Sandbox> {
     let directory = containerizer.directory(&spec.id);
     restore::make_directory(&directory)?;
-    let shared = Shared::new(spec.id, Arc::clone(&containerizer.events));
+    let shared = containerizer.shared(&spec.id);
     let listener = Arc::clone(&shared);
     let (keeper, launched) = containerizer
         .launcher

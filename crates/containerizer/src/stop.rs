@@ -51,5 +51,5 @@ fn nobody_left(container: &Container) -> Result<bool> {
     let procs = container.cgroup.procs().map_err(|error| {
         gdn_types::Error::caused(gdn_types::ErrorKind::Internal, "list the container's processes", error)
     })?;
-    Ok(procs.into_iter().all(|pid| pid == init))
+    Ok(procs.into_iter().all(|pid| pid == init) && container.shared.sidecars.have_ended())
 }

@@ -10,6 +10,7 @@
 //! *Creating* is hidden from every client. A created container may be *lost* besides: its kernel objects are gone.
 //! *Destroying* is either active (a pass over the components runs) or resting until the next pass.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -117,6 +118,30 @@ impl Container {
             Some(reason) => {
                 Err(Error::new(ErrorKind::Lost, format!("container {} was lost: {reason}", self.handle)))
             }
+        }
+    }
+
+    /// Takes a name for a process about to start, so that an exit quicker than the answer is not lost.
+    ///
+    /// # Errors
+    /// `AlreadyExists` while a process of that name runs or starts.
+    pub(crate) fn reserve(&self, process: &ProcessId) -> Result<()> {
+        match self.status().processes.entry(process.clone()) {
+            Entry::Occupied(_) => {
+                Err(Error::new(ErrorKind::AlreadyExists, format!("process ID '{process}' already in use")))
+            }
+            Entry::Vacant(free) => {
+                free.insert(ProcessMark::Starting(None));
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a name back whose process could not be started.
+    pub(crate) fn release(&self, process: &ProcessId) {
+        let mut status = self.status();
+        if matches!(status.processes.get(process), Some(ProcessMark::Starting(_))) {
+            status.processes.remove(process);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::future::maybe_done;
 use gdn_traits::{
     ContainerPlan, ContainerRecord, CreatedContainer, NetworkInfo, NetworkRequest, Sandbox, SandboxSpec,
-    Volume, VolumeRequest,
+    Volume, VolumeId, VolumeRequest,
 };
 use gdn_types::{
     ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result, keys,
@@ -191,8 +191,9 @@ impl Creation {
             privileged: spec.privileged,
             limits: spec.limits,
         };
+        let volume_id = VolumeId::from(*id);
         let (volume, network, sandbox) = futures::join!(
-            faults.caught("volumizer.create", components.volumizer.create(id, &volume)),
+            faults.caught("volumizer.create", components.volumizer.create(&volume_id, &volume)),
             faults.caught("networker.reserve", components.networker.reserve(id, &network)),
             faults.caught("containerizer.prepare", components.containerizer.prepare(&sandbox)),
         );

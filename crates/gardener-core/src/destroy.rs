@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gdn_traits::VolumeId;
 use gdn_types::{ContainerState, Error, EventKind, Handle, Result};
 
 use crate::Gardener;
@@ -65,7 +66,8 @@ impl Gardener {
             let _alone = container.network.lock().await;
             self.faults.caught("networker.destroy", components.networker.destroy(id)).await
         };
-        let volume = self.faults.caught("volumizer.destroy", components.volumizer.destroy(id));
+        let volume = VolumeId::from(*id);
+        let volume = self.faults.caught("volumizer.destroy", components.volumizer.destroy(&volume));
         let (network, volume) = futures::join!(network, volume);
         let failures = [processes, network, volume].into_iter().filter_map(Result::err).collect();
         if let Some(error) = Error::gathered(&format!("destroy {}", container.handle), failures) {
@@ -98,6 +100,7 @@ impl Gardener {
 
     fn gone(&self, container: &Container) {
         self.events.unregister(&container.id);
+        self.sidecars.forget_all(container);
         self.containers.remove(container);
         self.events.emit(container, EventKind::Destroyed);
     }

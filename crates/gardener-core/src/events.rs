@@ -93,11 +93,15 @@ impl EventSink for EventHub {
         self.emit(&container, EventKind::ProcessExited(process.clone(), exit));
     }
 
-    fn out_of_memory(&self, id: &ContainerId) {
+    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>) {
         let Some(container) = self.container(id) else { return };
         let mut status = container.status();
-        status.note_event(OUT_OF_MEMORY);
-        self.emit(&container, EventKind::OutOfMemory);
+        // A sidecar's own want is not the container's: clients take the bare text for that.
+        status.note_event(&match sidecar {
+            None => OUT_OF_MEMORY.to_owned(),
+            Some(process) => format!("{OUT_OF_MEMORY}: sidecar {process}"),
+        });
+        self.emit(&container, EventKind::OutOfMemory(sidecar.cloned()));
     }
 
     fn container_lost(&self, id: &ContainerId, reason: &str) {

@@ -14,6 +14,7 @@ use crate::containers::Containers;
 use crate::faults::Faults;
 use crate::finished::Finished;
 use crate::grace::GraceClock;
+use crate::sidecars::Sidecars;
 use crate::{Components, Config, EventHub, Hold};
 
 /// The orchestrator. Every gate calls this one.
@@ -21,6 +22,8 @@ pub struct Gardener {
     pub(crate) config: Config,
     pub(crate) components: Components,
     pub(crate) containers: Containers,
+    /// Those that run, in any container.
+    pub(crate) sidecars: Sidecars,
     pub(crate) events: Arc<EventHub>,
     pub(crate) clock: Arc<GraceClock>,
     pub(crate) faults: Faults,
@@ -41,6 +44,7 @@ impl Gardener {
             config,
             components,
             containers: Containers::default(),
+            sidecars: Sidecars::default(),
             events,
             clock: Arc::default(),
             faults: Faults::default(),

@@ -71,6 +71,7 @@ mod network;
 mod ports;
 mod processes;
 mod properties;
+mod sidecars;
 mod start;
 mod streams;
 mod uid;

@@ -1,9 +1,10 @@
 //! List, info and metrics, one by one and in bulk.
 
 use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
-use gdn_traits::ContainerRecord;
+use gdn_traits::{ContainerRecord, VolumeId};
 use gdn_types::{
     ContainerInfo, ContainerMetrics, Error, Handle, Limits, Properties, PropertyFilter, Result, keys,
 };
@@ -54,18 +55,26 @@ impl Gardener {
         handles.iter().map(|handle| (handle.clone(), describe(handle))).collect()
     }
 
-    /// The figures of one container.
+    /// The figures of one container, or of the sidecar with this process id.
     ///
     /// # Errors
     /// `ContainerNotFound`; `Lost`; what a component answers.
     pub async fn metrics(&self, handle: &Handle) -> Result<ContainerMetrics> {
-        let (container, _hold) = self.hold(handle)?;
-        self.measure(&container).await
+        match self.hold(handle) {
+            Ok((container, _hold)) => self.measure(&container).await,
+            Err(error) => self.measure_sidecar(handle, error).await,
+        }
     }
 
-    /// The figures of many containers, asked side by side; each answer has its own error. Pauses no countdown.
+    /// The figures of many containers or sidecars, asked side by side; each answer has its own error. Pauses no countdown.
     pub async fn bulk_metrics(&self, handles: &[Handle]) -> Vec<(Handle, Result<ContainerMetrics>)> {
-        bulk(handles, |handle| async move { self.measure(self.find(&handle)?.as_ref()).await }).await
+        bulk(handles, |handle| async move {
+            match self.find(&handle) {
+                Ok(container) => self.measure(&container).await,
+                Err(error) => self.measure_sidecar(&handle, error).await,
+            }
+        })
+        .await
     }
 
     /// The limits as the kernel has them.
@@ -111,12 +120,16 @@ impl Gardener {
     async fn measure(&self, container: &Container) -> Result<ContainerMetrics> {
         container.must_live()?;
         let (id, faults, components) = (&container.id, &self.faults, &self.components);
+        let volume = VolumeId::from(*id);
         let (figures, network, disk) = futures::join!(
             faults.caught("containerizer.metrics", components.containerizer.metrics(id)),
             faults.caught("networker.metrics", components.networker.metrics(id)),
-            faults.caught("volumizer.metrics", components.volumizer.metrics(id)),
+            faults.caught("volumizer.metrics", components.volumizer.metrics(&volume)),
         );
-        Ok(ContainerMetrics { network: network?, disk: disk?, ..figures? })
+        let created = UNIX_EPOCH + Duration::from_millis(self.record(container)?.created_at_ms);
+        // A clock that was set back makes nobody younger than new.
+        let age = SystemTime::now().duration_since(created).unwrap_or_default();
+        Ok(ContainerMetrics { network: network?, disk: disk?, age, ..figures? })
     }
 }
 

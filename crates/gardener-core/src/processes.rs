@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use gdn_traits::{Attachment, ProcessOrigin, RunContext};
+use gdn_traits::{Attachment, ProcessOrigin, RunContext, SidecarPlan};
 use gdn_types::{
-    AttachFrom, Error, ErrorKind, EventKind, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState,
-    Result, Signal, WindowSize,
+    AttachFrom, Error, EventKind, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState, Result, Signal,
+    WindowSize,
 };
 
-use crate::container::{Container, ProcessMark};
+use crate::container::Container;
 use crate::uid::UidGenerator;
 use crate::{Gardener, Hold};
 
@@ -30,7 +30,7 @@ impl Gardener {
     ///
     /// # Errors
     /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; `InvalidArgument` for a path that neither the client nor the image
-    /// names; `Unimplemented` for a process with an image of its own; what the containerizer answers.
+    /// names, and for bind mounts without an image of its own; what the components answer.
     pub async fn run(
         self: &Arc<Self>,
         handle: &Handle,
@@ -38,11 +38,18 @@ impl Gardener {
         origin: ProcessOrigin,
     ) -> Result<RunningProcess> {
         let (container, hold) = self.hold_living(handle)?;
-        refuse_sidecars(&spec)?;
+        if spec.image.is_some() {
+            return self.run_sidecar(container, hold, spec, origin).await;
+        }
+        refuse_bind_mounts(&spec)?;
         let (context, image) = self.context(&container, origin)?;
         let spec = with_image_defaults(spec, &image)?;
         let gardener = Arc::clone(self);
-        let launch = async move { gardener.launch(&container, &context, &spec).await };
+        let launch = async move {
+            let id = spec.id.clone().expect("the defaults gave it a name");
+            container.reserve(&id)?;
+            gardener.launch(&container, &context, &spec, None).await.inspect_err(|_| container.release(&id))
+        };
         let (id, attachment) = self.to_its_end("run", launch).await?;
         Ok(RunningProcess { id, attachment, hold })
     }
@@ -139,46 +146,38 @@ impl Gardener {
         Ok((RunContext { env, privileged: record.spec.privileged, origin }, record.image))
     }
 
-    /// Starts the process with its name on record beforehand, so that an exit quicker than the answer is not lost.
-    async fn launch(
+    /// Starts the process whose name was reserved.
+    pub(crate) async fn launch(
         &self,
         container: &Container,
         context: &RunContext,
         spec: &ProcessSpec,
+        sidecar: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)> {
         let id = spec.id.clone().expect("the defaults gave it a name");
-        container.status().processes.entry(id.clone()).or_insert(ProcessMark::Starting(None));
-        let run = self.components.containerizer.run(&container.id, context, spec);
+        let run = self.components.containerizer.run(&container.id, context, spec, sidecar);
         let outcome = self.faults.caught("containerizer.run", run).await;
-        match &outcome {
-            Ok(_) => self.events.started(container, &id),
-            // A name that is taken belongs to another run, which may still be starting.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => (),
-            Err(_) => {
-                let mut status = container.status();
-                if matches!(status.processes.get(&id), Some(ProcessMark::Starting(_))) {
-                    status.processes.remove(&id);
-                }
-            }
+        if outcome.is_ok() {
+            self.events.started(container, &id);
         }
         outcome
     }
 }
 
-fn refuse_sidecars(spec: &ProcessSpec) -> Result<()> {
-    if spec.image.is_some() {
-        return Err(Error::not_yet("a process with an image of its own"));
-    }
+fn refuse_bind_mounts(spec: &ProcessSpec) -> Result<()> {
     if !spec.bind_mounts.is_empty() {
         return Err(Error::invalid(
-            "running a process with bind mounts and no image provided is not allowed",
+            "Running a process with bind mounts and no image provided is not allowed",
         ));
     }
     Ok(())
 }
 
 /// Gives the process a name, and for an empty path the image's command, user and working directory.
-fn with_image_defaults(mut spec: ProcessSpec, image: &gdn_types::ImageConfig) -> Result<ProcessSpec> {
+pub(crate) fn with_image_defaults(
+    mut spec: ProcessSpec,
+    image: &gdn_types::ImageConfig,
+) -> Result<ProcessSpec> {
     spec.id.get_or_insert_with(UidGenerator::process);
     if !spec.path.is_empty() {
         return Ok(spec);

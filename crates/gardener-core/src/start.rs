@@ -160,6 +160,7 @@ impl Restorer<'_> {
             }
         }
         self.list_processes(container).await;
+        gardener.adopt_sidecars(container).await;
     }
 
     /// Fills in the processes that run. Listed again when one ended meanwhile: the listing may be older than its exit.

@@ -94,7 +94,7 @@ impl Gardener {
             privileged: spec.privileged,
             limits: spec.limits.disk,
         };
-        let volume = self.components.volumizer.mount(&record.id, &volume).await?;
+        let volume = self.components.volumizer.mount(&record.id.into(), &volume).await?;
         let sandbox = SandboxSpec {
             id: *shown,
             hostname: record.handle.hostname().to_owned(),

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 use crate::files::Directory;
 use crate::group::Cgroup;
@@ -152,16 +154,16 @@ impl Cgroups {
 
     /// Makes the group `name` in every hierarchy and sets its limits. A group left by a crash is taken over.
     ///
+    /// `outer/inner` is a group in a group that exists, here and wherever a name is asked for. In the cgroup2 hierarchy an inner
+    /// group has no controllers, since the outer one has processes: it is one to kill and to measure processor time by.
+    ///
     /// On an error nothing is left of a group that this call made.
     ///
     /// # Errors
     /// [`Error::InvalidName`]; [`Error::NoController`] for a limit that no hierarchy can hold; [`Error::Value`] for one
     /// that the kernel refuses.
     pub fn create(&self, name: &str, limits: &Resources) -> Result<Cgroup> {
-        check_name(name)?;
-        if name == KEEPERS {
-            return Err(Error::InvalidName { name: name.to_owned() });
-        }
+        check_group(name)?;
         self.make(name).and_then(|group| group.set(limits).map(|()| group)).inspect_err(|_| {
             // The caller is told of the first failure; what could not be removed is found by `list`.
             let _left_for_the_next_sweep = self.try_remove(name);
@@ -174,7 +176,7 @@ impl Cgroups {
     /// # Errors
     /// [`Error::InvalidName`]; [`Error::Path`] when the kernel refuses.
     pub fn create_unified(&self, name: &str) -> Result<Option<OwnedFd>> {
-        check_name(name)?;
+        check_group(name)?;
         let Some(unified) = self.tree.unified() else { return Ok(None) };
         unified.directory.make(name)?;
         self.unified_node(name)
@@ -193,7 +195,7 @@ impl Cgroups {
     /// # Errors
     /// [`Error::InvalidName`]; [`Error::Path`] when the kernel refuses.
     pub fn open_existing(&self, name: &str) -> Result<Option<Cgroup>> {
-        check_name(name)?;
+        check_group(name)?;
         for hierarchy in &self.tree.hierarchies {
             if hierarchy.directory.has(name)? {
                 return self.make(name).map(Some);
@@ -232,6 +234,24 @@ impl Cgroups {
         Ok(names)
     }
 
+    /// The names of the groups in the group `outer`, sorted, without its own name; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]; [`Error::Path`] when the kernel refuses.
+    pub fn list_in(&self, outer: &str) -> Result<Vec<String>> {
+        check_name(outer)?;
+        let mut names = Vec::new();
+        for hierarchy in &self.tree.hierarchies {
+            match hierarchy.directory.directories(outer) {
+                Err(Error::Path { errno: Errno::NOENT, .. }) => {}
+                found => names.extend(found?),
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Removes the group `name` with all groups below it, waiting up to half a second for the kernel to be done with
     /// dead processes. One that is gone already is as good. Nothing is killed: see [`Cgroup::kill`].
     ///
@@ -255,7 +275,7 @@ impl Cgroups {
     /// # Errors
     /// As [`Cgroups::remove`].
     pub fn try_remove(&self, name: &str) -> Result<()> {
-        check_name(name)?;
+        check_path(name)?;
         let mut outcome = Ok(());
         for hierarchy in &self.tree.hierarchies {
             let removed = remove_deep(&hierarchy.directory, name);
@@ -280,10 +300,11 @@ impl Cgroups {
     }
 
     fn make(&self, name: &str) -> Result<Cgroup> {
+        let outer = name.split_once('/').map_or("", |(outer, _)| outer);
         for hierarchy in &self.tree.hierarchies {
             hierarchy.directory.make(name)?;
             if hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Cpuset) {
-                copy_cpuset(&hierarchy.directory, "", name)?;
+                copy_cpuset(&hierarchy.directory, outer, name)?;
             }
         }
         Ok(Cgroup::new(Arc::clone(&self.tree), name, self.unified_node(name)?))
@@ -353,6 +374,23 @@ fn remove_deep(directory: &Directory, name: &str) -> Result<()> {
 #[allow(clippy::disallowed_methods, reason = "between two looks at a condition, before a deadline")]
 fn pause_for(pause: Duration) {
     std::thread::sleep(pause);
+}
+
+/// The name of a group for processes of containers.
+fn check_group(name: &str) -> Result<()> {
+    check_path(name)?;
+    if name.split('/').next() == Some(KEEPERS) {
+        return Err(Error::InvalidName { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+/// The name of a group, or of one in a group.
+fn check_path(name: &str) -> Result<()> {
+    match name.split_once('/') {
+        Some((outer, inner)) => check_name(outer).and_then(|()| check_name(inner)),
+        None => check_name(name),
+    }
 }
 
 /// One file name that cannot be taken for one of the kernel's control files or lead elsewhere.

@@ -75,7 +75,23 @@ fn a_refused_value_names_file_and_value_and_leaves_no_group() {
 fn names_that_could_lead_elsewhere_are_refused() {
     let cgroups = Subtree::new("names");
     let none = Resources::default();
-    for name in ["", ".", "..", "a/b", "/a", "keepers", "cgroup.procs", "memory.max", "tasks", "a\n", "ä"] {
+    for name in [
+        "",
+        ".",
+        "..",
+        "a/",
+        "a/..",
+        "a/b/c",
+        "/a",
+        "keepers",
+        "keepers/a",
+        "a/tasks",
+        "cgroup.procs",
+        "memory.max",
+        "tasks",
+        "a\n",
+        "ä",
+    ] {
         assert!(matches!(cgroups.create(name, &none), Err(Error::InvalidName { .. })), "{name:?}");
     }
     assert!(matches!(Cgroups::open("../x"), Err(Error::InvalidName { .. })));
@@ -96,6 +112,31 @@ fn groups_are_listed_opened_and_removed_any_number_of_times() {
     cgroups.remove("a").unwrap();
     assert_eq!(cgroups.list().unwrap(), ["b"]);
     assert!(directories(&cgroups, "list", "a").is_empty());
+}
+
+#[test]
+fn a_group_in_a_group_shares_its_limits_and_is_counted_apart() {
+    let cgroups = Subtree::new("inner");
+    let missing = cgroups.create("a/b", &Resources::default()).unwrap_err();
+    assert!(matches!(missing, Error::Path { .. }), "{missing:?}");
+    let outer = cgroups.create("a", &Resources { pids_max: Some(9), ..Resources::default() }).unwrap();
+    let inner = cgroups.create("a/b", &Resources::default()).unwrap();
+    cgroups.create("a/c", &Resources::default()).unwrap();
+    assert_eq!(cgroups.list_in("a").unwrap(), ["b", "c"]);
+    assert_eq!(cgroups.list_in("nobody").unwrap(), Vec::<String>::new());
+    let mut shell = waiting_shell("true");
+    inner.attach(shell.id()).unwrap();
+    assert_eq!(inner.procs().unwrap(), [shell.id()]);
+    assert_eq!(outer.procs().unwrap(), [shell.id()], "those below count too");
+    assert_eq!(outer.stats().unwrap().pids_current, 1);
+    let counted = inner.stats().unwrap().pids_current;
+    assert_eq!(counted, u64::from(!cgroups.v1_hierarchies().is_empty()), "version 2 does not count apart");
+    inner.kill().unwrap();
+    shell.wait().unwrap();
+    cgroups.remove("a/b").unwrap();
+    assert_eq!(cgroups.list_in("a").unwrap(), ["c"]);
+    cgroups.remove("a").unwrap();
+    assert!(directories(&cgroups, "inner", "a").is_empty());
 }
 
 #[test]

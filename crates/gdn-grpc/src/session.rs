@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use gardener_core::{Gardener, Hold, RunningProcess};
@@ -65,6 +66,7 @@ impl Session {
         let mut telling = Telling {
             stdout: Output::new(attachment.stdout)?,
             stderr: attachment.stderr.map(Output::new).transpose()?,
+            exit: target.exit(),
             target: target.clone(),
             _hold: hold,
         };
@@ -128,6 +130,8 @@ impl Talk {
 struct Telling {
     stdout: Output,
     stderr: Option<Output>,
+    /// Asked for from the beginning on: a container that is being destroyed takes no new questions, but answers those.
+    exit: BoxFuture<'static, Result<ExitStatus>>,
     target: Arc<Target>,
     _hold: Hold,
 }
@@ -173,7 +177,12 @@ impl Telling {
                 return Ok(answer);
             }
         }
-        self.target.gardener.wait(&self.target.handle, &self.target.id).await.map(Answer::Exited)
+        let exit = (&mut self.exit).await;
+        if exit.is_err() {
+            // Whoever asks again hears of it again.
+            self.exit = self.target.exit();
+        }
+        exit.map(Answer::Exited)
     }
 }
 
@@ -215,6 +224,16 @@ enum Queued {
 }
 
 impl Target {
+    /// How the process ends; asked at once.
+    fn exit(self: &Arc<Self>) -> BoxFuture<'static, Result<ExitStatus>> {
+        let target = Arc::clone(self);
+        let mut exit = async move { target.gardener.wait(&target.handle, &target.id).await }.boxed();
+        match (&mut exit).now_or_never() {
+            Some(told) => future::ready(told).boxed(),
+            None => exit,
+        }
+    }
+
     /// Does what the client says. Only an error ends it: a client that says no more still hears.
     async fn hear<S>(self: Arc<Self>, inputs: S, takes_stdin: bool, stdin: Option<OwnedFd>) -> Error
     where

@@ -34,7 +34,7 @@ struct Shared {
 pub(crate) struct Host {
     pub(crate) cgroups: BTreeSet<ContainerId>,
     pub(crate) sandboxes: BTreeMap<ContainerId, FakeContainer>,
-    pub(crate) volumes: BTreeSet<ContainerId>,
+    pub(crate) volumes: BTreeSet<gdn_traits::VolumeId>,
     pub(crate) addresses: BTreeMap<ContainerId, u8>,
     pub(crate) ports: BTreeMap<ContainerId, Vec<PortMapping>>,
     pub(crate) links: BTreeSet<ContainerId>,
@@ -134,7 +134,7 @@ impl World {
             let id = &record.id;
             host.cgroups.contains(id)
                 && host.sandboxes.get(id).is_some_and(|sandbox| sandbox.complete)
-                && host.volumes.contains(id)
+                && host.volumes.contains(&(*id).into())
                 && host.addresses.contains_key(id)
                 && host.links.contains(id)
                 && host.rules.contains(id)
@@ -162,7 +162,7 @@ impl World {
         let Some(id) = self.id(handle) else { return };
         let events = self.host().events.clone();
         if let Some(events) = events {
-            events.out_of_memory(&id);
+            events.out_of_memory(&id, None);
         }
         self.end(&id, process, gdn_types::ExitStatus::Signal(9));
     }

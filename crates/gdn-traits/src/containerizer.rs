@@ -34,6 +34,12 @@ use gdn_types::{
 /// The exit status is written down before anyone is told, is told to every [`wait`](Self::wait)er, as often as it is asked
 /// for, and survives a kill of the engine. Output written before the exit is complete on the attachments' pipes, which then
 /// reach end of file.
+///
+/// # Sidecars
+///
+/// A process with a root file system of its own shares every namespace of the container but the mounts, and the container's
+/// `/etc/hosts` and `/etc/resolv.conf`. With limits of its own, even empty ones, it counts towards those and not towards the
+/// container's; else it shares the container's. When it ends, so does every process that it started.
 #[async_trait]
 pub trait Containerizer: Send + Sync + 'static {
     /// Makes the container's cgroups with their limits, its keeper, and its sandbox.
@@ -61,7 +67,7 @@ pub trait Containerizer: Send + Sync + 'static {
     /// Called once, before anything else.
     async fn restore(&self, known: &[ContainerId]) -> Result<Vec<Restored>>;
 
-    /// Starts a process.
+    /// Starts a process; with a `sidecar`, as one.
     ///
     /// # Errors
     /// `AlreadyExists` when the process id is taken by a process whose record still exists; `ExecutableNotFound`;
@@ -71,6 +77,7 @@ pub trait Containerizer: Send + Sync + 'static {
         id: &ContainerId,
         context: &RunContext,
         spec: &ProcessSpec,
+        sidecar: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)>;
 
     /// Attaches to a process, beginning with the bytes in `from`, or as near to them as they are kept; to one that has ended,
@@ -128,6 +135,13 @@ pub trait Containerizer: Send + Sync + 'static {
     /// The container's figures, disk and network excepted.
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics>;
 
+    /// The figures of a running sidecar, disk and network excepted. Of one that shares the container's limits, memory is 0 on a
+    /// host with cgroup v2 only: the kernel does not count it apart.
+    ///
+    /// # Errors
+    /// `ProcessNotFound` when there is no such sidecar.
+    async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics>;
+
     /// The limits as the kernel has them now.
     async fn limits(&self, id: &ContainerId) -> Result<Limits>;
 }
@@ -136,8 +150,9 @@ pub trait Containerizer: Send + Sync + 'static {
 pub trait EventSink: Send + Sync + 'static {
     /// A process ended; its status is already written down.
     fn process_exited(&self, id: &ContainerId, process: &ProcessId, status: ExitStatus);
-    /// The kernel ended something in the container for want of memory.
-    fn out_of_memory(&self, id: &ContainerId);
+    /// The kernel ended something in the container for want of memory; in a sidecar, if one with limits of its own had none
+    /// left.
+    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>);
     /// The container's keeper or init is gone though nobody asked for it.
     fn container_lost(&self, id: &ContainerId, reason: &str);
 }
@@ -177,6 +192,15 @@ pub struct ContainerPlan {
     pub bind_mounts: Vec<BindMount>,
     /// Kernel settings of the container's namespaces, in order.
     pub sysctls: Vec<(String, String)>,
+}
+
+/// The root file system of a sidecar; its bind mounts and limits are in its [`ProcessSpec`].
+#[derive(Debug)]
+pub struct SidecarPlan {
+    /// The root: a detached mount, moved into the sidecar.
+    pub rootfs: OwnedFd,
+    /// Mounts of the image, below the client's own.
+    pub image_mounts: Vec<ImageMount>,
 }
 
 /// A mount that an image brings with it.

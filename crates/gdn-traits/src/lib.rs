@@ -25,8 +25,8 @@ mod volume;
 
 pub use containerizer::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, ImageMount, ProcessOrigin,
-    Restored, RunContext, Sandbox, SandboxSpec, StreamOut,
+    Restored, RunContext, Sandbox, SandboxSpec, SidecarPlan, StreamOut,
 };
 pub use network::{NetworkInfo, NetworkRequest, Networker};
 pub use properties::{ContainerRecord, PropertyManager};
-pub use volume::{Volume, VolumeRequest, Volumizer};
+pub use volume::{Volume, VolumeId, VolumeRequest, Volumizer};

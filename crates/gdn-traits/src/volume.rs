@@ -1,9 +1,10 @@
 //! The volumizer: images and root file systems.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
-use gdn_types::{ContainerId, DiskLimits, DiskStat, ImageConfig, ImageRef, Result};
+use gdn_types::{ContainerId, DiskLimits, DiskStat, ImageConfig, ImageRef, ProcessId, Result};
 
 use crate::ImageMount;
 
@@ -16,32 +17,72 @@ use crate::ImageMount;
 /// descriptor. [`mount`](Self::mount) makes that mount again for a volume that exists, after a restart of the host.
 /// [`destroy`](Self::destroy) removes what the container wrote; images stay until they are collected, which is never in the
 /// path of a create.
+///
+/// Sidecars have volumes of their own, which belong to the container's: they go with it, and one cannot be made for a
+/// container without a volume.
 #[async_trait]
 pub trait Volumizer: Send + Sync + 'static {
-    /// Makes the container's root file system.
+    /// Makes a root file system.
     ///
     /// # Errors
     /// `ImageNotFound` or `ImageInvalid`, naming the URI and what is wrong with it; `InvalidArgument` for a URI of unknown
-    /// form; `ResourceExhausted` when the disk is full or the quota smaller than the image.
-    async fn create(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume>;
+    /// form; `ResourceExhausted` when the disk is full or the quota smaller than the image; `FailedPrecondition` for a sidecar of
+    /// a container that has no volume.
+    async fn create(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume>;
 
-    /// Mounts the existing volume of a container again.
-    async fn mount(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume>;
+    /// Mounts an existing volume again.
+    async fn mount(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume>;
 
-    /// Removes the container's volume. Succeeds for an unknown id. A `raw://` directory is never removed.
-    async fn destroy(&self, id: &ContainerId) -> Result<()>;
+    /// Removes a volume; a container's with those of its sidecars. Succeeds for an unknown id. A `raw://` directory is never
+    /// removed.
+    async fn destroy(&self, id: &VolumeId) -> Result<()>;
 
-    /// Removes every volume that is not in `known`, and every half-imported image.
+    /// Removes every volume of a container that is not in `known`, and every half-imported image.
     async fn restore(&self, known: &[ContainerId]) -> Result<()>;
 
+    /// The sidecars of a container that have a volume, in no particular order; none for an unknown container.
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>>;
+
     /// The volume's use of the disk.
-    async fn metrics(&self, id: &ContainerId) -> Result<DiskStat>;
+    async fn metrics(&self, id: &VolumeId) -> Result<DiskStat>;
 
     /// Size of the file system that holds the volumes, and the size the store may grow to, in bytes.
     async fn capacity(&self) -> Result<(u64, u64)>;
 
     /// Removes images that no volume uses. Garden: `GC`.
     async fn collect_garbage(&self) -> Result<()>;
+}
+
+/// Whose root file system a volume is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeId {
+    /// The container.
+    pub container: ContainerId,
+    /// Its sidecar; absent = the container itself.
+    pub sidecar: Option<ProcessId>,
+}
+
+impl VolumeId {
+    /// The volume of a sidecar.
+    pub fn sidecar(container: ContainerId, process: ProcessId) -> Self {
+        VolumeId { container, sidecar: Some(process) }
+    }
+}
+
+impl From<ContainerId> for VolumeId {
+    /// The volume of a container.
+    fn from(container: ContainerId) -> Self {
+        VolumeId { container, sidecar: None }
+    }
+}
+
+impl fmt::Display for VolumeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sidecar {
+            None => write!(f, "{}", self.container),
+            Some(process) => write!(f, "{} of sidecar {process}", self.container),
+        }
+    }
 }
 
 /// What a volume is made from.

@@ -31,8 +31,9 @@ pub enum EventKind {
     ProcessStarted(ProcessId),
     /// A process ended.
     ProcessExited(ProcessId, ExitStatus),
-    /// The kernel ended a process for want of memory.
-    OutOfMemory,
+    /// The kernel ended a process for want of memory: of the sidecar that is named, whose own limit was reached, or of the
+    /// container.
+    OutOfMemory(Option<ProcessId>),
 }
 
 impl EventKind {
@@ -45,7 +46,7 @@ impl EventKind {
             EventKind::Lost(_) => "lost",
             EventKind::ProcessStarted(_) => "process_started",
             EventKind::ProcessExited(..) => "process_exited",
-            EventKind::OutOfMemory => "out_of_memory",
+            EventKind::OutOfMemory(_) => "out_of_memory",
         }
     }
 }

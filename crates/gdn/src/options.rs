@@ -127,6 +127,45 @@ impl OutputOptions {
     }
 }
 
+/// What makes a process a sidecar: a root file system, and perhaps limits, of its own.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SidecarOptions {
+    /// Run from this image instead of the container's: as a sidecar, which shares everything but the files
+    #[arg(long, value_name = "URI|PATH")]
+    image: Option<String>,
+    /// Directory or file of the host to show in the sidecar, read-only unless :rw; may be repeated
+    #[arg(long = "bind", value_name = "SOURCE:TARGET[:ro|rw]", value_parser = values::bind_mount, requires = "image")]
+    binds: Vec<BindMount>,
+    /// Most memory of the sidecar, swap included; it then counts towards no limit of the container
+    #[arg(long, value_name = "SIZE", value_parser = values::size, requires = "image")]
+    memory: Option<u64>,
+    /// Weight of the sidecar's processor share; it then counts towards no limit of the container
+    #[arg(long, value_name = "SHARES", requires = "image")]
+    cpu_weight: Option<u64>,
+    /// Let the sidecar count towards no limit of the container; --memory and --cpu-weight imply it
+    #[arg(long, requires = "image")]
+    own_limits: bool,
+}
+
+impl SidecarOptions {
+    /// The process as a sidecar, if an image was given.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an image that cannot be one.
+    pub(crate) fn of(self, spec: ProcessSpec) -> Result<ProcessSpec> {
+        let Some(image) = self.image else { return Ok(spec) };
+        let limited = self.own_limits || self.memory.is_some() || self.cpu_weight.is_some();
+        let cpu = CpuLimits { shares: self.cpu_weight.and_then(CpuShares::new), ..CpuLimits::default() };
+        let memory = MemoryLimits { bytes: self.memory.unwrap_or_default() };
+        Ok(ProcessSpec {
+            image: Some(ImageRef::uri(values::image(&image)?)),
+            bind_mounts: self.binds,
+            limits: limited.then_some((cpu, memory)),
+            ..spec
+        })
+    }
+}
+
 /// As whom and where a process runs.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct UserOptions {
@@ -170,6 +209,18 @@ mod tests {
         assert_eq!(limits.cpu.shares, CpuShares::new(512));
         assert_eq!(limits.pids.max, 10);
         assert_eq!(limits.disk.bytes, 1 << 30);
+    }
+
+    #[test]
+    fn limits_of_a_sidecar_are_absent_unless_asked_for() {
+        let sidecar = SidecarOptions { image: Some("hello".into()), ..SidecarOptions::default() };
+        assert_eq!(sidecar.clone().of(ProcessSpec::default()).unwrap().limits, None);
+        let empty = SidecarOptions { own_limits: true, ..sidecar.clone() };
+        assert_eq!(empty.of(ProcessSpec::default()).unwrap().limits, Some(Default::default()));
+        let limited = SidecarOptions { memory: Some(1 << 20), ..sidecar };
+        let (_, memory) = limited.of(ProcessSpec::default()).unwrap().limits.unwrap();
+        assert_eq!(memory.bytes, 1 << 20);
+        assert_eq!(SidecarOptions::default().of(ProcessSpec::default()).unwrap(), ProcessSpec::default());
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The engine's view: one call after the other.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gdn_image_store::{BuiltinImage, Image, ImageSource, ImageStore, Limits, RunConfig};
 use gdn_mounts::Detached;
-use gdn_traits::{Volume, VolumeRequest, Volumizer};
-use gdn_types::{ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, ImageConfig, Result};
+use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
+use gdn_types::{
+    ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, ImageConfig, ProcessId, Result,
+};
 
 use crate::Rootfs;
 use crate::errors::{file_error, image_error, mount_error};
@@ -49,7 +51,7 @@ struct Shared {
     /// Names of the images that come with the program.
     builtin: Vec<String>,
     /// Images in use: what is in here is not collected.
-    used: Mutex<HashMap<ContainerId, Arc<Image>>>,
+    used: Mutex<BTreeMap<VolumeId, Arc<Image>>>,
 }
 
 impl ImageVolumizer {
@@ -105,13 +107,13 @@ impl ImageVolumizer {
 
 #[async_trait]
 impl Volumizer for ImageVolumizer {
-    async fn create(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
-        let (id, request) = (*id, request.clone());
+    async fn create(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
+        let (id, request) = (id.clone(), request.clone());
         self.blocking(move |shared| shared.make(&id, &request, None)).await
     }
 
-    async fn mount(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
-        let (id, request) = (*id, request.clone());
+    async fn mount(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
+        let (id, request) = (id.clone(), request.clone());
         self.blocking(move |shared| {
             let image = shared.volumes.image(&id).and_then(|image| shared.store.image(&image));
             shared.make(&id, &request, image)
@@ -119,8 +121,8 @@ impl Volumizer for ImageVolumizer {
         .await
     }
 
-    async fn destroy(&self, id: &ContainerId) -> Result<()> {
-        let id = *id;
+    async fn destroy(&self, id: &VolumeId) -> Result<()> {
+        let id = id.clone();
         self.blocking(move |shared| shared.destroy(&id)).await
     }
 
@@ -129,8 +131,13 @@ impl Volumizer for ImageVolumizer {
         self.blocking(move |shared| shared.restore(&known)).await
     }
 
-    async fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
         let id = *id;
+        self.blocking(move |shared| shared.volumes.sidecars(&id)).await
+    }
+
+    async fn metrics(&self, id: &VolumeId) -> Result<DiskStat> {
+        let id = id.clone();
         self.blocking(move |shared| shared.metrics(&id)).await
     }
 
@@ -157,7 +164,7 @@ impl Volumizer for ImageVolumizer {
 
 impl Shared {
     /// Makes and mounts a volume; of `image` when it is known already.
-    fn make(&self, id: &ContainerId, request: &VolumeRequest, image: Option<Arc<Image>>) -> Result<Volume> {
+    fn make(&self, id: &VolumeId, request: &VolumeRequest, image: Option<Arc<Image>>) -> Result<Volume> {
         refuse_limits(request)?;
         match Rootfs::parse(&request.image.uri)? {
             Rootfs::Raw(path) => self.make_raw(id, &path),
@@ -184,8 +191,8 @@ impl Shared {
         Ok(image)
     }
 
-    fn make_overlay(&self, id: &ContainerId, image: &Arc<Image>, privileged: bool) -> Result<Volume> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, Arc::clone(image));
+    fn make_overlay(&self, id: &VolumeId, image: &Arc<Image>, privileged: bool) -> Result<Volume> {
+        self.used().insert(id.clone(), Arc::clone(image));
         let config = image_config(&image.config)?;
         let owner = if privileged { (image.root.uid, image.root.gid) } else { self.mapped_owner(image) };
         let writable = self.volumes.make(id, image, owner)?;
@@ -193,7 +200,7 @@ impl Shared {
         Ok(Volume { rootfs, mounts: Vec::new(), config })
     }
 
-    fn make_raw(&self, id: &ContainerId, path: &Path) -> Result<Volume> {
+    fn make_raw(&self, id: &VolumeId, path: &Path) -> Result<Volume> {
         let directory = open_raw(path)?;
         self.volumes.make_raw(id)?;
         let mount = Detached::recursive_copy_of(directory.as_fd())
@@ -208,12 +215,25 @@ impl Shared {
         (map(image.root.uid, self.container_root.0), map(image.root.gid, self.container_root.1))
     }
 
-    fn destroy(&self, id: &ContainerId) -> Result<()> {
-        if self.volumes.throw_away(id.as_str())? {
+    fn destroy(&self, id: &VolumeId) -> Result<()> {
+        if self.volumes.throw_away(id)? {
             self.janitor.wake();
         }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let mut used = self.used();
+        used.remove(id);
+        if id.sidecar.is_none() {
+            let of_container = |other: &&VolumeId| other.container == id.container;
+            let sidecars: Vec<VolumeId> =
+                used.range(id..).map(|(other, _)| other).take_while(of_container).cloned().collect();
+            for sidecar in sidecars {
+                used.remove(&sidecar);
+            }
+        }
         Ok(())
+    }
+
+    fn used(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Arc<Image>>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn restore(&self, known: &[ContainerId]) -> Result<()> {
@@ -222,22 +242,26 @@ impl Shared {
             if known.iter().any(|id| id.as_str() == name) {
                 continue;
             }
-            if let Err(error) = self.volumes.throw_away(&name) {
+            if let Err(error) = self.volumes.throw_away_named(&name) {
                 failure.get_or_insert(error);
             }
         }
         self.janitor.wake();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in known {
-            if let Some(image) = self.volumes.image(id).and_then(|image| self.store.image(&image)) {
-                used.insert(*id, image);
+        let mut used = self.used();
+        for container in known {
+            let sidecars = self.volumes.sidecars(container)?.into_iter();
+            let sidecars = sidecars.map(|process| VolumeId::sidecar(*container, process));
+            for id in std::iter::once(VolumeId::from(*container)).chain(sidecars) {
+                if let Some(image) = self.volumes.image(&id).and_then(|image| self.store.image(&image)) {
+                    used.insert(id, image);
+                }
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
-        let image = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+    fn metrics(&self, id: &VolumeId) -> Result<DiskStat> {
+        let image = self.used().get(id).cloned();
         let own = match self.volumes.upper(id)? {
             Some(upper) => crate::usage::measure(upper.as_fd())
                 .map_err(|errno| file_error("measure", &format!("volume {id}"), errno))?,

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gdn_image_store::{Digest, Image};
 use gdn_layers::remove_tree;
-use gdn_types::{ContainerId, Error, ErrorKind, Result};
+use gdn_traits::VolumeId;
+use gdn_types::{ContainerId, Error, ErrorKind, ProcessId, Result};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
@@ -16,6 +17,9 @@ use crate::errors::file_error;
 ///
 /// A link is made by one call and is there wholly or not at all, also after a crash, without waiting for the disk.
 const MADE_OF: &str = "image";
+
+/// The directory in a container's volume that holds those of its sidecars, so that they go together.
+const SIDECARS: &str = "sidecars";
 
 /// The directories of all volumes.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ impl Volumes {
     }
 
     /// Makes a volume's directories, or what is missing of them.
-    pub(crate) fn make(&self, id: &ContainerId, image: &Image, owner: (u32, u32)) -> Result<Writable> {
+    pub(crate) fn make(&self, id: &VolumeId, image: &Image, owner: (u32, u32)) -> Result<Writable> {
         let failed = |op| move |errno| file_error(op, &format!("volume {id}"), errno);
         let volume = self.volume(id, &image.id.to_string())?;
         let made = make_directory(&volume, "upper").map_err(failed("make the upper directory of"))?;
@@ -71,14 +75,23 @@ impl Volumes {
     }
 
     /// Makes the directory of a volume that has nothing of its own on the disk.
-    pub(crate) fn make_raw(&self, id: &ContainerId) -> Result<()> {
+    pub(crate) fn make_raw(&self, id: &VolumeId) -> Result<()> {
         self.volume(id, "raw").map(drop)
     }
 
-    fn volume(&self, id: &ContainerId, made_of: &str) -> Result<OwnedFd> {
+    fn volume(&self, id: &VolumeId, made_of: &str) -> Result<OwnedFd> {
         let failed = |op| move |errno| file_error(op, &format!("volume {id}"), errno);
-        make_directory(&self.directory, id.as_str()).map_err(failed("make"))?;
-        let volume = open_directory(&self.directory, id.as_str()).map_err(failed("open"))?;
+        if id.sidecar.is_some() {
+            match make_directory(&self.directory, &format!("{}/{SIDECARS}", id.container)) {
+                Err(Errno::NOENT) => {
+                    let message = format!("volume {id}: the container has no volume");
+                    return Err(Error::new(ErrorKind::FailedPrecondition, message));
+                }
+                made => made.map_err(failed("make"))?,
+            };
+        }
+        make_directory(&self.directory, &place(id)).map_err(failed("make"))?;
+        let volume = open_directory(&self.directory, &place(id)).map_err(failed("open"))?;
         match rustix::fs::symlinkat(made_of, &volume, MADE_OF) {
             Ok(()) | Err(Errno::EXIST) => Ok(volume),
             Err(errno) => Err(failed("note the image of")(errno)),
@@ -86,14 +99,15 @@ impl Volumes {
     }
 
     /// The image a volume is made of; `None` when there is no such volume, or when it is not made of an image.
-    pub(crate) fn image(&self, id: &ContainerId) -> Option<Digest> {
-        let link = rustix::fs::readlinkat(&self.directory, format!("{id}/{MADE_OF}"), Vec::new()).ok()?;
+    pub(crate) fn image(&self, id: &VolumeId) -> Option<Digest> {
+        let link =
+            rustix::fs::readlinkat(&self.directory, format!("{}/{MADE_OF}", place(id)), Vec::new()).ok()?;
         link.to_str().ok()?.parse().ok()
     }
 
     /// The directory that a volume's container writes to; `None` when the volume has none.
-    pub(crate) fn upper(&self, id: &ContainerId) -> Result<Option<OwnedFd>> {
-        match open_directory(&self.directory, &format!("{id}/upper")) {
+    pub(crate) fn upper(&self, id: &VolumeId) -> Result<Option<OwnedFd>> {
+        match open_directory(&self.directory, &format!("{}/upper", place(id))) {
             Ok(upper) => Ok(Some(upper)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(file_error("open", &format!("volume {id}"), errno)),
@@ -101,14 +115,35 @@ impl Volumes {
     }
 
     /// Takes a volume out of use at once; [`Volumes::empty_trash`] deletes it. `false` when there is none.
-    pub(crate) fn throw_away(&self, name: &str) -> Result<bool> {
+    pub(crate) fn throw_away(&self, id: &VolumeId) -> Result<bool> {
+        self.throw_away_at(&place(id), id.container.as_str())
+    }
+
+    /// As [`Volumes::throw_away`], of whatever lies among the volumes under that name.
+    pub(crate) fn throw_away_named(&self, name: &str) -> Result<bool> {
+        self.throw_away_at(name, name)
+    }
+
+    fn throw_away_at(&self, place: &str, name: &str) -> Result<bool> {
         let number = self.thrown.fetch_add(1, Ordering::Relaxed);
         let target = format!("{name}-{number}");
-        match rustix::fs::renameat(&self.directory, name, &self.trash, target.as_str()) {
+        match rustix::fs::renameat(&self.directory, place, &self.trash, target.as_str()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(file_error("remove", &format!("volume {name}"), errno)),
+            Err(errno) => Err(file_error("remove", &format!("volume {place}"), errno)),
         }
+    }
+
+    /// The sidecars of a container that have a volume.
+    pub(crate) fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
+        let failed = |errno| file_error("list", &format!("sidecars of volume {id}"), errno);
+        let sidecars = match open_directory(&self.directory, &format!("{id}/{SIDECARS}")) {
+            Ok(sidecars) => sidecars,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let names = names(&sidecars).map_err(failed)?;
+        Ok(names.iter().filter_map(|name| ProcessId::parse(name).ok()).collect())
     }
 
     /// Deletes what was thrown away, and tries everything even if something cannot be deleted.
@@ -137,6 +172,14 @@ impl Volumes {
         let stat =
             rustix::fs::fstatvfs(&self.directory).map_err(|errno| file_error("measure", "volumes", errno))?;
         Ok(stat.f_blocks * stat.f_frsize)
+    }
+}
+
+/// Where a volume lies below the volumes' directory. Ids are single file names that cannot lead elsewhere.
+fn place(id: &VolumeId) -> String {
+    match &id.sidecar {
+        None => id.container.to_string(),
+        Some(process) => format!("{}/{SIDECARS}/{process}", id.container),
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use gdn_traits::{Volume, VolumeRequest, Volumizer};
+use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
 use gdn_types::{ContainerId, DiskLimits, EngineId, ErrorKind, ImageRef};
 use rustix::fs::{AtFlags, Mode, OFlags, statat};
 use volumizer::{BuiltinImage, ImageVolumizer, RunConfig, VolumizerConfig};
@@ -105,8 +105,8 @@ fn request(uri: impl Into<String>) -> VolumeRequest {
     VolumeRequest { image: ImageRef::uri(uri), privileged: false, limits: DiskLimits::default() }
 }
 
-fn id(bits: u64) -> ContainerId {
-    ContainerId::from_bits(bits)
+fn id(bits: u64) -> VolumeId {
+    ContainerId::from_bits(bits).into()
 }
 
 fn owner(volume: &Volume, path: &str) -> (u32, u32) {
@@ -199,10 +199,10 @@ async fn a_volume_is_mounted_again_after_a_restart_with_what_was_written() {
     drop((made, volume));
 
     let volumizer = ground.open();
-    volumizer.restore(&[id(1)]).await.unwrap();
+    volumizer.restore(&[id(1).container]).await.unwrap();
     let names: Vec<_> =
         fs::read_dir(ground.path("state/volumes")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, [id(1).as_str()], "the unknown volume is still there");
+    assert_eq!(names, [id(1).container.as_str()], "the unknown volume is still there");
     // The image's source is gone, but the volume knows what it is made of.
     fs::remove_file(&uri).unwrap();
     volumizer.collect_garbage().await.unwrap();
@@ -212,7 +212,7 @@ async fn a_volume_is_mounted_again_after_a_restart_with_what_was_written() {
     drop(again);
 
     // A loss of power may take the directories of a volume; they are made again.
-    fs::remove_dir_all(ground.path("state/volumes").join(id(1).as_str()).join("upper")).unwrap();
+    fs::remove_dir_all(ground.path("state/volumes").join(id(1).container.as_str()).join("upper")).unwrap();
     let again = volumizer.mount(&id(1), &request(&uri)).await.unwrap();
     assert_eq!(owner(&again, "."), (ROOT, ROOT));
 }

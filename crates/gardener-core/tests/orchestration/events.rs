@@ -25,7 +25,7 @@ async fn events_come_in_the_order_in_which_things_happened() {
         EventKind::ProcessStarted(process("p")),
         EventKind::ProcessStarted(process("q")),
         EventKind::ProcessExited(process("q"), ExitStatus::Code(0)),
-        EventKind::OutOfMemory,
+        EventKind::OutOfMemory(None),
         EventKind::ProcessExited(process("p"), ExitStatus::Signal(9)),
         EventKind::Stopped,
         EventKind::Destroyed,

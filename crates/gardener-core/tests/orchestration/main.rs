@@ -11,4 +11,5 @@ mod lifecycle;
 mod lookup;
 mod lost;
 mod races;
+mod sidecars;
 mod sweep;

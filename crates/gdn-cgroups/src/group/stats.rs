@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::files::{keyed_lines, keyed_value};
 use crate::layout::Controller;
 use crate::memory;
-use crate::tree::Version;
+use crate::tree::{Hierarchy, Version};
 
 /// Nanoseconds in the unit of the v2 file `cpu.stat`.
 const NS_PER_US: u64 = 1000;
@@ -54,13 +54,13 @@ impl Cgroup {
         let mut stats = Stats::default();
         self.read_cpu_time(&mut stats)?;
         stats.throttling = self.throttling()?;
-        if let Some(home) = self.tree.home(Controller::Memory) {
+        if let Some(home) = self.counting(Controller::Memory) {
             let content = home.directory.read(&self.file("memory.stat"))?;
             stats.memory = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
             stats.memory_toward_limit = memory::toward_limit(home.version, &stats.memory);
             stats.oom_kills = self.oom_kills()?;
         }
-        if let Some(home) = self.tree.home(Controller::Pids) {
+        if let Some(home) = self.counting(Controller::Pids) {
             stats.pids_current = home.directory.read_number(&self.file("pids.current"))?;
             stats.pids_max = home.directory.read_limit(&self.file("pids.max"))?.unwrap_or(0);
         }
@@ -95,6 +95,12 @@ impl Cgroup {
             Version::V2 => line("throttled_usec") * NS_PER_US,
         };
         Ok(Throttling { periods: line("nr_periods"), throttled_periods: line("nr_throttled"), throttled_ns })
+    }
+
+    /// The hierarchy that counts for this group. In the cgroup2 one a group in a group has no controllers.
+    fn counting(&self, controller: Controller) -> Option<&Hierarchy> {
+        let inner = self.name.contains('/');
+        self.tree.home(controller).filter(|home| home.version == Version::V1 || !inner)
     }
 
     fn read_cpu_time(&self, stats: &mut Stats) -> Result<()> {

@@ -71,6 +71,7 @@ impl Containerizer for HostProcesses {
         _: &ContainerId,
         _: &RunContext,
         spec: &ProcessSpec,
+        _: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)> {
         if spec.path == "/missing" {
             return Err(Error::new(ErrorKind::ExecutableNotFound, "no /missing"));
@@ -197,6 +198,10 @@ impl Containerizer for HostProcesses {
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
         self.world.metrics(id).await
+    }
+
+    async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
+        self.world.sidecar_metrics(id, process).await
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {

@@ -22,7 +22,10 @@ impl From<Event> for garden::Event {
                 process_id: id.to_string(),
                 status: Some(status.into()),
             })),
-            EventKind::OutOfMemory => Some(Kind::OutOfMemory(garden::OutOfMemory {})),
+            EventKind::OutOfMemory(sidecar) => {
+                let process_id = sidecar.map(|id| id.to_string()).unwrap_or_default();
+                Some(Kind::OutOfMemory(garden::OutOfMemory { process_id }))
+            }
             // The enum is open: a new kind reaches clients as one they do not know, until it gets a message of its own.
             _ => None,
         };
@@ -48,7 +51,10 @@ impl TryFrom<garden::Event> for Event {
                 ProcessId::parse(&exited.process_id)?,
                 exited.status.ok_or_else(|| missing("an exit status"))?.try_into()?,
             ),
-            Kind::OutOfMemory(_) => EventKind::OutOfMemory,
+            Kind::OutOfMemory(want) => EventKind::OutOfMemory(match want.process_id.as_str() {
+                "" => None,
+                id => Some(ProcessId::parse(id)?),
+            }),
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(wire.at_ns);
         Ok(Event { at, handle: Handle::parse(&wire.handle)?, kind })
@@ -70,7 +76,8 @@ mod tests {
             EventKind::Lost("keeper died".into()),
             EventKind::ProcessStarted(id()),
             EventKind::ProcessExited(id(), ExitStatus::Signal(9)),
-            EventKind::OutOfMemory,
+            EventKind::OutOfMemory(None),
+            EventKind::OutOfMemory(Some(id())),
         ];
         for kind in kinds {
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);

@@ -1039,8 +1039,12 @@ pub struct ProcessExited {
     pub status: ::core::option::Option<ExitStatus>,
 }
 /// The kernel ended a process of the container for want of memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OutOfMemory {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutOfMemory {
+    /// The sidecar whose own limit was reached; empty means the container's limit.
+    #[prost(string, tag = "1")]
+    pub process_id: ::prost::alloc::string::String,
+}
 /// Asks which containers there are.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListRequest {

@@ -55,16 +55,16 @@ fn process(name: &str) -> ProcessId {
 async fn processes<P>(case: &ContainerizerCase<P>, id: &ContainerId) {
     let (containerizer, context) = (&*case.containerizer, RunContext::default());
     let (quick, _quick) =
-        containerizer.run(id, &context, &named(&case.quick, "quick")).await.expect("a process runs");
+        containerizer.run(id, &context, &named(&case.quick, "quick"), None).await.expect("a process runs");
     for _ in 0..2 {
         let status = containerizer.wait(id, &quick).await.expect("a wait answers as often as it is asked");
         assert_eq!(status, ExitStatus::Code(0));
     }
     let (endless, _endless) = containerizer
-        .run(id, &context, &named(&case.endless, "endless"))
+        .run(id, &context, &named(&case.endless, "endless"), None)
         .await
         .expect("a second process runs");
-    let taken = containerizer.run(id, &context, &named(&case.endless, "endless")).await;
+    let taken = containerizer.run(id, &context, &named(&case.endless, "endless"), None).await;
     assert_eq!(taken.expect_err("a name is taken once").kind(), ErrorKind::AlreadyExists);
     let listed = containerizer.processes(id).await.expect("processes are listed");
     assert!(listed.contains(&(endless.clone(), ProcessState::Running)), "{listed:?}");
@@ -80,8 +80,10 @@ async fn processes<P>(case: &ContainerizerCase<P>, id: &ContainerId) {
 
 async fn ends_with_its_container<P>(case: &ContainerizerCase<P>, id: &ContainerId) {
     let (containerizer, context) = (Arc::clone(&case.containerizer), RunContext::default());
-    let (victim, _victim) =
-        containerizer.run(id, &context, &named(&case.endless, "victim")).await.expect("a third process runs");
+    let (victim, _victim) = containerizer
+        .run(id, &context, &named(&case.endless, "victim"), None)
+        .await
+        .expect("a third process runs");
     let waiter = {
         let (containerizer, id, victim) = (Arc::clone(&containerizer), *id, victim.clone());
         tokio::spawn(async move { containerizer.wait(&id, &victim).await })

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, Restored, RunContext, Sandbox, SandboxSpec,
-    StreamOut,
+    SidecarPlan, StreamOut,
 };
 use gdn_types::{
     AttachFrom, ContainerId, ContainerMetrics, Error, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec,
@@ -115,8 +115,12 @@ impl Containerizer for FakeContainerizer {
         id: &ContainerId,
         _: &RunContext,
         spec: &ProcessSpec,
+        sidecar: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)> {
         self.0.point("containerizer.run", Before).await?;
+        if sidecar.is_some() != spec.image.is_some() {
+            return Err(Error::internal("an image and its root file system come together"));
+        }
         let process =
             spec.id.clone().ok_or_else(|| Error::invalid("the fake containerizer mints no process ids"))?;
         if spec.path == "/missing" {
@@ -223,6 +227,15 @@ impl Containerizer for FakeContainerizer {
         // Tests stream less than a pipe holds, so this never waits for the reader.
         File::from(end).write_all(&bytes).map_err(|error| Error::internal(format!("write tar: {error}")))?;
         Ok(StreamOut { tar, done: Box::pin(async { Ok(()) }) })
+    }
+
+    async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
+        self.0.point("containerizer.sidecar_metrics", Before).await?;
+        self.with_process(id, process, |_| {
+            let mut metrics = ContainerMetrics::default();
+            metrics.pids.current = 1;
+            Ok(metrics)
+        })
     }
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {

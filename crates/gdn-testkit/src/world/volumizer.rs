@@ -1,8 +1,8 @@
 //! The volumizer of the in-memory world. The image `missing:` does not exist; any other does.
 
 use async_trait::async_trait;
-use gdn_traits::{Volume, VolumeRequest, Volumizer};
-use gdn_types::{ContainerId, DiskStat, Environment, Error, ErrorKind, ImageConfig, Result};
+use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
+use gdn_types::{ContainerId, DiskStat, Environment, Error, ErrorKind, ImageConfig, ProcessId, Result};
 
 use super::Life;
 use super::containerizer::null;
@@ -12,18 +12,24 @@ pub(crate) struct FakeVolumizer(pub(crate) Life);
 
 #[async_trait]
 impl Volumizer for FakeVolumizer {
-    async fn create(&self, id: &ContainerId, request: &VolumeRequest) -> Result<Volume> {
+    async fn create(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
         self.0.point("volumizer.create", Before).await?;
         if request.image.uri == "missing:" {
             return Err(Error::new(ErrorKind::ImageNotFound, "image missing: does not exist"));
         }
-        self.0.world.host().volumes.insert(*id);
+        {
+            let mut host = self.0.world.host();
+            if id.sidecar.is_some() && !host.volumes.contains(&id.container.into()) {
+                return Err(Error::new(ErrorKind::FailedPrecondition, "the container has no volume"));
+            }
+            host.volumes.insert(id.clone());
+        }
         self.0.point("volumizer.create", Halfway).await?;
         self.0.point("volumizer.create", After).await?;
         volume()
     }
 
-    async fn mount(&self, id: &ContainerId, _request: &VolumeRequest) -> Result<Volume> {
+    async fn mount(&self, id: &VolumeId, _request: &VolumeRequest) -> Result<Volume> {
         self.0.point("volumizer.mount", Before).await?;
         if !self.0.world.host().volumes.contains(id) {
             return Err(Error::internal(format!("volume {id} does not exist")));
@@ -31,21 +37,32 @@ impl Volumizer for FakeVolumizer {
         volume()
     }
 
-    async fn destroy(&self, id: &ContainerId) -> Result<()> {
+    async fn destroy(&self, id: &VolumeId) -> Result<()> {
         self.0.point("volumizer.destroy", Before).await?;
         self.0.point("volumizer.destroy", Halfway).await?;
-        self.0.world.host().volumes.remove(id);
+        let goes = |known: &VolumeId| match id.sidecar {
+            None => known.container == id.container,
+            Some(_) => known == id,
+        };
+        self.0.world.host().volumes.retain(|known| !goes(known));
         self.0.point("volumizer.destroy", After).await
     }
 
     async fn restore(&self, known: &[ContainerId]) -> Result<()> {
         self.0.point("volumizer.restore", Before).await?;
         self.0.point("volumizer.restore", Halfway).await?;
-        self.0.world.host().volumes.retain(|id| known.contains(id));
+        self.0.world.host().volumes.retain(|id| known.contains(&id.container));
         self.0.point("volumizer.restore", After).await
     }
 
-    async fn metrics(&self, id: &ContainerId) -> Result<DiskStat> {
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
+        self.0.point("volumizer.sidecars", Before).await?;
+        let host = self.0.world.host();
+        let sidecars = host.volumes.iter().filter(|known| known.container == *id);
+        Ok(sidecars.filter_map(|known| known.sidecar.clone()).collect())
+    }
+
+    async fn metrics(&self, id: &VolumeId) -> Result<DiskStat> {
         self.0.point("volumizer.metrics", Before).await?;
         let exists = self.0.world.host().volumes.contains(id);
         Ok(DiskStat { total_bytes: u64::from(exists) * 4096, ..DiskStat::default() })

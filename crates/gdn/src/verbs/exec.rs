@@ -6,7 +6,7 @@ use gdn_types::{Handle, ProcessId, ProcessSpec};
 
 use crate::address;
 use crate::cli::Global;
-use crate::options::{self, OutputOptions, StreamOptions, UserOptions};
+use crate::options::{self, OutputOptions, SidecarOptions, StreamOptions, UserOptions};
 use crate::relay::{self, Signals};
 use crate::terminal;
 use crate::values;
@@ -20,6 +20,8 @@ pub(crate) struct Exec {
     output: OutputOptions,
     #[command(flatten)]
     pub(crate) user: UserOptions,
+    #[command(flatten)]
+    sidecar: SidecarOptions,
     /// Environment variable; without a value, the one of this shell; may be repeated
     #[arg(short, long = "env", value_name = "NAME[=VALUE]", value_parser = values::variable)]
     env: Vec<(String, String)>,
@@ -37,10 +39,10 @@ pub(crate) struct Exec {
 impl Exec {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
         let mut signals = Signals::listen().context("cannot listen to signals")?;
-        let spec = ProcessSpec {
+        let spec = self.sidecar.of(ProcessSpec {
             id: self.process,
             ..self.output.of(process_spec(&self.command, &self.user, self.streams, &self.env)?)
-        };
+        })?;
         let client = address::connect(global).await?;
         let process = tokio::select! {
             started = client.run(&self.handle, spec) => started.with_context(|| format!("cannot run in \"{}\"", self.handle))?,

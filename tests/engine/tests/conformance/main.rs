@@ -8,6 +8,7 @@ mod lifecycle;
 mod limits;
 mod maskedpaths;
 mod metrics;
+mod peas;
 mod process;
 mod processes;
 mod security;

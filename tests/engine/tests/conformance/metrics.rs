@@ -24,7 +24,6 @@ fn a_container_that_worked_has_figures_above_zero() {
 
 /// Conformance: G120
 #[test]
-#[ignore = "the engine does not tell a container's age yet"]
 fn a_container_grows_older() {
     let engine = Engine::start();
     let handle = engine.create_from(ContainerSpec::default());

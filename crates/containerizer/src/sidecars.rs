@@ -1,0 +1,286 @@
+//! Sidecars: processes of a container with a root file system, and control groups, of their own.
+//!
+//! A sidecar that shares the container's limits has a group inside the container's (`<container>/<group>`), one with limits of
+//! its own beside it. A group is named after the process, so that an engine that starts finds out whose it is.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gdn_cgroups::{Cgroup, Cgroups, DevicePolicy, Mode, Resources};
+use gdn_launcher::protocol::{Call, Create, Reply, Run, Sidecar};
+use gdn_mounts::Root;
+use gdn_traits::{RunContext, SidecarPlan};
+use gdn_types::{ContainerId, CpuShares, ProcessId, ProcessSpec, Result};
+use uuid::Uuid;
+
+use crate::component::cgroup_error;
+use crate::container::{Container, Shared};
+use crate::oom::{OomReport, Owner};
+use crate::removal::{Removals, Traces};
+use crate::{arguments, binds, failures, users};
+
+/// Files of the container that its sidecars see too: they share its network.
+const SHARED_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+
+/// The running sidecars of one container.
+pub(crate) struct Sidecars {
+    container: ContainerId,
+    cgroups: Arc<Cgroups>,
+    removals: Arc<Removals>,
+    running: Mutex<HashMap<ProcessId, Group>>,
+}
+
+struct Group {
+    cgroup: Arc<Cgroup>,
+    /// Tells of want of memory; only with a limit of its own.
+    oom: Option<OomReport>,
+}
+
+impl Sidecars {
+    pub(crate) fn new(container: ContainerId, cgroups: Arc<Cgroups>, removals: Arc<Removals>) -> Self {
+        Sidecars { container, cgroups, removals, running: Mutex::default() }
+    }
+
+    /// The group of one that runs.
+    pub(crate) fn group(&self, process: &ProcessId) -> Option<Arc<Cgroup>> {
+        self.running().get(process).map(|group| Arc::clone(&group.cgroup))
+    }
+
+    /// Names of the groups beside the container's.
+    pub(crate) fn own_groups(&self) -> Vec<String> {
+        let running = self.running();
+        let names = running.values().map(|group| group.cgroup.name().to_owned());
+        names.filter(|name| !name.contains('/')).collect()
+    }
+
+    /// Whether no process is left in any group beside the container's.
+    pub(crate) fn have_ended(&self) -> bool {
+        let groups: Vec<_> = self.running().values().map(|group| Arc::clone(&group.cgroup)).collect();
+        // One that cannot be read has been removed.
+        groups.iter().all(|group| group.is_empty().unwrap_or(true))
+    }
+
+    /// Tells now whether a sidecar was killed for want of memory.
+    pub(crate) fn look(&self, process: &ProcessId) {
+        if let Some(oom) = self.running().get(process).and_then(|group| group.oom.as_ref()) {
+            oom.look();
+        }
+    }
+
+    /// A process has ended: if it was a sidecar, whatever it left goes too.
+    pub(crate) fn ended(&self, process: &ProcessId) {
+        let ended = self.running().remove(process);
+        if let Some(ended) = ended {
+            self.remove(ended.cgroup.name().to_owned());
+        }
+    }
+
+    /// Kills what is in a group and removes it, in the background.
+    fn remove(&self, group: String) {
+        self.removals.begin(Traces {
+            cgroups: Arc::clone(&self.cgroups),
+            id: self.container,
+            groups: vec![group],
+            directory: None,
+            may_live: true,
+        });
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<ProcessId, Group>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts a sidecar whose name is taken. What a failure leaves is removed in the background.
+pub(crate) async fn run(
+    container: &Arc<Container>,
+    context: &RunContext,
+    process: &ProcessId,
+    spec: &ProcessSpec,
+    plan: SidecarPlan,
+) -> Result<(Reply, Vec<OwnedFd>)> {
+    let (root, user) = user(Root::from_fd(plan.rootfs), &spec.user).await?;
+    let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
+    let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, &user)?;
+    let binds = spec.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
+    let image_targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
+    let bind_targets = spec.bind_mounts.iter().map(|bind| bind.target.display().to_string());
+    let cgroup = make_group(container, process, spec).await?;
+    let started = async {
+        let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
+        let cgroups = &container.shared.sidecars.cgroups;
+        let create = Create {
+            mounts: image_targets.chain(bind_targets).collect(),
+            cgroups_v1: cgroups.v1_hierarchies(),
+            cgroup_v2: cgroups.mode() != Mode::V1,
+            ..Create::default()
+        };
+        let shared = SHARED_FILES.map(str::to_owned).to_vec();
+        let sidecar = Sidecar { create: Some(create), unified: cgroup.unified_dir().is_some(), shared };
+        let descriptors: Vec<BorrowedFd<'_>> = cgroup
+            .unified_dir()
+            .into_iter()
+            .chain([root.as_fd()])
+            .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
+            .chain(binds.iter().map(AsFd::as_fd))
+            .chain(tasks.iter().map(AsFd::as_fd))
+            .collect();
+        let run = Run { sidecar: Some(sidecar), ..run };
+        match container.keeper.call(Call::Run(run), &descriptors).await {
+            Ok(started) => Ok(started),
+            Err(error) => Err(container.process_failure(error).await),
+        }
+    };
+    let started = started.await;
+    if started.is_err() {
+        container.shared.sidecars.ended(process);
+    }
+    started
+}
+
+/// Looks a user up in the sidecar's root: at once where nothing can block, else on a thread that may.
+async fn user(root: Root, asked: &str) -> Result<(Root, users::User)> {
+    if let Some(user) = users::look_up_at_once(&root, asked) {
+        return Ok((root, user?));
+    }
+    let asked = asked.to_owned();
+    tokio::task::spawn_blocking(move || users::look_up(&root, &asked).map(|user| (root, user)))
+        .await
+        .map_err(|error| failures::joined(&error))?
+}
+
+/// Makes the sidecar's group and notes it, before there is a process in it.
+async fn make_group(
+    container: &Arc<Container>,
+    process: &ProcessId,
+    spec: &ProcessSpec,
+) -> Result<Arc<Cgroup>> {
+    let id = container.shared.id;
+    let beside = group_name(&id, process);
+    let (name, limits) = match resources(spec) {
+        Some(limits) => (beside, limits),
+        None => (format!("{id}/{beside}"), Resources::default()),
+    };
+    let own_limit = limits.memory_bytes.is_some();
+    let cgroups = Arc::clone(&container.shared.sidecars.cgroups);
+    let cgroup = tokio::task::spawn_blocking(move || cgroups.create(&name, &limits).map_err(cgroup_error))
+        .await
+        .map_err(|error| failures::joined(&error))??;
+    Ok(note(&container.shared, process.clone(), cgroup, own_limit))
+}
+
+fn note(shared: &Shared, process: ProcessId, cgroup: Cgroup, own_limit: bool) -> Arc<Cgroup> {
+    let cgroup = Arc::new(cgroup);
+    let inner = cgroup.name().contains('/');
+    let owner = match inner {
+        // Version 1 counts a kill in the group of whoever was killed, whosever limit was reached.
+        true => (shared.is_limited() && shared.sidecars.cgroups.mode() != Mode::V2).then_some(None),
+        false => own_limit.then(|| Some(process.clone())),
+    };
+    let oom = owner.and_then(|sidecar| {
+        let owner = Owner { container: shared.id, sidecar };
+        OomReport::begin(owner, &cgroup, Arc::clone(&shared.events))
+    });
+    shared.sidecars.running().insert(process, Group { cgroup: Arc::clone(&cgroup), oom });
+    cgroup
+}
+
+/// The limits of its own, if it has any, be they empty.
+fn resources(spec: &ProcessSpec) -> Option<Resources> {
+    let (cpu, memory) = spec.limits.as_ref()?;
+    let given = |value: u64| (value > 0).then_some(value);
+    Some(Resources {
+        memory_bytes: given(memory.bytes),
+        cpu_shares: cpu.shares.map(CpuShares::get),
+        cpu_quota_us: given(cpu.quota_us),
+        devices: DevicePolicy::Default,
+        ..Resources::default()
+    })
+}
+
+/// Takes over the groups of sidecars that run, and removes those of sidecars that have ended meanwhile. `own` are the names
+/// beside the container's group.
+pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
+    let sidecars = &shared.sidecars;
+    let id = shared.id;
+    let running: HashMap<String, ProcessId> = shared
+        .processes()
+        .list()
+        .into_iter()
+        .filter(|(_, state)| *state == gdn_types::ProcessState::Running)
+        .map(|(process, _)| (group_name(&id, &process), process))
+        .collect();
+    let inner = sidecars.cgroups.list_in(id.as_str()).unwrap_or_else(|error| {
+        tracing::warn!(container = %id, %error, "the groups of sidecars are not listed");
+        Vec::new()
+    });
+    let inner = inner.into_iter().map(|name| (format!("{id}/{name}"), name));
+    for (path, name) in own.into_iter().map(|name| (name.clone(), name)).chain(inner) {
+        match (running.get(&name), sidecars.cgroups.open_existing(&path)) {
+            (Some(process), Ok(Some(cgroup))) => {
+                let limited =
+                    !path.contains('/') && cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
+                note(shared, process.clone(), cgroup, limited);
+            }
+            (Some(process), Err(error)) => {
+                tracing::warn!(container = %id, %process, %error, "the group of a sidecar is not read");
+            }
+            (Some(_), Ok(None)) => {}
+            (None, _) => sidecars.remove(path),
+        }
+    }
+}
+
+/// All groups beside those of containers, by the container they belong to.
+pub(crate) fn groups_by_container(cgroups: &Cgroups) -> Result<HashMap<ContainerId, Vec<String>>> {
+    let mut groups: HashMap<ContainerId, Vec<String>> = HashMap::new();
+    for name in cgroups.list().map_err(cgroup_error)? {
+        if name.contains('.')
+            && let Ok(id) = ContainerId::parse(container_of(&name))
+        {
+            groups.entry(id).or_default().push(name);
+        }
+    }
+    Ok(groups)
+}
+
+/// The groups beside that of a container of which nothing is known.
+pub(crate) fn own_groups_of(cgroups: &Cgroups, id: &ContainerId) -> Result<Vec<String>> {
+    Ok(groups_by_container(cgroups)?.remove(id).unwrap_or_default())
+}
+
+/// The container that a group's name begins with.
+pub(crate) fn container_of(group: &str) -> &str {
+    group.split_once('.').map_or(group, |(container, _)| container)
+}
+
+/// A sidecar's group. The process's name can be longer than a file's, and be taken for one of the kernel's, so it is
+/// digested (UUID v5).
+fn group_name(container: &ContainerId, process: &ProcessId) -> String {
+    format!("{container}.{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, process.as_str().as_bytes()).simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_tells_whose_it_is_and_never_changes_its_name() {
+        let id = ContainerId::from_bits(7);
+        let process = |name: &str| ProcessId::parse(name).unwrap();
+        let name = group_name(&id, &process("envoy"));
+        assert_eq!(container_of(&name), id.as_str());
+        assert_eq!(name, format!("{id}.1c942599b8b35f3084da1fd2a5f10ef6"));
+        assert_ne!(name, group_name(&id, &process("envoY")));
+        assert_eq!(container_of(id.as_str()), id.as_str());
+    }
+
+    #[test]
+    fn absent_limits_differ_from_empty_ones() {
+        let spec = ProcessSpec::default();
+        assert!(resources(&spec).is_none());
+        let empty = ProcessSpec { limits: Some(Default::default()), ..spec };
+        assert!(resources(&empty).unwrap().memory_bytes.is_none());
+    }
+}
