@@ -5,6 +5,7 @@ use gdn_namespaces::CapabilitySet;
 use gdn_traits::{ProcessOrigin, RunContext};
 use gdn_types::{Error, OutputPolicy, ProcessId, ProcessSpec, Result, WindowSize};
 
+use crate::component::Policy;
 use crate::environment;
 use crate::users::User;
 
@@ -14,7 +15,13 @@ const MAX_ARGUMENT: usize = 128 * 1024;
 const MAX_ARGUMENTS: usize = 2 * 1024 * 1024;
 
 /// Checks a request and puts it into the keeper's form.
-pub(crate) fn run(id: &ProcessId, spec: &ProcessSpec, context: &RunContext, user: &User) -> Result<Run> {
+pub(crate) fn run(
+    id: &ProcessId,
+    spec: &ProcessSpec,
+    context: &RunContext,
+    policy: Policy,
+    user: &User,
+) -> Result<Run> {
     if spec.keep_output > ProcessSpec::MAX_KEPT_OUTPUT {
         return Err(Error::invalid(format!(
             "{} bytes of output to keep are more than {}",
@@ -40,6 +47,7 @@ pub(crate) fn run(id: &ProcessId, spec: &ProcessSpec, context: &RunContext, user
         },
         block_output: spec.output == OutputPolicy::Block,
         keep_output: spec.keep_output,
+        no_new_privileges: policy.no_new_privileges && !context.privileged,
         ..Run::default()
     })
 }

@@ -39,6 +39,32 @@ pub struct ContainerizerConfig {
     pub boot_id: String,
     /// Who is told of exits and losses.
     pub events: Arc<dyn EventSink>,
+    /// What the operator decided for every container.
+    pub policy: Policy,
+}
+
+/// What the operator of an engine decided for every container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Processor time, in microseconds of each 100 ms, for each share of a container or sidecar that names no quota; 0 = no
+    /// quota.
+    pub cpu_quota_per_share_us: u64,
+    /// Whether processes of unprivileged containers can gain rights by no program that they execute (`no_new_privs`).
+    pub no_new_privileges: bool,
+}
+
+/// The least quota that the kernel takes, in microseconds.
+const LEAST_QUOTA_US: u64 = 1000;
+
+impl Policy {
+    /// The quota of these limits: what they name, else what their shares bring.
+    pub(crate) fn quota(self, cpu: &CpuLimits) -> Option<u64> {
+        match (cpu.quota_us, cpu.shares, self.cpu_quota_per_share_us) {
+            (0, None, _) | (0, _, 0) => None,
+            (0, Some(shares), each) => Some(shares.get().saturating_mul(each).max(LEAST_QUOTA_US)),
+            (named, ..) => Some(named),
+        }
+    }
 }
 
 /// Containers out of kernel objects.
@@ -48,6 +74,7 @@ pub struct KernelContainerizer {
     /// Run-time files of this boot.
     pub(crate) run_dir: PathBuf,
     pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) policy: Policy,
     /// What of destroyed containers is still being removed.
     removals: Arc<Removals>,
     /// Containers with a living keeper, and those found lost (without one).
@@ -88,6 +115,7 @@ impl KernelContainerizer {
             run_dir,
             removals: Arc::default(),
             events: config.events,
+            policy: config.policy,
             held: Mutex::default(),
             seccomp: seccomp.as_bytes(),
         })
@@ -250,13 +278,13 @@ impl Containerizer for KernelContainerizer {
         };
         if let Some(plan) = sidecar {
             let reserved = Reservation::of(&container, &process)?;
-            let started = sidecars::run(&container, context, &process, spec, plan).await?;
+            let started = sidecars::run(&container, self.policy, context, &process, spec, plan).await?;
             reserved.keep();
             return Ok((process, attachment(started)?));
         }
         refuse_sidecar_parts(spec)?;
         let user = self.user(&container, &spec.user).await?;
-        let run = arguments::run(&process, spec, context, &user)?;
+        let run = arguments::run(&process, spec, context, self.policy, &user)?;
         let reserved = Reservation::of(&container, &process)?;
         match container.keeper.call(Call::Run(run), &[]).await {
             Ok(started) => {

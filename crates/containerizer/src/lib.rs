@@ -31,4 +31,4 @@ mod sysctls;
 mod transfers;
 mod users;
 
-pub use component::{ContainerizerConfig, KernelContainerizer};
+pub use component::{ContainerizerConfig, KernelContainerizer, Policy};

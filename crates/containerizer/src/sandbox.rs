@@ -9,7 +9,7 @@ use gdn_launcher::{Error as KeeperError, Keeper};
 use gdn_traits::{Sandbox, SandboxSpec};
 use gdn_types::{CpuShares, Error, Limits, Result};
 
-use crate::component::{Held, KernelContainerizer, cgroup_error};
+use crate::component::{Held, KernelContainerizer, Policy, cgroup_error};
 use crate::container::{Container, Parts};
 use crate::{failures, restore};
 
@@ -73,7 +73,8 @@ async fn make_cgroups(
     containerizer: &KernelContainerizer,
     spec: &SandboxSpec,
 ) -> Result<(Cgroup, Vec<OwnedFd>)> {
-    let (cgroups, name, limits) = (Arc::clone(&containerizer.cgroups), spec.id, resources(&spec.limits));
+    let (cgroups, name, limits) =
+        (Arc::clone(&containerizer.cgroups), spec.id, resources(&spec.limits, containerizer.policy));
     tokio::task::spawn_blocking(move || {
         let cgroup = cgroups.create(name.as_str(), &limits).map_err(cgroup_error)?;
         let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
@@ -84,12 +85,12 @@ async fn make_cgroups(
 }
 
 /// The limits in the words of control groups; zero is "none of ours".
-fn resources(limits: &Limits) -> Resources {
+fn resources(limits: &Limits, policy: Policy) -> Resources {
     let given = |value: u64| (value > 0).then_some(value);
     Resources {
         memory_bytes: given(limits.memory.bytes),
         cpu_shares: limits.cpu.shares.map(CpuShares::get),
-        cpu_quota_us: given(limits.cpu.quota_us),
+        cpu_quota_us: policy.quota(&limits.cpu),
         pids_max: given(limits.pids.max),
         devices: DevicePolicy::Default,
         ..Resources::default()

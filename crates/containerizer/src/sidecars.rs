@@ -14,7 +14,7 @@ use gdn_traits::{RunContext, SidecarPlan};
 use gdn_types::{ContainerId, CpuShares, ProcessId, ProcessSpec, Result};
 use uuid::Uuid;
 
-use crate::component::cgroup_error;
+use crate::component::{Policy, cgroup_error};
 use crate::container::{Container, Shared};
 use crate::oom::{OomReport, Owner};
 use crate::removal::{Removals, Traces};
@@ -95,6 +95,7 @@ impl Sidecars {
 /// Starts a sidecar whose name is taken. What a failure leaves is removed in the background.
 pub(crate) async fn run(
     container: &Arc<Container>,
+    policy: Policy,
     context: &RunContext,
     process: &ProcessId,
     spec: &ProcessSpec,
@@ -102,11 +103,11 @@ pub(crate) async fn run(
 ) -> Result<(Reply, Vec<OwnedFd>)> {
     let (root, user) = user(Root::from_fd(plan.rootfs), &spec.user).await?;
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
-    let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, &user)?;
+    let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, policy, &user)?;
     let binds = spec.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
     let image_targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
     let bind_targets = spec.bind_mounts.iter().map(|bind| bind.target.display().to_string());
-    let cgroup = make_group(container, process, spec).await?;
+    let cgroup = make_group(container, policy, process, spec).await?;
     let started = async {
         let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
         let cgroups = &container.shared.sidecars.cgroups;
@@ -153,12 +154,13 @@ async fn user(root: Root, asked: &str) -> Result<(Root, users::User)> {
 /// Makes the sidecar's group and notes it, before there is a process in it.
 async fn make_group(
     container: &Arc<Container>,
+    policy: Policy,
     process: &ProcessId,
     spec: &ProcessSpec,
 ) -> Result<Arc<Cgroup>> {
     let id = container.shared.id;
     let beside = group_name(&id, process);
-    let (name, limits) = match resources(spec) {
+    let (name, limits) = match resources(spec, policy) {
         Some(limits) => (beside, limits),
         None => (format!("{id}/{beside}"), Resources::default()),
     };
@@ -187,13 +189,13 @@ fn note(shared: &Shared, process: ProcessId, cgroup: Cgroup, own_limit: bool) ->
 }
 
 /// The limits of its own, if it has any, be they empty.
-fn resources(spec: &ProcessSpec) -> Option<Resources> {
+fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources> {
     let (cpu, memory) = spec.limits.as_ref()?;
     let given = |value: u64| (value > 0).then_some(value);
     Some(Resources {
         memory_bytes: given(memory.bytes),
         cpu_shares: cpu.shares.map(CpuShares::get),
-        cpu_quota_us: given(cpu.quota_us),
+        cpu_quota_us: policy.quota(cpu),
         devices: DevicePolicy::Default,
         ..Resources::default()
     })
@@ -279,8 +281,8 @@ mod tests {
     #[test]
     fn absent_limits_differ_from_empty_ones() {
         let spec = ProcessSpec::default();
-        assert!(resources(&spec).is_none());
+        assert!(resources(&spec, Policy::default()).is_none());
         let empty = ProcessSpec { limits: Some(Default::default()), ..spec };
-        assert!(resources(&empty).unwrap().memory_bytes.is_none());
+        assert!(resources(&empty, Policy::default()).unwrap().memory_bytes.is_none());
     }
 }

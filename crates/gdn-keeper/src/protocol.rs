@@ -168,6 +168,9 @@ pub struct Run {
     /// So many bytes of each output are kept for readers to come, also after the process's end.
     #[prost(uint64, tag = "14")]
     pub keep_output: u64,
+    /// No program that it executes brings it more rights.
+    #[prost(bool, tag = "15")]
+    pub no_new_privileges: bool,
     /// A root file system of its own.
     #[prost(message, optional, tag = "13")]
     pub sidecar: Option<Sidecar>,

@@ -102,6 +102,7 @@ async fn components(
         run_dir: layout.run.clone(),
         boot_id: boot_id.to_owned(),
         events: events.clone(),
+        policy: settings.policy,
     })
     .await
     .context("cannot start the containerizer")?;

@@ -131,6 +131,9 @@ fn become_user(container: &Container, run: &Run) -> Result<()> {
         .during(FailureKind::Internal, during)?;
     go_to(&run.dir, run.uid, run.gid)?;
     capabilities.limit_bounding().during(FailureKind::Internal, during)?;
+    if run.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).during(FailureKind::Internal, during)?;
+    }
     if let Some(built) = container.built.as_ref().filter(|built| !built.seccomp.is_empty()) {
         system::install_seccomp(&built.seccomp)
             .during(FailureKind::Internal, || "load the seccomp program".into())?;

@@ -276,6 +276,15 @@ fn stream_out(path: &Path, given: &[u8], stream: File) -> Result<()> {
     writer.flush().during(FailureKind::Internal, during)
 }
 
+/// The name of a directory, as archives have it.
+fn with_slash(name: &Path) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
+    if !name.as_encoded_bytes().ends_with(b"/") {
+        name.push("/");
+    }
+    name.into()
+}
+
 /// Appends a file, or a directory with everything below it; without recursion, so that depth costs no stack.
 fn append_tree<W: Write>(builder: &mut Builder<W>, from: &Path, as_name: &Path) -> Result<()> {
     let mut waiting = vec![(from.to_path_buf(), as_name.to_path_buf())];
@@ -284,7 +293,7 @@ fn append_tree<W: Write>(builder: &mut Builder<W>, from: &Path, as_name: &Path) 
         let stat =
             std::fs::symlink_metadata(&path).during(FailureKind::Internal, during).map_err(named_by_errno)?;
         if stat.is_dir() {
-            append(builder, &stat, &name, |_, header| header.set_size(0), io::empty(), during)?;
+            append(builder, &stat, &with_slash(&name), |_, header| header.set_size(0), io::empty(), during)?;
             let mut children = std::fs::read_dir(&path)
                 .and_then(|entries| entries.collect::<io::Result<Vec<_>>>())
                 .during(FailureKind::Internal, during)
@@ -319,7 +328,8 @@ fn append<W: Write>(
     let mut header = Header::new_gnu();
     header.set_metadata(stat);
     adjust(stat, &mut header);
-    builder.append_data(&mut header, name, content).during(FailureKind::Internal, during)
+    name_entry(builder, &mut header, name).during(FailureKind::Internal, &during)?;
+    builder.append(&header, content).during(FailureKind::Internal, during)
 }
 
 fn append_link<W: Write>(
@@ -333,7 +343,48 @@ fn append_link<W: Write>(
     let mut header = Header::new_gnu();
     header.set_metadata(stat);
     header.set_size(0);
-    builder.append_link(&mut header, name, target).during(FailureKind::Internal, during)
+    let target = target.as_os_str().as_encoded_bytes();
+    if target.len() > NAME_FIELD {
+        append_long(builder, EntryType::GNULongLink, target).during(FailureKind::Internal, during)?;
+    }
+    fill(&mut header.as_old_mut().linkname, target);
+    name_entry(builder, &mut header, name).during(FailureKind::Internal, during)?;
+    builder.append(&header, io::empty()).during(FailureKind::Internal, during)
+}
+
+/// Room for a name in a header; a longer one has an entry of its own before it.
+const NAME_FIELD: usize = 100;
+
+/// Names an entry exactly as given: the library would drop a leading `./`, which readers look for.
+fn name_entry<W: Write>(builder: &mut Builder<W>, header: &mut Header, name: &Path) -> io::Result<()> {
+    let name = name.as_os_str().as_encoded_bytes();
+    if name.len() > NAME_FIELD {
+        append_long(builder, EntryType::GNULongName, name)?;
+    }
+    fill(&mut header.as_old_mut().name, name);
+    header.set_cksum();
+    Ok(())
+}
+
+/// The whole of a name, or of a link's target, that does not fit the header of the entry that follows.
+fn append_long<W: Write>(builder: &mut Builder<W>, kind: EntryType, text: &[u8]) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    fill(&mut header.as_old_mut().name, b"././@LongLink");
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(text.len() as u64 + 1);
+    header.set_entry_type(kind);
+    header.set_cksum();
+    builder.append(&header, text.chain(&[0][..]))
+}
+
+/// As much as fits.
+fn fill(field: &mut [u8; NAME_FIELD], text: &[u8]) {
+    let length = text.len().min(NAME_FIELD);
+    field[..length].copy_from_slice(&text[..length]);
+    field[length..].fill(0);
 }
 
 /// Reads as many bytes as the header promised: a file that grows meanwhile gives no more, one that shrinks is an error.

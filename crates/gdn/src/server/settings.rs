@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use containerizer::Policy;
 use gardener_core::{AfterReboot, Config};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) after_reboot: AfterReboot,
     /// Whether all containers are destroyed at the start.
     pub(crate) destroy_on_start: bool,
+    /// What holds for every container.
+    pub(crate) policy: Policy,
 }
 
 /// A port for clients of other hosts.
@@ -58,6 +61,7 @@ impl Settings {
             default_image: DEFAULT_IMAGE.to_owned(),
             after_reboot: AfterReboot::Keep,
             destroy_on_start: false,
+            policy: Policy::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use containerizer::Policy;
 use gardener_core::AfterReboot;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +50,12 @@ pub(crate) struct Server {
     /// Refuse privileged containers
     #[arg(long)]
     disable_privileged_containers: bool,
+    /// Processor time for each share, in microseconds of each 100 ms, of containers without a quota; 0 = no quota
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
+    cpu_quota_per_share: u64,
+    /// Let no program bring its caller more rights (set-user-id and the like), except in privileged containers
+    #[arg(long)]
+    no_new_privileges: bool,
     /// Image of containers whose client names none
     #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
     default_image: String,
@@ -113,6 +120,10 @@ impl Server {
                 Lost::Destroy => AfterReboot::Destroy,
             },
             destroy_on_start: self.destroy_containers_on_startup,
+            policy: Policy {
+                cpu_quota_per_share_us: self.cpu_quota_per_share,
+                no_new_privileges: self.no_new_privileges,
+            },
         }
     }
 }

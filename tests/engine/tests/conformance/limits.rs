@@ -133,19 +133,22 @@ fn quota(engine: &Engine, handle: &Handle) -> (Option<u64>, u64) {
 
 /// Conformance: Q173-174, Q177-178
 #[test]
-#[ignore = "the server has no quota for each share yet"]
 fn a_quota_for_each_share_throttles() {
     let mut engine = Engine::new();
     engine.start_server(&["--cpu-quota-per-share", "10"]);
     let handle = create(&engine, with_shares(128));
     assert_eq!(quota(&engine, &handle), (Some(1280), 100_000));
     throttles(&engine, &handle);
+    // A quota of the client's own wins, and the kernel takes none below a millisecond.
+    let cpu = CpuLimits { shares: CpuShares::new(128), quota_us: 5000 };
+    let named = create(&engine, Limits { cpu, ..Limits::default() });
+    assert_eq!(quota(&engine, &named).0, Some(5000));
+    assert_eq!(quota(&engine, &create(&engine, with_shares(2))).0, Some(1000));
     engine.finish();
 }
 
 /// Conformance: Q180, Q176
 #[test]
-#[ignore = "the server has no quota for each share yet"]
 fn without_shares_a_quota_for_each_share_limits_nothing() {
     let mut engine = Engine::new();
     engine.start_server(&["--cpu-quota-per-share", "10"]);

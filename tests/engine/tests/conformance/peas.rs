@@ -279,31 +279,40 @@ fn its_figures_are_told_under_its_own_name_while_it_runs() {
     engine.finish();
 }
 
-/// Conformance: Q270-277
-#[test]
-fn its_own_shares_and_quota_are_the_kernels() {
-    let engine = Engine::start();
-    let image = engine.image().to_owned();
+/// Shares or weight, and quota and period, of a sidecar while it runs.
+fn processor_limits(engine: &Engine, cpu: CpuLimits) -> (String, String) {
     let handle = engine.create_from(ContainerSpec::default());
-    let cpu = CpuLimits { shares: CpuShares::new(256), quota_us: 20_000 };
-    let spec = with_own_limits(cpu, 0, sidecar(&image, script("echo ready; read line")));
+    let spec = with_own_limits(cpu, 0, sidecar(engine.image(), script("echo ready; read line")));
     engine.with_client(async |client| {
         let mut stream = client.run(&handle, spec).await.unwrap();
         read_until(&mut stream, "ready").await;
-        let init = engine.init_pid(handle.as_str());
-        let pid = inside::processes_beside(init)[0];
+        let pid = inside::processes_beside(engine.init_pid(handle.as_str()))[0];
         let read = |v1, v2| inside::cgroup_file(pid, ("cpu", v1), v2).trim().to_owned();
-        if inside::cgroups_are_v1() {
-            assert_eq!(
-                (read("cpu.shares", ""), read("cpu.cfs_quota_us", "")),
-                ("256".into(), "20000".into())
-            );
-        } else {
-            assert_eq!((read("", "cpu.weight"), read("", "cpu.max")), ("35".into(), "20000 100000".into()));
-        }
+        let quota = match inside::cgroups_are_v1() {
+            true => format!("{} {}", read("cpu.cfs_quota_us", ""), read("cpu.cfs_period_us", "")),
+            false => read("", "cpu.max"),
+        };
+        let shares = read("cpu.shares", "cpu.weight");
         stream.input().close_stdin().await.unwrap();
         collect(stream).await.unwrap();
-    });
+        (shares, quota.replace("-1", "max"))
+    })
+}
+
+/// Conformance: Q270-277
+#[test]
+fn its_own_shares_and_quota_are_the_kernels() {
+    let shares = |shares| CpuLimits { shares: CpuShares::new(shares), quota_us: 0 };
+    let weight = |v1: &str, v2: &str| if inside::cgroups_are_v1() { v1.to_owned() } else { v2.to_owned() };
+    let mut engine = Engine::start();
+    let named = CpuLimits { quota_us: 20_000, ..shares(256) };
+    assert_eq!(processor_limits(&engine, named), (weight("256", "35"), "20000 100000".into()));
+    assert_eq!(processor_limits(&engine, shares(256)), (weight("256", "35"), "max 100000".into()));
+    assert_eq!(processor_limits(&engine, shares(0)), (weight("1024", "100"), "max 100000".into()));
+    engine.stop_server();
+    engine.start_server(&["--cpu-quota-per-share", "10"]);
+    assert_eq!(processor_limits(&engine, shares(256)), (weight("256", "35"), "2560 100000".into()));
+    assert_eq!(processor_limits(&engine, shares(0)), (weight("1024", "100"), "max 100000".into()));
     expect_no_traces(&engine);
     engine.finish();
 }
