@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use gdn_traits::{Attachment, ProcessOrigin, RunContext, SidecarPlan, VolumeId, VolumeRequest};
 use gdn_types::{
@@ -17,30 +18,37 @@ use crate::{Gardener, Hold, RunningProcess};
 /// The running sidecars by name, for clients that ask for figures with nothing else. Names are unique within a container
 /// only; of two, the one that started last answers.
 #[derive(Default)]
-pub(crate) struct Sidecars(Mutex<HashMap<ProcessId, Arc<Container>>>);
+pub(crate) struct Sidecars(Mutex<HashMap<ProcessId, Running>>);
+
+/// Where a sidecar runs, and since when.
+#[derive(Clone)]
+struct Running {
+    container: Arc<Container>,
+    since: SystemTime,
+}
 
 impl Sidecars {
-    fn add(&self, process: ProcessId, container: Arc<Container>) {
-        self.known().insert(process, container);
+    fn add(&self, process: ProcessId, running: Running) {
+        self.known().insert(process, running);
     }
 
-    fn find(&self, process: &ProcessId) -> Option<Arc<Container>> {
+    fn find(&self, process: &ProcessId) -> Option<Running> {
         self.known().get(process).cloned()
     }
 
     fn forget(&self, process: &ProcessId, container: &Container) {
         let mut known = self.known();
-        if known.get(process).is_some_and(|known| known.id == container.id) {
+        if known.get(process).is_some_and(|known| known.container.id == container.id) {
             known.remove(process);
         }
     }
 
     /// The container is gone, and its sidecars with it.
     pub(crate) fn forget_all(&self, container: &Container) {
-        self.known().retain(|_, known| known.id != container.id);
+        self.known().retain(|_, known| known.container.id != container.id);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<ProcessId, Arc<Container>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<ProcessId, Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +70,7 @@ impl Gardener {
             let volume = VolumeId::sidecar(container.id, id.clone());
             let launched = gardener.launch_sidecar(&container, &volume, spec, origin).await;
             match &launched {
-                Ok((process, _)) => gardener.clean_up_after(&container, process),
+                Ok((process, _)) => gardener.clean_up_after(&container, process, SystemTime::now()),
                 Err(_) => {
                     gardener.remove_volume(&volume).await;
                     container.release(&id);
@@ -93,8 +101,8 @@ impl Gardener {
     }
 
     /// Removes a sidecar's volume when it has ended: the seed's `PeaCleaner`.
-    fn clean_up_after(self: &Arc<Self>, container: &Arc<Container>, process: &ProcessId) {
-        self.sidecars.add(process.clone(), Arc::clone(container));
+    fn clean_up_after(self: &Arc<Self>, container: &Arc<Container>, process: &ProcessId, since: SystemTime) {
+        self.sidecars.add(process.clone(), Running { container: Arc::clone(container), since });
         let (gardener, closing) = (Arc::downgrade(self), self.closing.clone());
         let containerizer = Arc::clone(&self.components.containerizer);
         let (container, process) = (Arc::clone(container), process.clone());
@@ -135,9 +143,9 @@ impl Gardener {
                 return;
             }
         };
-        for process in volumes {
+        for (process, since) in volumes {
             if processes.contains(&(process.clone(), ProcessState::Running)) {
-                self.clean_up_after(container, &process);
+                self.clean_up_after(container, &process, since);
             } else {
                 self.remove_volume(&VolumeId::sidecar(container.id, process)).await;
             }
@@ -150,7 +158,7 @@ impl Gardener {
             return Err(error);
         }
         let Ok(process) = ProcessId::parse(name.as_str()) else { return Err(error) };
-        let Some(container) = self.sidecars.find(&process) else { return Err(error) };
+        let Some(Running { container, since }) = self.sidecars.find(&process) else { return Err(error) };
         let components = &self.components;
         let volume = VolumeId::sidecar(container.id, process.clone());
         let (figures, disk) = futures::join!(
@@ -160,6 +168,7 @@ impl Gardener {
             ),
             self.faults.caught("volumizer.metrics", components.volumizer.metrics(&volume)),
         );
-        Ok(ContainerMetrics { disk: disk?, ..figures? })
+        let age = SystemTime::now().duration_since(since).unwrap_or_default();
+        Ok(ContainerMetrics { disk: disk?, age, ..figures? })
     }
 }

@@ -23,7 +23,7 @@
 //!
 //! let world = World::new();
 //! world.clock().arm(Site::Nth(1), Point::Before, Action::Fail(ErrorKind::Internal));
-//! let error = world.volumizer().destroy(&ContainerId::from_bits(1)).await.unwrap_err();
+//! let error = world.volumizer().destroy(&ContainerId::from_bits(1).into()).await.unwrap_err();
 //! assert_eq!(error.kind(), ErrorKind::Internal);
 //! assert!(world.leftovers().is_empty());
 //! # }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use gdn_types::{ContainerId, DiskLimits, DiskStat, ImageConfig, ImageRef, ProcessId, Result};
@@ -40,8 +41,9 @@ pub trait Volumizer: Send + Sync + 'static {
     /// Removes every volume of a container that is not in `known`, and every half-imported image.
     async fn restore(&self, known: &[ContainerId]) -> Result<()>;
 
-    /// The sidecars of a container that have a volume, in no particular order; none for an unknown container.
-    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>>;
+    /// The sidecars of a container that have a volume, and when it was made, in no particular order; none for an unknown
+    /// container.
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<(ProcessId, SystemTime)>>;
 
     /// The volume's use of the disk.
     async fn metrics(&self, id: &VolumeId) -> Result<DiskStat>;

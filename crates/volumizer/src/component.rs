@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use gdn_image_store::{BuiltinImage, Image, ImageSource, ImageStore, Limits, RunConfig};
@@ -131,7 +132,7 @@ impl Volumizer for ImageVolumizer {
         self.blocking(move |shared| shared.restore(&known)).await
     }
 
-    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<(ProcessId, SystemTime)>> {
         let id = *id;
         self.blocking(move |shared| shared.volumes.sidecars(&id)).await
     }
@@ -250,7 +251,7 @@ impl Shared {
         let mut used = self.used();
         for container in known {
             let sidecars = self.volumes.sidecars(container)?.into_iter();
-            let sidecars = sidecars.map(|process| VolumeId::sidecar(*container, process));
+            let sidecars = sidecars.map(|(process, _)| VolumeId::sidecar(*container, process));
             for id in std::iter::once(VolumeId::from(*container)).chain(sidecars) {
                 if let Some(image) = self.volumes.image(&id).and_then(|image| self.store.image(&image)) {
                     used.insert(id, image);

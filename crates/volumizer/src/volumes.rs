@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gdn_image_store::{Digest, Image};
 use gdn_layers::remove_tree;
@@ -134,8 +135,8 @@ impl Volumes {
         }
     }
 
-    /// The sidecars of a container that have a volume.
-    pub(crate) fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
+    /// The sidecars of a container that have a volume, and when it was made.
+    pub(crate) fn sidecars(&self, id: &ContainerId) -> Result<Vec<(ProcessId, SystemTime)>> {
         let failed = |errno| file_error("list", &format!("sidecars of volume {id}"), errno);
         let sidecars = match open_directory(&self.directory, &format!("{id}/{SIDECARS}")) {
             Ok(sidecars) => sidecars,
@@ -143,7 +144,14 @@ impl Volumes {
             Err(errno) => return Err(failed(errno)),
         };
         let names = names(&sidecars).map_err(failed)?;
-        Ok(names.iter().filter_map(|name| ProcessId::parse(name).ok()).collect())
+        let made = |name: &String| {
+            // The link is never changed. One that is missing stands for a volume that was never complete.
+            let link = format!("{name}/{MADE_OF}");
+            let stat = rustix::fs::statat(&sidecars, link, AtFlags::SYMLINK_NOFOLLOW).ok();
+            let since = stat.map_or(0, |stat| u64::try_from(stat.st_mtime).unwrap_or(0));
+            UNIX_EPOCH + Duration::from_secs(since)
+        };
+        Ok(names.iter().filter_map(|name| Some((ProcessId::parse(name).ok()?, made(name)))).collect())
     }
 
     /// Deletes what was thrown away, and tries everything even if something cannot be deleted.
@@ -184,7 +192,7 @@ fn place(id: &VolumeId) -> String {
 }
 
 fn nanoseconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(0)
 }
 

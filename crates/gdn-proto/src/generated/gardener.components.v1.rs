@@ -122,11 +122,21 @@ pub struct ListSidecarVolumesRequest {
     pub container_id: ::prost::alloc::string::String,
 }
 /// The sidecars that have a volume.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListSidecarVolumesResponse {
-    /// Their process ids, in no particular order.
-    #[prost(string, repeated, tag = "1")]
-    pub process_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// One for each, in no particular order.
+    #[prost(message, repeated, tag = "1")]
+    pub volumes: ::prost::alloc::vec::Vec<SidecarVolume>,
+}
+/// A sidecar's volume.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SidecarVolume {
+    /// The sidecar.
+    #[prost(string, tag = "1")]
+    pub process_id: ::prost::alloc::string::String,
+    /// When its volume was made, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub made_at_ms: u64,
 }
 /// Asks for a volume's figures.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -50,7 +50,8 @@ async fn sidecars(volumizer: &dyn Volumizer, container: ContainerId, request: &V
     let process = |name: &str| ProcessId::parse(name).expect("a process id");
     let of = |name: &str| VolumeId::sidecar(container, process(name));
     let known = async || {
-        let mut known = volumizer.sidecars(&container).await.expect("sidecars are listed");
+        let known = volumizer.sidecars(&container).await.expect("sidecars are listed");
+        let mut known: Vec<ProcessId> = known.into_iter().map(|(process, _)| process).collect();
         known.sort();
         known
     };

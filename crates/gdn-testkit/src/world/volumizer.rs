@@ -1,5 +1,7 @@
 //! The volumizer of the in-memory world. The image `missing:` does not exist; any other does.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
 use gdn_types::{ContainerId, DiskStat, Environment, Error, ErrorKind, ImageConfig, ProcessId, Result};
@@ -55,11 +57,11 @@ impl Volumizer for FakeVolumizer {
         self.0.point("volumizer.restore", After).await
     }
 
-    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<ProcessId>> {
+    async fn sidecars(&self, id: &ContainerId) -> Result<Vec<(ProcessId, SystemTime)>> {
         self.0.point("volumizer.sidecars", Before).await?;
         let host = self.0.world.host();
         let sidecars = host.volumes.iter().filter(|known| known.container == *id);
-        Ok(sidecars.filter_map(|known| known.sidecar.clone()).collect())
+        Ok(sidecars.filter_map(|known| Some((known.sidecar.clone()?, SystemTime::now()))).collect())
     }
 
     async fn metrics(&self, id: &VolumeId) -> Result<DiskStat> {

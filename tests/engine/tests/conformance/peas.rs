@@ -225,7 +225,7 @@ fn absent_limits_are_the_containers_and_empty_ones_are_none() {
     engine.finish();
 }
 
-/// Conformance: G154, Q278-280
+/// Conformance: G154, Q278-280, Q284
 #[test]
 fn its_figures_are_told_under_its_own_name_while_it_runs() {
     let engine = Engine::start();
@@ -243,6 +243,7 @@ fn its_figures_are_told_under_its_own_name_while_it_runs() {
             let mut stream = client.run(&handle, spec).await.unwrap();
             read_until(&mut stream, "ready").await;
             let figures = client.metrics(&name).await.unwrap();
+            assert!((1..120_000_000).contains(&figures.age.as_micros()), "{figures:?}");
             let bulk = client.bulk_metrics(&[name.clone(), handle.clone()]).await.unwrap();
             assert!(figures.cpu.usage.as_nanos() > 0 && figures.disk.exclusive_bytes > 0, "{figures:?}");
             if own || inside::cgroups_are_v1() {
@@ -389,7 +390,8 @@ fn sidecars_outlive_a_kill_of_the_server_and_are_cleaned_up_after() {
     });
     engine.with_client(async |client| {
         for name in ["late-shared", "late-own"] {
-            client.metrics(&Handle::parse(name).unwrap()).await.unwrap();
+            let figures = client.metrics(&Handle::parse(name).unwrap()).await.unwrap();
+            assert!((1..300).contains(&figures.age.as_millis().div_ceil(1000)), "{figures:?}");
             fs::write(gate.join(name), "").unwrap();
         }
         for name in ["early-shared", "early-own", "late-shared", "late-own"] {

@@ -95,7 +95,7 @@ fn kernel_file_systems_are_read_only_except_procfs_of_a_privileged_container() {
     engine.finish();
 }
 
-/// Conformance: G183 as far as there are groups of the container
+/// What row G183 asks for, as far as there are groups of the container.
 #[test]
 fn every_hierarchy_with_a_group_of_the_container_is_mounted_read_only() {
     let engine = Engine::start();
