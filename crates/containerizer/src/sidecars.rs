@@ -1,7 +1,7 @@
 //! Sidecars: processes of a container with a root file system, and control groups, of their own.
 //!
 //! A sidecar that shares the container's limits has a group inside the container's (`<container>/<group>`), one with limits of
-//! its own beside it. A group is named after the process, so that an engine that starts finds out whose it is.
+//! its own beside it. A group's name tells of its process, so that an engine that starts finds out whose it is.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -211,7 +211,7 @@ pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
         .list()
         .into_iter()
         .filter(|(_, state)| *state == gdn_types::ProcessState::Running)
-        .map(|(process, _)| (group_name(&id, &process), process))
+        .map(|(process, _)| (group_prefix(&id, &process), process))
         .collect();
     let inner = sidecars.cgroups.list_in(id.as_str()).unwrap_or_else(|error| {
         tracing::warn!(container = %id, %error, "the groups of sidecars are not listed");
@@ -219,8 +219,10 @@ pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
     });
     let inner = inner.into_iter().map(|name| (format!("{id}/{name}"), name));
     for (path, name) in own.into_iter().map(|name| (name.clone(), name)).chain(inner) {
-        match (running.get(&name), sidecars.cgroups.open_existing(&path)) {
-            (Some(process), Ok(Some(cgroup))) => {
+        let process = name.rsplit_once('.').and_then(|(prefix, _)| running.get(prefix));
+        match (process, sidecars.cgroups.open_existing(&path)) {
+            // One without a process is an earlier sidecar's of that name.
+            (Some(process), Ok(Some(cgroup))) if !cgroup.is_empty().unwrap_or(false) => {
                 let limited =
                     !path.contains('/') && cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
                 note(shared, process.clone(), cgroup, limited);
@@ -228,8 +230,8 @@ pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
             (Some(process), Err(error)) => {
                 tracing::warn!(container = %id, %process, %error, "the group of a sidecar is not read");
             }
-            (Some(_), Ok(None)) => {}
-            (None, _) => sidecars.remove(path),
+            (_, Ok(None)) => {}
+            (None, _) | (Some(_), Ok(Some(_))) => sidecars.remove(path),
         }
     }
 }
@@ -257,10 +259,17 @@ pub(crate) fn container_of(group: &str) -> &str {
     group.split_once('.').map_or(group, |(container, _)| container)
 }
 
-/// A sidecar's group. The process's name can be longer than a file's, and be taken for one of the kernel's, so it is
-/// digested (UUID v5).
-fn group_name(container: &ContainerId, process: &ProcessId) -> String {
+/// What the groups of a sidecar begin with. The process's name can be longer than a file's, and be taken for one of the
+/// kernel's, so it is digested (UUID v5).
+fn group_prefix(container: &ContainerId, process: &ProcessId) -> String {
     format!("{container}.{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, process.as_str().as_bytes()).simple())
+}
+
+/// A name for a new group. No name is used twice: the removal of an earlier sidecar's group, which may take long, kills
+/// whatever is in it.
+fn group_name(container: &ContainerId, process: &ProcessId) -> String {
+    let nonce = Uuid::new_v4().as_fields().0;
+    format!("{}.{nonce:08x}", group_prefix(container, process))
 }
 
 #[cfg(test)]
@@ -268,13 +277,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_tells_whose_it_is_and_never_changes_its_name() {
+    fn a_group_tells_whose_it_is_and_its_name_is_never_used_again() {
         let id = ContainerId::from_bits(7);
         let process = |name: &str| ProcessId::parse(name).unwrap();
+        let prefix = group_prefix(&id, &process("envoy"));
+        assert_eq!(prefix, format!("{id}.1c942599b8b35f3084da1fd2a5f10ef6"));
+        assert_ne!(prefix, group_prefix(&id, &process("envoY")));
         let name = group_name(&id, &process("envoy"));
+        assert_eq!(name.rsplit_once('.').unwrap().0, prefix);
         assert_eq!(container_of(&name), id.as_str());
-        assert_eq!(name, format!("{id}.1c942599b8b35f3084da1fd2a5f10ef6"));
-        assert_ne!(name, group_name(&id, &process("envoY")));
+        assert_ne!(name, group_name(&id, &process("envoy")));
         assert_eq!(container_of(id.as_str()), id.as_str());
     }
 

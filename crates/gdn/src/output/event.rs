@@ -38,6 +38,7 @@ impl EventLine {
                 line.exit_code = Some(status.code());
                 line.reason = Some(status.to_string());
             }
+            EventKind::OutOfMemory(sidecar) => line.process = sidecar.as_ref().map(ToString::to_string),
             _ => {}
         }
         line
