@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::{Cgroup, Cgroups};
+use gdn_cgroups::{Cgroup, Cgroups, EffectiveLimits, Resources};
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
@@ -20,8 +20,8 @@ use gdn_traits::{
 };
 use gdn_types::{
     AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind,
-    ExitStatus, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec, ProcessState,
-    Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ExitStatus, LimitChange, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec,
+    ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::container::{Container, Shared};
@@ -387,17 +387,45 @@ impl Containerizer for KernelContainerizer {
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
-        let limits = self.living(id)?.cgroup.limits().map_err(cgroup_error)?;
-        Ok(Limits {
-            cpu: CpuLimits {
-                // Clients of cgroup v2 hosts expect the weight in this place (conformance G29).
-                shares: limits.cpu_shares.or(limits.cpu_weight).and_then(CpuShares::new),
-                quota_us: limits.cpu_quota_us.unwrap_or(0),
-            },
-            memory: MemoryLimits { bytes: limits.memory_bytes.unwrap_or(0) },
-            pids: PidLimits { max: limits.pids_max.unwrap_or(0) },
-            ..Limits::default()
-        })
+        Ok(in_force(self.living(id)?.cgroup.limits().map_err(cgroup_error)?))
+    }
+
+    async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
+        let container = self.living(id)?;
+        let or = |value: Option<u64>, none: u64| value.map(|value| if value == 0 { none } else { value });
+        let resources = Resources {
+            memory_bytes: or(change.memory_bytes, u64::MAX),
+            cpu_shares: or(change.cpu_shares, ORDINARY_SHARES),
+            cpu_quota_us: or(change.cpu_quota_us, u64::MAX),
+            pids_max: or(change.pids_max, u64::MAX),
+            ..Resources::default()
+        };
+        let limits = tokio::task::spawn_blocking(move || {
+            let limits = container.cgroup.update(&resources).map_err(cgroup_error)?;
+            Ok((container, limits))
+        });
+        let (container, limits) = limits.await.map_err(|error| failures::joined(&error))??;
+        if limits.memory_bytes.is_some() {
+            container.watch_memory();
+        }
+        Ok(in_force(limits))
+    }
+}
+
+/// The kernel's weight of a processor share that nobody changed.
+const ORDINARY_SHARES: u64 = 1024;
+
+/// Limits in the words of the API.
+fn in_force(limits: EffectiveLimits) -> Limits {
+    Limits {
+        cpu: CpuLimits {
+            // Clients of cgroup v2 hosts expect the weight in this place (conformance G29).
+            shares: limits.cpu_shares.or(limits.cpu_weight).and_then(CpuShares::new),
+            quota_us: limits.cpu_quota_us.unwrap_or(0),
+        },
+        memory: MemoryLimits { bytes: limits.memory_bytes.unwrap_or(0) },
+        pids: PidLimits { max: limits.pids_max.unwrap_or(0) },
+        ..Limits::default()
     }
 }
 
@@ -512,6 +540,7 @@ fn during(what: &str, error: Error) -> Error {
 pub(crate) fn cgroup_error(error: gdn_cgroups::Error) -> Error {
     let kind = match &error {
         gdn_cgroups::Error::Value { .. } => ErrorKind::InvalidArgument,
+        gdn_cgroups::Error::BelowUsage { .. } => ErrorKind::FailedPrecondition,
         gdn_cgroups::Error::Path { errno: rustix::io::Errno::NOSPC, .. } => ErrorKind::ResourceExhausted,
         _ => ErrorKind::Internal,
     };

@@ -87,11 +87,7 @@ impl Container {
     pub(crate) fn assemble(parts: Parts, init_pid: u32, privileged: bool, tasks: Vec<OwnedFd>) -> Self {
         let Parts { directory, keeper, cgroup, shared, limited } = parts;
         let cgroup = Arc::new(cgroup);
-        let owner = Owner { container: shared.id, sidecar: None };
-        if limited && let Some(report) = OomReport::begin(owner, &cgroup, Arc::clone(&shared.events)) {
-            let _first = shared.oom.set(report);
-        }
-        Container {
+        let container = Container {
             directory,
             keeper,
             cgroup,
@@ -100,6 +96,22 @@ impl Container {
             privileged: privileged.into(),
             tasks: Mutex::new(tasks),
             shared,
+        };
+        if limited {
+            container.watch_memory();
+        }
+        container
+    }
+
+    /// Tells from now on of want of memory, if nobody does yet.
+    pub(crate) fn watch_memory(&self) {
+        let shared = &self.shared;
+        if shared.oom.get().is_some() {
+            return;
+        }
+        let owner = Owner { container: shared.id, sidecar: None };
+        if let Some(report) = OomReport::begin(owner, &self.cgroup, Arc::clone(&shared.events)) {
+            let _first = shared.oom.set(report);
         }
     }
 

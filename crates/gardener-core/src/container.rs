@@ -32,6 +32,8 @@ pub(crate) struct Container {
     status: Mutex<Status>,
     /// Held while the networker changes or removes this container's network, so that it sees one call at a time.
     pub(crate) network: tokio::sync::Mutex<()>,
+    /// Held while limits change: memory and swap are two files that depend on each other.
+    pub(crate) limits: tokio::sync::Mutex<()>,
 }
 
 /// What changes about a container. Guarded by one lock that is never held across an await.
@@ -87,7 +89,8 @@ impl Container {
             refused: false,
             events: VecDeque::new(),
         };
-        Container { id, handle, status: Mutex::new(status), network: tokio::sync::Mutex::new(()) }
+        let (network, limits) = (tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
+        Container { id, handle, status: Mutex::new(status), network, limits }
     }
 
     /// The status, locked. A panic elsewhere cannot leave it half changed in a way that matters: every change is one

@@ -1,12 +1,14 @@
 //! List, info and metrics, one by one and in bulk.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use gdn_traits::{ContainerRecord, VolumeId};
 use gdn_types::{
-    ContainerInfo, ContainerMetrics, Error, Handle, Limits, Properties, PropertyFilter, Result, keys,
+    ContainerInfo, ContainerMetrics, Error, Handle, LimitChange, Limits, Properties, PropertyFilter, Result,
+    keys,
 };
 
 use crate::Gardener;
@@ -84,6 +86,20 @@ impl Gardener {
     pub async fn limits(&self, handle: &Handle) -> Result<Limits> {
         let (container, _hold) = self.hold_living(handle)?;
         self.faults.caught("containerizer.limits", self.components.containerizer.limits(&container.id)).await
+    }
+
+    /// Changes limits of a container in use, and tells all of them as the kernel has them then.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `Lost`; what the containerizer answers.
+    pub async fn change_limits(self: &Arc<Self>, handle: &Handle, change: LimitChange) -> Result<Limits> {
+        let (container, _hold) = self.hold_living(handle)?;
+        let gardener = Arc::clone(self);
+        let changed = async move {
+            let _alone = container.limits.lock().await;
+            gardener.components.containerizer.change_limits(&container.id, &change).await
+        };
+        self.to_its_end("containerizer.change_limits", changed).await
     }
 
     /// The container's record.

@@ -156,10 +156,12 @@ impl Cgroup {
                 if let Some(period) = period_us {
                     self.write(home, "cpu.cfs_period_us", &period.to_string())?;
                 }
-                quota_us.map_or(Ok(()), |quota| self.write(home, "cpu.cfs_quota_us", &bytes_text(quota)))
+                let text = |quota: u64| if quota == u64::MAX { "-1".to_owned() } else { bytes_text(quota) };
+                quota_us.map_or(Ok(()), |quota| self.write(home, "cpu.cfs_quota_us", &text(quota)))
             }
             Version::V2 => {
-                let quota = quota_us.map_or_else(|| "max".to_owned(), bytes_text);
+                let limited = quota_us.filter(|quota| *quota != u64::MAX);
+                let quota = limited.map_or_else(|| "max".to_owned(), bytes_text);
                 let period = period_us.unwrap_or(DEFAULT_PERIOD_US);
                 self.write(home, "cpu.max", &format!("{quota} {period}"))
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use gdn_proto::garden::{self, bulk_info_entry, bulk_metrics_entry};
 use gdn_proto::status::error_of_detail;
 use gdn_types::{
-    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ErrorKind, ExitStatus, Handle, Limits,
-    NetIn, NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
+    Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ErrorKind, ExitStatus, Handle,
+    LimitChange, Limits, NetIn, NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
 };
 use tonic::{Code, Response, Status};
 
@@ -169,6 +169,12 @@ impl Client {
     pub async fn limits(&self, handle: &Handle) -> Result<Limits> {
         let answer = call!(self, limits, garden::LimitsRequest { handle: handle.to_string() })?;
         present("limits", answer.limits)?.try_into()
+    }
+
+    /// Changes limits of a container in use, and tells all of them as the kernel has them then.
+    pub async fn change_limits(&self, handle: &Handle, change: LimitChange) -> Result<Limits> {
+        let request = garden::ChangeLimitsRequest { handle: handle.to_string(), ..change.into() };
+        present("limits", call!(self, change_limits, request)?.limits)?.try_into()
     }
 
     /// Maps a port of the host into a container and tells both ports.

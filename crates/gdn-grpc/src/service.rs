@@ -360,6 +360,17 @@ impl Garden for GardenService {
         })
     }
 
+    async fn change_limits(
+        &self,
+        request: Request<garden::ChangeLimitsRequest>,
+    ) -> Result<Response<garden::ChangeLimitsResponse>, Status> {
+        unary!(self, "ChangeLimits", request, |wire| (&wire.handle, ""), {
+            let handle = Handle::parse(&wire.handle)?;
+            let limits = self.gardener.change_limits(&handle, wire.into()).await?;
+            Ok(garden::ChangeLimitsResponse { limits: Some(limits.into()) })
+        })
+    }
+
     async fn net_in(
         &self,
         request: Request<garden::NetInRequest>,

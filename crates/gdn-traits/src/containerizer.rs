@@ -6,8 +6,8 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use gdn_types::{
-    AttachFrom, BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, Limits, ProcessId,
-    ProcessSpec, ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    AttachFrom, BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, LimitChange, Limits,
+    ProcessId, ProcessSpec, ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -144,6 +144,13 @@ pub trait Containerizer: Send + Sync + 'static {
 
     /// The limits as the kernel has them now.
     async fn limits(&self, id: &ContainerId) -> Result<Limits>;
+
+    /// Changes limits, and answers with all of them as the kernel has them then. They last as long as the container.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` for less memory than is in use, and then nothing is changed; `InvalidArgument` for a limit that the
+    /// kernel refuses, naming it.
+    async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits>;
 }
 
 /// Receives what a component notices by itself. Never blocks and never fails: a full queue counts what it drops.

@@ -34,7 +34,8 @@ pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
 pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
 pub use limits::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Limits, MemoryLimits, PidLimits, Rlimits,
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, LimitChange, Limits, MemoryLimits,
+    PidLimits, Rlimits,
 };
 pub use metrics::{ContainerMetrics, CpuStat, DiskStat, MemoryStat, NetworkStat, PidStat};
 pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};

@@ -15,6 +15,20 @@ pub struct Limits {
     pub pids: PidLimits,
 }
 
+/// A change of the limits of a container in use. An absent member stays as it is; zero takes a limit away, and gives the
+/// processor its ordinary weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitChange {
+    /// Most bytes of memory, swap included.
+    pub memory_bytes: Option<u64>,
+    /// Weight of the processor, in cgroup v1 shares.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds of processor time per 100 ms.
+    pub cpu_quota_us: Option<u64>,
+    /// Most tasks.
+    pub pids_max: Option<u64>,
+}
+
 /// Network rate limits. Garden: `BandwidthLimits`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BandwidthLimits {

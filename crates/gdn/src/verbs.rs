@@ -24,6 +24,7 @@ pub(crate) mod property;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod stop;
+pub(crate) mod update;
 
 /// The exit status of a verb that did what it was asked.
 const DONE: u8 = 0;
@@ -49,6 +50,7 @@ async fn client_verb(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::List(verb) => verb.perform(global).await,
         Command::Inspect(verb) => verb.perform(global).await,
         Command::Stop(verb) => verb.perform(global).await,
+        Command::Update(verb) => verb.perform(global).await,
         Command::Kill(verb) => verb.perform(global).await,
         Command::Destroy(verb) => verb.perform(global).await,
         Command::Cp(verb) => Box::pin(verb.perform(global)).await,

@@ -204,6 +204,10 @@ impl Containerizer for HostProcesses {
         self.world.sidecar_metrics(id, process).await
     }
 
+    async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
+        self.world.change_limits(id, change).await
+    }
+
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
         self.world.limits(id).await
     }

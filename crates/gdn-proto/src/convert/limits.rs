@@ -1,8 +1,8 @@
 //! What a container may use.
 
 use gdn_types::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, Limits, MemoryLimits, PidLimits,
-    Result,
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, LimitChange, Limits, MemoryLimits,
+    PidLimits, Result,
 };
 
 use super::{enumeration, unless_default};
@@ -31,6 +31,30 @@ impl From<Limits> for garden::Limits {
             disk: unless_default(limits.disk),
             memory: unless_default(limits.memory),
             pids: unless_default(limits.pids),
+        }
+    }
+}
+
+impl From<garden::ChangeLimitsRequest> for LimitChange {
+    fn from(wire: garden::ChangeLimitsRequest) -> Self {
+        LimitChange {
+            memory_bytes: wire.memory_bytes,
+            cpu_shares: wire.cpu_shares,
+            cpu_quota_us: wire.cpu_quota_us,
+            pids_max: wire.pids_max,
+        }
+    }
+}
+
+impl From<LimitChange> for garden::ChangeLimitsRequest {
+    /// Of no container yet.
+    fn from(change: LimitChange) -> Self {
+        garden::ChangeLimitsRequest {
+            handle: String::new(),
+            memory_bytes: change.memory_bytes,
+            cpu_shares: change.cpu_shares,
+            cpu_quota_us: change.cpu_quota_us,
+            pids_max: change.pids_max,
         }
     }
 }

@@ -13,6 +13,32 @@ pub struct LimitsResponse {
     #[prost(message, optional, tag = "1")]
     pub limits: ::core::option::Option<Limits>,
 }
+/// Changes limits. What is absent stays as it is; 0 takes a limit away, and gives the processor its ordinary weight.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeLimitsRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// Most bytes of memory, swap included.
+    #[prost(uint64, optional, tag = "2")]
+    pub memory_bytes: ::core::option::Option<u64>,
+    /// Weight of the processor in shares, 1024 being ordinary.
+    #[prost(uint64, optional, tag = "3")]
+    pub cpu_shares: ::core::option::Option<u64>,
+    /// Microseconds of processor time per 100 ms.
+    #[prost(uint64, optional, tag = "4")]
+    pub cpu_quota_us: ::core::option::Option<u64>,
+    /// Most tasks, the first process included.
+    #[prost(uint64, optional, tag = "5")]
+    pub pids_max: ::core::option::Option<u64>,
+}
+/// The limits after a change.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeLimitsResponse {
+    /// As the kernel has them now.
+    #[prost(message, optional, tag = "1")]
+    pub limits: ::core::option::Option<Limits>,
+}
 /// The limits of a container.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -2140,6 +2166,31 @@ pub mod garden_client {
             req.extensions_mut().insert(GrpcMethod::new("garden.v1.Garden", "Limits"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes limits of a container in use. FAILED_PRECONDITION for less memory than is in use; nothing is changed then.
+        pub async fn change_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/garden.v1.Garden/ChangeLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("garden.v1.Garden", "ChangeLimits"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Maps a port of the host into a container.
         pub async fn net_in(
             &mut self,
@@ -2391,6 +2442,14 @@ pub mod garden_server {
             &self,
             request: tonic::Request<super::LimitsRequest>,
         ) -> std::result::Result<tonic::Response<super::LimitsResponse>, tonic::Status>;
+        /// Changes limits of a container in use. FAILED_PRECONDITION for less memory than is in use; nothing is changed then.
+        async fn change_limits(
+            &self,
+            request: tonic::Request<super::ChangeLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeLimitsResponse>,
+            tonic::Status,
+        >;
         /// Maps a port of the host into a container.
         async fn net_in(
             &self,
@@ -3490,6 +3549,51 @@ pub mod garden_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/garden.v1.Garden/ChangeLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeLimitsSvc<T: Garden>(pub Arc<T>);
+                    impl<
+                        T: Garden,
+                    > tonic::server::UnaryService<super::ChangeLimitsRequest>
+                    for ChangeLimitsSvc<T> {
+                        type Response = super::ChangeLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Garden>::change_limits(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeLimitsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1389,6 +1389,25 @@ pub struct ContainerMetricsResponse {
         super::super::super::garden::v1::ContainerMetrics,
     >,
 }
+/// Changes limits; its handle is not used.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeContainerLimitsRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// What to change.
+    #[prost(message, optional, tag = "2")]
+    pub change: ::core::option::Option<
+        super::super::super::garden::v1::ChangeLimitsRequest,
+    >,
+}
+/// The limits after a change.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeContainerLimitsResponse {
+    /// As the kernel has them now.
+    #[prost(message, optional, tag = "1")]
+    pub limits: ::core::option::Option<super::super::super::garden::v1::Limits>,
+}
 /// Asks for a container's limits.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerLimitsRequest {
@@ -1949,6 +1968,36 @@ pub mod containerizer_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Changes limits of a container in use.
+        pub async fn change_container_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeContainerLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeContainerLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Containerizer/ChangeContainerLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Containerizer",
+                        "ChangeContainerLimits",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// What the containerizer notices by itself. The orchestrator opens the stream, once, before it restores.
         pub async fn watch_containers(
             &mut self,
@@ -2115,6 +2164,14 @@ pub mod containerizer_server {
             request: tonic::Request<super::ContainerLimitsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ContainerLimitsResponse>,
+            tonic::Status,
+        >;
+        /// Changes limits of a container in use.
+        async fn change_container_limits(
+            &self,
+            request: tonic::Request<super::ChangeContainerLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeContainerLimitsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the WatchContainers method.
@@ -2838,6 +2895,55 @@ pub mod containerizer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ContainerLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Containerizer/ChangeContainerLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeContainerLimitsSvc<T: Containerizer>(pub Arc<T>);
+                    impl<
+                        T: Containerizer,
+                    > tonic::server::UnaryService<super::ChangeContainerLimitsRequest>
+                    for ChangeContainerLimitsSvc<T> {
+                        type Response = super::ChangeContainerLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeContainerLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containerizer>::change_container_limits(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeContainerLimitsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

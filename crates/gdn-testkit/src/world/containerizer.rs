@@ -11,8 +11,8 @@ use gdn_traits::{
     SidecarPlan, StreamOut,
 };
 use gdn_types::{
-    AttachFrom, ContainerId, ContainerMetrics, Error, ErrorKind, ExitStatus, Limits, ProcessId, ProcessSpec,
-    ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    AttachFrom, ContainerId, ContainerMetrics, Error, ErrorKind, ExitStatus, LimitChange, Limits, ProcessId,
+    ProcessSpec, ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use super::{FakeContainer, Life};
@@ -244,6 +244,18 @@ impl Containerizer for FakeContainerizer {
             let mut metrics = ContainerMetrics::default();
             metrics.pids.current = 1 + container.processes.len() as u64;
             Ok(metrics)
+        })
+    }
+
+    async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
+        self.0.point("containerizer.change_limits", Before).await?;
+        self.with(id, |container| {
+            let limits = &mut container.limits;
+            limits.memory.bytes = change.memory_bytes.unwrap_or(limits.memory.bytes);
+            limits.cpu.shares = change.cpu_shares.map_or(limits.cpu.shares, gdn_types::CpuShares::new);
+            limits.cpu.quota_us = change.cpu_quota_us.unwrap_or(limits.cpu.quota_us);
+            limits.pids.max = change.pids_max.unwrap_or(limits.pids.max);
+            Ok(*limits)
         })
     }
 

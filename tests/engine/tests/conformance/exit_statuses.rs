@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use engine_tests::session::{collect, program, script};
 use engine_tests::{Engine, inside, until};
 use gdn_types::{
-    ContainerSpec, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState, Rlimits, Signal, WindowSize,
+    ContainerSpec, ExitStatus, Handle, ImageRef, ProcessId, ProcessSpec, ProcessState, Rlimits, Signal,
+    WindowSize,
 };
 
 /// Every signal that ends a program that does not care, with and without a core.
@@ -78,6 +79,23 @@ fn statuses_of_processes_on_a_terminal() {
             collect(process).await.unwrap().status
         });
         assert_eq!(status, ExitStatus::Signal(signal));
+    }
+    engine.finish();
+}
+
+/// 12 cases.
+#[test]
+fn statuses_of_sidecars() {
+    let engine = Engine::start();
+    let handle = engine.create_from(ContainerSpec::default());
+    let own = |spec| ProcessSpec { image: Some(ImageRef::uri(engine.image())), ..spec };
+    for code in [0, 1, 2, 42, 127, 128, 137, 255] {
+        let ran = engine.run(&handle, own(script(&format!("exit {code}"))));
+        assert_eq!(ran.status, ExitStatus::Code(code));
+    }
+    for signal in [6, 9, 11, 15] {
+        let ran = engine.run(&handle, own(script(&format!("kill -{signal} $$"))));
+        assert_eq!(ran.status, ExitStatus::Signal(signal));
     }
     engine.finish();
 }

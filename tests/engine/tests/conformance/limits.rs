@@ -4,8 +4,8 @@
 use engine_tests::session::{program, script};
 use engine_tests::{Engine, inside, until_some};
 use gdn_types::{
-    BandwidthLimits, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Handle, Limits, MemoryLimits,
-    PidLimits, ProcessSpec, Rlimits,
+    BandwidthLimits, ContainerSpec, CpuLimits, CpuShares, DiskLimits, ErrorKind, Handle, LimitChange, Limits,
+    MemoryLimits, PidLimits, ProcessSpec, Rlimits,
 };
 
 const MIB: u64 = 1 << 20;
@@ -115,6 +115,52 @@ fn a_limit_of_open_files_holds() {
     let refused = engine.run(&handle, ProcessSpec { rlimits, ..program(&words) });
     assert!(refused.errors().contains("Too many open files"), "{:?} {}", refused.status, refused.errors());
     engine.run(&handle, program(&words)).expect(0);
+    engine.finish();
+}
+
+#[test]
+fn limits_change_while_the_container_is_in_use() {
+    let engine = Engine::start();
+    let handle = create(&engine, Limits::default());
+    let change = |change| engine.with_client(async |client| client.change_limits(&handle, change).await);
+    let fill = "dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null";
+    engine.run(&handle, script(fill)).expect(0);
+    // Less than is in use is refused, and changes nothing.
+    let less = LimitChange { memory_bytes: Some(20 * MIB), pids_max: Some(7), ..LimitChange::default() };
+    let refused = change(less).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::FailedPrecondition, "{}", refused.report());
+    assert!(refused.report().contains(&(20 * MIB).to_string()), "{}", refused.report());
+    let told = engine.with_client(async |client| client.limits(&handle).await.unwrap());
+    assert_eq!((told.memory.bytes, told.pids.max), (0, 0));
+    engine.run(&handle, script("rm /dev/shm/x")).expect(0);
+
+    let all = LimitChange {
+        memory_bytes: Some(30 * MIB),
+        cpu_shares: Some(2048),
+        cpu_quota_us: Some(50_000),
+        pids_max: Some(20),
+    };
+    let told = change(all).unwrap();
+    assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (30 * MIB, 50_000, 20));
+    let init = engine.init_pid(handle.as_str());
+    let weight = inside::cgroup_file(init, ("cpu", "cpu.shares"), "cpu.weight");
+    assert_eq!(weight.trim(), if inside::cgroups_are_v1() { "2048" } else { "169" });
+    assert_ne!(engine.run(&handle, script(fill)).status.code(), 0);
+    let events = engine.with_client(async |client| client.info(&handle).await.unwrap().events);
+    assert_eq!(events, ["Out of memory"], "a limit that came later is watched too");
+
+    let told = change(LimitChange { memory_bytes: Some(60 * MIB), ..LimitChange::default() }).unwrap();
+    assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (60 * MIB, 50_000, 20));
+    engine.run(&handle, script(&format!("{fill}; rm /dev/shm/x"))).expect(0);
+    let none =
+        LimitChange { memory_bytes: Some(0), cpu_shares: Some(0), cpu_quota_us: Some(0), pids_max: Some(0) };
+    let told = change(none).unwrap();
+    assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (0, 0, 0));
+    assert_eq!(quota(&engine, &handle).0, None);
+    let shown =
+        engine.gdn(["--format", "json", "update", "--memory", "64M", handle.as_str()]).expect_status(0);
+    assert!(shown.text().contains("67108864"), "{}", shown.text());
+    engine.gdn(["update", "nobody", "--pids", "3"]).expect_error("nobody");
     engine.finish();
 }
 
