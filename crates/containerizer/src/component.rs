@@ -21,10 +21,11 @@ use gdn_traits::{
 use gdn_types::{
     AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind,
     ExitStatus, LimitChange, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec,
-    ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::container::{Container, Shared};
+use crate::filters::Filters;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::{arguments, binds, failures, restore, sandbox, sidecars, stop, sysctls, transfers, users};
@@ -41,6 +42,8 @@ pub struct ContainerizerConfig {
     pub events: Arc<dyn EventSink>,
     /// What the operator decided for every container.
     pub policy: Policy,
+    /// The profile of containers that name none; [`SeccompProfile::Engine`] is the one that comes with the program.
+    pub seccomp: SeccompProfile,
 }
 
 /// What the operator of an engine decided for every container.
@@ -79,7 +82,7 @@ pub struct KernelContainerizer {
     removals: Arc<Removals>,
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
-    seccomp: Vec<u8>,
+    seccomp: Filters,
 }
 
 /// What is known of a container.
@@ -106,9 +109,6 @@ impl KernelContainerizer {
             .and_then(|keepers| keepers.attach(launcher.pid()))
             .and_then(|()| cgroups.free_elsewhere(launcher.pid()))
             .map_err(cgroup_error)?;
-        let seccomp = gdn_seccomp::Profile::default_profile()
-            .compile()
-            .map_err(|error| Error::caused(ErrorKind::Internal, "compile the seccomp profile", error))?;
         Ok(KernelContainerizer {
             cgroups: Arc::new(cgroups),
             launcher,
@@ -117,7 +117,7 @@ impl KernelContainerizer {
             events: config.events,
             policy: config.policy,
             held: Mutex::default(),
-            seccomp: seccomp.as_bytes(),
+            seccomp: Filters::new(&config.seccomp)?,
         })
     }
 
@@ -199,7 +199,7 @@ impl Containerizer for KernelContainerizer {
         let create = Create {
             mounts: targets.chain(bind_targets).collect(),
             sysctls,
-            seccomp: if privileged { Vec::new() } else { self.seccomp.clone() },
+            seccomp: self.seccomp.of(&plan.seccomp, privileged).await?,
             capabilities: if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED }.0,
             cgroups_v1: self.cgroups.v1_hierarchies(),
             cgroup_v2: self.cgroups.mode() != gdn_cgroups::Mode::V1,

@@ -20,6 +20,7 @@ mod component;
 mod container;
 mod environment;
 mod failures;
+mod filters;
 mod oom;
 mod processes;
 mod removal;

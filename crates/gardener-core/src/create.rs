@@ -11,7 +11,8 @@ use gdn_traits::{
     Volume, VolumeId, VolumeRequest,
 };
 use gdn_types::{
-    ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result, keys,
+    ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result, SeccompProfile,
+    keys,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,12 @@ impl Gardener {
     fn permit(&self, spec: &ContainerSpec) -> Result<()> {
         if spec.privileged && !self.config.allow_privileged {
             return Err(Error::new(ErrorKind::PermissionDenied, "privileged container creation is disabled"));
+        }
+        if spec.seccomp != SeccompProfile::Engine && !self.config.allow_privileged {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "system calls beyond the engine's profile are disabled with privileged containers",
+            ));
         }
         Ok(())
     }
@@ -154,9 +161,9 @@ impl Creation {
         let Volume { rootfs, mounts, config } = volume;
         let mut bind_mounts = self.spec.bind_mounts.clone();
         bind_mounts.extend(network.bind_mounts.iter().cloned());
-        let sysctls = self.spec.sysctls.clone();
-        let created =
-            self.complete(ContainerPlan { rootfs, image_mounts: mounts, bind_mounts, sysctls }).await?;
+        let (sysctls, seccomp) = (self.spec.sysctls.clone(), self.spec.seccomp.clone());
+        let plan = ContainerPlan { rootfs, image_mounts: mounts, bind_mounts, sysctls, seccomp };
+        let created = self.complete(plan).await?;
         self.go_on()?;
         self.container.status().mapped_ports.clone_from(&network.mapped_ports);
         let properties = final_properties(&record.properties, &network, record.grace_time)?;

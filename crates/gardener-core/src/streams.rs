@@ -107,6 +107,7 @@ impl Gardener {
             image_mounts: volume.mounts,
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
+            seccomp: gdn_types::SeccompProfile::Engine,
         };
         self.components.containerizer.create(shown, plan).await.map(drop)
     }

@@ -41,6 +41,7 @@ async fn the_fake_containerizer_conforms() {
             image_mounts: Vec::new(),
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
+            seccomp: gdn_types::SeccompProfile::Engine,
         },
         quick: process("/bin/true"),
         endless: process("/bin/sleep"),

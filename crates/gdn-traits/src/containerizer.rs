@@ -7,7 +7,8 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use gdn_types::{
     AttachFrom, BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, LimitChange, Limits,
-    ProcessId, ProcessSpec, ProcessState, Result, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec,
+    WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -199,6 +200,8 @@ pub struct ContainerPlan {
     pub bind_mounts: Vec<BindMount>,
     /// Kernel settings of the container's namespaces, in order.
     pub sysctls: Vec<(String, String)>,
+    /// Which system calls are allowed.
+    pub seccomp: SeccompProfile,
 }
 
 /// The root file system of a sidecar; its bind mounts and limits are in its [`ProcessSpec`].

@@ -34,6 +34,53 @@ pub struct ContainerSpec {
     /// Kernel settings of the container's own namespaces, written before the first process: `net.*`, `kernel.shm*`,
     /// `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`.
     pub sysctls: Vec<(String, String)>,
+    /// Which system calls its processes may make.
+    pub seccomp: SeccompProfile,
+}
+
+/// Which system calls processes may make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SeccompProfile {
+    /// Those of the engine's own profile; in privileged containers all.
+    #[default]
+    Engine,
+    /// All that the kernel has.
+    Unconfined,
+    /// Those of this profile, JSON in the form of OCI or of Docker; it holds in privileged containers too.
+    Custom(String),
+}
+
+impl SeccompProfile {
+    /// The longest profile, in bytes. Docker's has 12 KiB.
+    pub const MAX_BYTES: usize = 256 * 1024;
+    /// The word for [`SeccompProfile::Unconfined`].
+    const UNCONFINED: &str = "unconfined";
+
+    /// Parses `""`, `"unconfined"` or a profile, whose content is not looked at.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for one that is too long.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "" => Ok(SeccompProfile::Engine),
+            Self::UNCONFINED => Ok(SeccompProfile::Unconfined),
+            text if text.len() > Self::MAX_BYTES => Err(Error::invalid(format!(
+                "the seccomp profile has {} bytes, at most {} are allowed",
+                text.len(),
+                Self::MAX_BYTES
+            ))),
+            text => Ok(SeccompProfile::Custom(text.to_owned())),
+        }
+    }
+
+    /// What [`parse`](Self::parse) reads.
+    pub fn text(&self) -> &str {
+        match self {
+            SeccompProfile::Engine => "",
+            SeccompProfile::Unconfined => Self::UNCONFINED,
+            SeccompProfile::Custom(text) => text,
+        }
+    }
 }
 
 /// One directory or file of the host, shown inside. Garden: `BindMount`.

@@ -27,7 +27,9 @@ mod network;
 mod process;
 mod properties;
 
-pub use container::{BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, Environment};
+pub use container::{
+    BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, Environment, SeccompProfile,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventKind};
 pub use id::{ContainerId, EngineId, Handle, ProcessId};

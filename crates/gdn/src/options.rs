@@ -6,6 +6,7 @@ use clap::Args;
 use gdn_types::{
     BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits,
     MemoryLimits, NetIn, NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result,
+    SeccompProfile,
 };
 
 use crate::values;
@@ -52,6 +53,9 @@ pub(crate) struct ContainerOptions {
     /// Kernel setting of the container's own namespaces; may be repeated
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = values::pair)]
     pub(crate) sysctls: Vec<(String, String)>,
+    /// System calls that are allowed: those of a profile (a file in the form of OCI or Docker), or unconfined
+    #[arg(long, value_name = "FILE|unconfined", value_parser = values::seccomp)]
+    pub(crate) seccomp: Option<SeccompProfile>,
     /// Remove the container when it was not asked for anything this long, such as 5m; 0 = never
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) grace_time: Option<Duration>,
@@ -77,6 +81,7 @@ impl ContainerOptions {
             netin: self.ports.clone(),
             netout: Vec::new(),
             sysctls: self.sysctls.clone(),
+            seccomp: self.seccomp.clone().unwrap_or_default(),
         })
     }
 

@@ -103,6 +103,7 @@ async fn components(
         boot_id: boot_id.to_owned(),
         events: events.clone(),
         policy: settings.policy,
+        seccomp: settings.seccomp.clone(),
     })
     .await
     .context("cannot start the containerizer")?;

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result};
+use anyhow::Context;
+use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile};
 
 /// Units of sizes, all powers of 1024: a limit is a limit of pages.
 const SIZE_UNITS: [(&str, u64); 5] =
@@ -16,6 +17,16 @@ const TIME_UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A number of bytes: `512`, `64M`, `1G`, `64MiB`.
+pub(crate) fn seccomp(text: &str) -> anyhow::Result<SeccompProfile> {
+    if text == "unconfined" {
+        return Ok(SeccompProfile::Unconfined);
+    }
+    let content =
+        std::fs::read_to_string(text).with_context(|| format!("cannot read the seccomp profile {text}"))?;
+    anyhow::ensure!(!content.trim().is_empty(), "the seccomp profile {text} is empty");
+    Ok(SeccompProfile::parse(&content)?)
+}
+
 pub(crate) fn size(text: &str) -> Result<u64> {
     let bad = || Error::invalid(format!("size {text:?} is not a number with K, M, G or T, such as 64M"));
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -9,7 +9,7 @@ use gdn_types::{
     BandwidthLimits, BindMode, BindMount, BindOrigin, ContainerId, ContainerSpec, ContainerState, CpuLimits,
     CpuShares, DiskLimits, DiskScope, Environment, Error, Handle, IcmpRule, ImageConfig, ImageRef, IpRange,
     Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, PidLimits, PortMapping, PortRange, Properties,
-    Protocol, Result,
+    Protocol, Result, SeccompProfile,
 };
 use prost::Message;
 
@@ -73,6 +73,7 @@ fn spec(handle: &Handle, spec: schema::Spec) -> Result<ContainerSpec> {
         netin: spec.netin.into_iter().map(netin).collect::<Result<_>>()?,
         netout: spec.netout.into_iter().map(rule).collect::<Result<_>>()?,
         sysctls: spec.sysctls.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+        seccomp: SeccompProfile::parse(&spec.seccomp)?,
     })
 }
 

@@ -60,6 +60,7 @@ fn spec(spec: &ContainerSpec) -> schema::Spec {
         netin: spec.netin.iter().map(|netin| ports(netin.host_port, netin.container_port)).collect(),
         netout: spec.netout.iter().map(rule).collect(),
         sysctls: pairs(spec.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+        seccomp: spec.seccomp.text().to_owned(),
     }
 }
 

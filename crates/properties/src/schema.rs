@@ -67,6 +67,8 @@ pub(crate) struct Spec {
     pub(crate) netout: Vec<Rule>,
     #[prost(message, repeated, tag = "14")]
     pub(crate) sysctls: Vec<Pair>,
+    #[prost(string, tag = "15")]
+    pub(crate) seccomp: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gdn_types::{
     BindMode, BindMount, BindOrigin, ContainerSpec, Environment, Error, Handle, ImageRef, Result,
+    SeccompProfile,
 };
 
 use super::{enumeration, nanoseconds, properties, property_map, unless_default};
@@ -28,6 +29,7 @@ impl TryFrom<garden::ContainerSpec> for ContainerSpec {
             netin: wire.netin.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             netout: wire.netout.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             sysctls: wire.sysctls.into_iter().map(|sysctl| (sysctl.name, sysctl.value)).collect(),
+            seccomp: SeccompProfile::parse(&wire.seccomp)?,
         })
     }
 }
@@ -50,6 +52,7 @@ impl TryFrom<ContainerSpec> for garden::ContainerSpec {
             netin: spec.netin.into_iter().map(Into::into).collect(),
             netout: spec.netout.into_iter().map(Into::into).collect(),
             sysctls: spec.sysctls.into_iter().map(|(name, value)| garden::Sysctl { name, value }).collect(),
+            seccomp: spec.seccomp.text().to_owned(),
         })
     }
 }
@@ -149,6 +152,7 @@ mod tests {
             netin: vec![NetIn { host_port: 0, container_port: 80 }],
             netout: vec![NetOutRule { log: true, ..NetOutRule::default() }],
             sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
+            seccomp: SeccompProfile::Custom("{}".into()),
         }
     }
 

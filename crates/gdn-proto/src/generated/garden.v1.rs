@@ -369,6 +369,11 @@ pub struct ContainerSpec {
     /// Kernel settings of the container's own namespaces, written in this order before its first process.
     #[prost(message, repeated, tag = "12")]
     pub sysctls: ::prost::alloc::vec::Vec<Sysctl>,
+    /// Which system calls its processes may make: empty means the engine's profile (none in privileged containers),
+    /// `unconfined` all, anything else is a profile as JSON in the form of OCI or of Docker, at most 256 KiB. Refused with
+    /// PERMISSION_DENIED, unless empty, by an engine that has no privileged containers.
+    #[prost(string, tag = "13")]
+    pub seccomp: ::prost::alloc::string::String,
 }
 /// A kernel setting.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

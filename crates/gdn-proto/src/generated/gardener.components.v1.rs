@@ -1091,6 +1091,9 @@ pub struct CreateContainerRequest {
     /// Kernel settings, in order.
     #[prost(message, repeated, tag = "5")]
     pub sysctls: ::prost::alloc::vec::Vec<super::super::super::garden::v1::Sysctl>,
+    /// Which system calls are allowed, as in the container's specification.
+    #[prost(string, tag = "6")]
+    pub seccomp: ::prost::alloc::string::String,
 }
 /// A mount that an image brings with it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

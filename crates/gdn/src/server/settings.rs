@@ -8,6 +8,7 @@ use anyhow::Context;
 use containerizer::Policy;
 use gardener_core::{AfterReboot, Config};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
+use gdn_types::SeccompProfile;
 
 use crate::cli::Global;
 
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) destroy_on_start: bool,
     /// What holds for every container.
     pub(crate) policy: Policy,
+    /// Which system calls are allowed where a client says nothing.
+    pub(crate) seccomp: SeccompProfile,
 }
 
 /// A port for clients of other hosts.
@@ -62,6 +65,7 @@ impl Settings {
             after_reboot: AfterReboot::Keep,
             destroy_on_start: false,
             policy: Policy::default(),
+            seccomp: SeccompProfile::Engine,
         }
     }
 

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use containerizer::Policy;
 use gardener_core::AfterReboot;
+use gdn_types::SeccompProfile;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DONE;
@@ -56,6 +57,10 @@ pub(crate) struct Server {
     /// Let no program bring its caller more rights (set-user-id and the like), except in privileged containers
     #[arg(long)]
     no_new_privileges: bool,
+    /// System calls that are allowed where a client says nothing: a profile (a file in the form of OCI or Docker), or
+    /// unconfined [default: a profile of its own]
+    #[arg(long, value_name = "FILE|unconfined", value_parser = values::seccomp)]
+    seccomp: Option<SeccompProfile>,
     /// Image of containers whose client names none
     #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
     default_image: String,
@@ -120,6 +125,7 @@ impl Server {
                 Lost::Destroy => AfterReboot::Destroy,
             },
             destroy_on_start: self.destroy_containers_on_startup,
+            seccomp: self.seccomp.unwrap_or_default(),
             policy: Policy {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,

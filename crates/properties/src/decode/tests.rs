@@ -40,6 +40,7 @@ fn full() -> ContainerRecord {
                 log: true,
             }],
             sysctls: vec![("net.core.somaxconn".into(), "9".into())],
+            seccomp: SeccompProfile::Custom("{}".into()),
         },
         properties: Properties::from_pairs([("a", "1"), ("garden.state", "created")]).unwrap(),
         grace_time: Duration::MAX,

@@ -7,7 +7,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use engine_tests::session::{as_user, program, script};
 use engine_tests::{Engine, inside};
-use gdn_types::{ContainerSpec, Environment, Handle, ImageRef, ProcessSpec, Rlimits};
+use gdn_types::{
+    ContainerSpec, Environment, ErrorKind, Handle, ImageRef, ProcessSpec, Rlimits, SeccompProfile,
+};
 
 fn create(engine: &Engine, privileged: bool) -> Handle {
     engine.create_from(ContainerSpec { privileged, ..ContainerSpec::default() })
@@ -292,6 +294,50 @@ fn capabilities_of_a_privileged_container_are_many_for_root_and_few_for_users() 
     let all = all.as_str();
     assert_eq!(capabilities(&engine, &handle, ""), ["0", all, all, all, "0"]);
     assert_eq!(capabilities(&engine, &handle, "alice"), ["0", "0", "0", "a82425fb", "0"]);
+    engine.finish();
+}
+
+#[test]
+fn client_and_operator_choose_the_system_calls() {
+    const NO_CHMOD: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["chmod", "fchmodat", "fchmodat2"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}]}"#;
+    let mut engine = Engine::new();
+    let file = engine.scratch().join("profile.json");
+    fs::write(&file, NO_CHMOD).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let probe = "touch /tmp/x; chmod 600 /tmp/x 2>&1; sed -n 's/^Seccomp:[[:space:]]*//p' /proc/self/status";
+    engine.start_server(&[]);
+    let with = |engine: &Engine, seccomp: SeccompProfile, privileged| {
+        let handle = engine.create_from(ContainerSpec { seccomp, privileged, ..ContainerSpec::default() });
+        let main = said(engine, &handle, "", probe);
+        let sidecar = ProcessSpec { image: Some(ImageRef::uri(engine.image())), ..script(probe) };
+        assert_eq!(engine.run(&handle, sidecar).expect(0).text(), main, "sidecars too");
+        main
+    };
+    let refused = "chmod: /tmp/x: Read-only file system\n2\n";
+    assert_eq!(with(&engine, SeccompProfile::Engine, false), "2\n");
+    assert_eq!(with(&engine, SeccompProfile::Engine, true), "0\n");
+    assert_eq!(with(&engine, SeccompProfile::Unconfined, false), "0\n");
+    for privileged in [false, true] {
+        assert_eq!(with(&engine, SeccompProfile::Custom(NO_CHMOD.into()), privileged), refused);
+    }
+    let broken =
+        ContainerSpec { seccomp: SeccompProfile::Custom("{\"x\"".into()), ..ContainerSpec::default() };
+    let error = engine.try_create(broken).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.report().contains("seccomp profile"), "{}", error.report());
+    let handle = engine.create(&["--seccomp", &file]);
+    assert!(engine.shell(&handle, probe).text().contains("Read-only"));
+    engine.stop_server();
+
+    engine.start_server(&["--seccomp", &file, "--disable-privileged-containers"]);
+    assert_eq!(with(&engine, SeccompProfile::Engine, false), refused);
+    let choice = ContainerSpec { seccomp: SeccompProfile::Unconfined, ..ContainerSpec::default() };
+    assert_eq!(engine.try_create(choice).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert!(
+        engine.shell(&handle, probe).text().contains("Read-only"),
+        "the container keeps what it was made with"
+    );
     engine.finish();
 }
 
