@@ -7,8 +7,21 @@ use gdn_types::{BindMode, BindMount, BindOrigin, Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
+use crate::failures;
+
+/// The mounts of all, in their order. Sources are the client's word, and may lie where somebody else decides when to answer.
+pub(crate) async fn all(binds: &[BindMount]) -> Result<Vec<OwnedFd>> {
+    if binds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let binds = binds.to_vec();
+    tokio::task::spawn_blocking(move || binds.iter().map(detached).collect())
+        .await
+        .map_err(|error| failures::joined(&error))?
+}
+
 /// Opens the source and copies its mount; flags that the source's file system has stay with the copy.
-pub(crate) fn detached(bind: &BindMount) -> Result<OwnedFd> {
+fn detached(bind: &BindMount) -> Result<OwnedFd> {
     if bind.origin == BindOrigin::Container {
         return Err(Error::not_yet("a bind mount whose source is in the container"));
     }

@@ -193,7 +193,7 @@ impl Containerizer for KernelContainerizer {
         let tasks = container.take_tasks();
         let privileged = container.privileged.load(Ordering::Relaxed);
         let sysctls = sysctls::checked(&plan.sysctls)?;
-        let binds = plan.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
+        let binds = binds::all(&plan.bind_mounts).await?;
         let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
         let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
         let create = Create {
@@ -235,10 +235,11 @@ impl Containerizer for KernelContainerizer {
             reaped = container.end(&mut errors).await;
         }
         let mut groups = vec![id.as_str().to_owned()];
-        match self.held().get(id) {
-            Some(Held::Living(container)) => groups.extend(container.shared.sidecars.own_groups()),
-            Some(Held::Lost(_)) | None => groups.extend(sidecars::own_groups_of(&self.cgroups, id)?),
-        }
+        let held = self.held().get(id).cloned();
+        groups.extend(match held {
+            Some(Held::Living(container)) => container.shared.sidecars.own_groups(),
+            Some(Held::Lost(_)) | None => sidecars::own_groups_of(Arc::clone(&self.cgroups), *id).await?,
+        });
         let traces = Traces {
             cgroups: Arc::clone(&self.cgroups),
             id: *id,

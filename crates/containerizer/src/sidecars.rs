@@ -104,7 +104,7 @@ pub(crate) async fn run(
     let (root, user) = user(Root::from_fd(plan.rootfs), &spec.user).await?;
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
     let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, policy, &user)?;
-    let binds = spec.bind_mounts.iter().map(binds::detached).collect::<Result<Vec<_>>>()?;
+    let binds = binds::all(&spec.bind_mounts).await?;
     let image_targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
     let bind_targets = spec.bind_mounts.iter().map(|bind| bind.target.display().to_string());
     let cgroup = make_group(container, policy, process, spec).await?;
@@ -217,7 +217,9 @@ pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
         tracing::warn!(container = %id, %error, "the groups of sidecars are not listed");
         Vec::new()
     });
-    let inner = inner.into_iter().map(|name| (format!("{id}/{name}"), name));
+    // A privileged container makes groups as well; those are its own.
+    let inner = inner.into_iter().filter(|name| name.contains('.') && container_of(name) == id.as_str());
+    let inner = inner.map(|name| (format!("{id}/{name}"), name));
     for (path, name) in own.into_iter().map(|name| (name.clone(), name)).chain(inner) {
         let process = name.rsplit_once('.').and_then(|(prefix, _)| running.get(prefix));
         match (process, sidecars.cgroups.open_existing(&path)) {
@@ -226,6 +228,11 @@ pub(crate) fn adopt(shared: &Shared, own: Vec<String>) {
                 let limited =
                     !path.contains('/') && cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
                 note(shared, process.clone(), cgroup, limited);
+                // Its end may have been told just before it was noted.
+                let state = shared.processes().state(process);
+                if !matches!(state, Ok(gdn_types::ProcessState::Running)) {
+                    sidecars.ended(process);
+                }
             }
             (Some(process), Err(error)) => {
                 tracing::warn!(container = %id, %process, %error, "the group of a sidecar is not read");
@@ -250,8 +257,9 @@ pub(crate) fn groups_by_container(cgroups: &Cgroups) -> Result<HashMap<Container
 }
 
 /// The groups beside that of a container of which nothing is known.
-pub(crate) fn own_groups_of(cgroups: &Cgroups, id: &ContainerId) -> Result<Vec<String>> {
-    Ok(groups_by_container(cgroups)?.remove(id).unwrap_or_default())
+pub(crate) async fn own_groups_of(cgroups: Arc<Cgroups>, id: ContainerId) -> Result<Vec<String>> {
+    let groups = tokio::task::spawn_blocking(move || groups_by_container(&cgroups));
+    Ok(groups.await.map_err(|error| failures::joined(&error))??.remove(&id).unwrap_or_default())
 }
 
 /// The container that a group's name begins with.

@@ -18,7 +18,7 @@ use crate::{Gardener, Hold, RunningProcess};
 /// The running sidecars by name, for clients that ask for figures with nothing else. Names are unique within a container
 /// only; of two, the one that started last answers.
 #[derive(Default)]
-pub(crate) struct Sidecars(Mutex<HashMap<ProcessId, Running>>);
+pub(crate) struct Sidecars(Mutex<HashMap<ProcessId, Vec<Running>>>);
 
 /// Where a sidecar runs, and since when.
 #[derive(Clone)]
@@ -29,26 +29,31 @@ struct Running {
 
 impl Sidecars {
     fn add(&self, process: ProcessId, running: Running) {
-        self.known().insert(process, running);
+        self.known().entry(process).or_default().push(running);
     }
 
     fn find(&self, process: &ProcessId) -> Option<Running> {
-        self.known().get(process).cloned()
+        self.known().get(process)?.last().cloned()
     }
 
     fn forget(&self, process: &ProcessId, container: &Container) {
         let mut known = self.known();
-        if known.get(process).is_some_and(|known| known.container.id == container.id) {
+        let Some(namesakes) = known.get_mut(process) else { return };
+        namesakes.retain(|running| running.container.id != container.id);
+        if namesakes.is_empty() {
             known.remove(process);
         }
     }
 
     /// The container is gone, and its sidecars with it.
     pub(crate) fn forget_all(&self, container: &Container) {
-        self.known().retain(|_, known| known.container.id != container.id);
+        self.known().retain(|_, namesakes| {
+            namesakes.retain(|running| running.container.id != container.id);
+            !namesakes.is_empty()
+        });
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<ProcessId, Running>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<ProcessId, Vec<Running>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,7 +81,8 @@ impl Gardener {
                     container.release(&id);
                 }
             }
-            launched
+            // An image can take minutes to come: what failed for want of a container is told as its end.
+            launched.map_err(|error| container.must_live().err().unwrap_or(error))
         };
         let (id, attachment) = self.to_its_end("run", launch).await?;
         Ok(RunningProcess { id, attachment, hold })
@@ -94,6 +100,7 @@ impl Gardener {
         let request = VolumeRequest { image, privileged, limits: DiskLimits::default() };
         let made = self.components.volumizer.create(volume, &request);
         let made = self.faults.caught("volumizer.create", made).await?;
+        container.must_live()?;
         let context = RunContext { env: made.config.env.clone(), privileged, origin };
         let spec = with_image_defaults(spec, &made.config)?;
         let plan = SidecarPlan { rootfs: made.rootfs, image_mounts: made.mounts };

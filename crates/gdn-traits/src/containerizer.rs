@@ -40,7 +40,7 @@ use gdn_types::{
 ///
 /// A process with a root file system of its own shares every namespace of the container but the mounts, and the container's
 /// `/etc/hosts` and `/etc/resolv.conf`. With limits of its own, even empty ones, it counts towards those and not towards the
-/// container's; else it shares the container's. When it ends, so does every process that it started.
+/// container's, its limit of tasks included; else it shares the container's. When it ends, so does every process that it started.
 #[async_trait]
 pub trait Containerizer: Send + Sync + 'static {
     /// Makes the container's cgroups with their limits, its keeper, and its sandbox.

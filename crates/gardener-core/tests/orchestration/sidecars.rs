@@ -71,6 +71,38 @@ async fn one_that_does_not_start_leaves_neither_volume_nor_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn namesakes_in_two_containers_do_not_hide_each_other() {
+    let bed = Bed::new().await;
+    let (first, second) = (bed.create("h").await, bed.create("other").await);
+    let _one = run(&bed, sidecar("p", "/bin/sleep")).await.unwrap();
+    let origin = ProcessOrigin::Grpc;
+    let _two = bed.gardener.run(&second, sidecar("p", "/bin/sleep"), origin).await.unwrap();
+    bed.world.exit_process(&second, &process("p"), ExitStatus::Code(0));
+    expect_volumes(&bed, 1).await;
+    assert!(is_measured(&bed, &handle("p")).await, "the first still runs");
+    bed.world.exit_process(&first, &process("p"), ExitStatus::Code(0));
+    expect_volumes(&bed, 0).await;
+    assert!(!is_measured(&bed, &handle("p")).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_that_overtakes_a_start_is_the_reason_that_is_told() {
+    let bed = Bed::new().await;
+    let name = bed.create("h").await;
+    bed.world.clock().arm(Site::Call("volumizer.create", 1), Point::Before, Action::Block);
+    let gardener = std::sync::Arc::clone(&bed.gardener);
+    let start = tokio::spawn(async move {
+        gardener.run(&handle("h"), sidecar("p", "/bin/sleep"), ProcessOrigin::Grpc).await
+    });
+    bed.world.clock().blocked(1).await;
+    bed.gardener.destroy(&name).await.unwrap();
+    bed.world.clock().release();
+    let kind = start.await.unwrap().unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::BeingDestroyed | ErrorKind::ContainerNotFound), "{kind:?}");
+    bed.nothing_left("after an overtaken start").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_image_says_is_its_sidecars_and_not_the_containers() {
     let bed = Bed::new().await;
     bed.create("h").await;

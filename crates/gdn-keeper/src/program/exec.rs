@@ -58,10 +58,12 @@ fn start(
     // Its own come second: where it has none, it stays in the container's.
     join_cgroups(sidecar.map_or(&[], |sidecar| &sidecar.tasks))?;
     place_streams(stdio).during(FailureKind::Exhausted, || "place the standard streams".into())?;
-    // Once no new descriptor is needed: the limit may be lower than the numbers that the keeper uses.
-    system::restore_file_limit()
-        .during(FailureKind::Internal, || "restore the limit of open files".into())?;
-    set_limits(&run.rlimits)?;
+    let (files, others) = limit_of_files(&run.rlimits);
+    set_limits(&others)?;
+    if let Some(files) = files {
+        // Only the host's root can raise it, and a sidecar's root file system is made of many files first.
+        system::allow_files(files);
+    }
     match sidecar {
         Some(sidecar) => sidecar.enter(container)?,
         None => enter_container(container)?,
@@ -69,6 +71,12 @@ fn start(
     // From here on paths of the container are followed, and some lead to descriptors (/proc/self/fd/7/..): none that is a
     // directory of the host may be left (CVE-2024-21626).
     system::close_from_but(3, errors.as_fd()).during(FailureKind::Internal, || "close descriptors".into())?;
+    // Now that no new descriptor is needed: the limit may be lower than the numbers that the keeper uses.
+    match files {
+        Some(files) => set_limits(&[libc::RLIMIT_NOFILE.into(), files])?,
+        None => system::restore_file_limit()
+            .during(FailureKind::Internal, || "restore the limit of open files".into())?,
+    }
     lead_session(stdio.terminal)?;
     become_user(container, run)?;
     Ok(execute(run))
@@ -89,6 +97,13 @@ fn enter_container(container: &Container) -> Result<()> {
         Namespaces::MOUNT | Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
     let all = if container.privileged { shared } else { shared | Namespaces::USER };
     join(container.pidfd.as_fd(), all).during(FailureKind::NotRunning, || "join the container".into())
+}
+
+/// The last limit of open files among these, and the others.
+fn limit_of_files(limits: &[u64]) -> (Option<u64>, Vec<u64>) {
+    let is_of_files = |limit: &&[u64]| limit[0] == u64::from(libc::RLIMIT_NOFILE);
+    let files = limits.chunks_exact(2).filter(is_of_files).map(|limit| limit[1]).next_back();
+    (files, limits.chunks_exact(2).filter(|limit| !is_of_files(limit)).flatten().copied().collect())
 }
 
 /// Raises limits as far as the host's root may.

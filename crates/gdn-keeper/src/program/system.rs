@@ -215,6 +215,14 @@ pub(crate) fn restore_file_limit() -> io::Result<()> {
     }
 }
 
+/// Makes room, in a child, for a limit of open files to be set later; what the kernel refuses is cut off then.
+pub(crate) fn allow_files(files: u64) {
+    let held = getrlimit(Resource::Nofile);
+    if held.maximum.is_some_and(|maximum| maximum < files) {
+        let _cut_later = setrlimit(Resource::Nofile, Rlimit { maximum: Some(files), ..held });
+    }
+}
+
 /// Replaces the process by a program; returns only on failure.
 pub(crate) fn execute(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
     let (args, env) = (pointers(args), pointers(env));

@@ -50,7 +50,8 @@ fn groups(engine: &Engine) -> Vec<PathBuf> {
     };
     let outer: Vec<_> = trees.iter().flat_map(|tree| below(&tree.join(engine.mark()))).collect();
     let inner = outer.iter().flat_map(below);
-    let is_sidecar = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
+    // Container, process and a number.
+    let is_sidecar = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().split('.').count() == 3;
     inner.chain(outer.clone()).filter(is_sidecar).collect()
 }
 
@@ -375,6 +376,16 @@ fn sidecars_outlive_a_kill_of_the_server_and_are_cleaned_up_after() {
         start(&engine, name, own);
     }
     let init = engine.init_pid(handle.as_str());
+    // Groups that a privileged container would make in its own, also with a name that the engine would not give.
+    let groups_of_init = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap();
+    let v1 = inside::cgroups_are_v1();
+    let line = groups_of_init.lines().find(|line| line.contains(if v1 { ":pids:" } else { "0::" })).unwrap();
+    let tree = if v1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
+    let theirs = ["docker", "user@0.service"]
+        .map(|name| PathBuf::from(format!("{tree}{}/{name}", line.rsplit(':').next().unwrap())));
+    for group in &theirs {
+        fs::create_dir(group).unwrap();
+    }
     engine.kill_server();
     for name in ["early-shared", "early-own"] {
         fs::write(gate.join(name), "").unwrap();
@@ -388,6 +399,10 @@ fn sidecars_outlive_a_kill_of_the_server_and_are_cleaned_up_after() {
             fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())
         })
     });
+    assert!(theirs.iter().all(|group| group.exists()), "the container's own groups stay");
+    for group in &theirs {
+        fs::remove_dir(group).unwrap();
+    }
     engine.with_client(async |client| {
         for name in ["late-shared", "late-own"] {
             let figures = client.metrics(&Handle::parse(name).unwrap()).await.unwrap();
