@@ -144,7 +144,7 @@ fn limits_change_while_the_container_is_in_use() {
     assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (30 * MIB, 50_000, 20));
     let init = engine.init_pid(handle.as_str());
     let weight = inside::cgroup_file(init, ("cpu", "cpu.shares"), "cpu.weight");
-    assert_eq!(weight.trim(), if inside::cgroups_are_v1() { "2048" } else { "169" });
+    assert_eq!(weight.trim(), if inside::cgroups_are_v1() { "2048" } else { "174" });
     assert_ne!(engine.run(&handle, script(fill)).status.code(), 0);
     let events = engine.with_client(async |client| client.info(&handle).await.unwrap().events);
     assert_eq!(events, ["Out of memory"], "a limit that came later is watched too");
