@@ -3,6 +3,7 @@
 //! Each subcommand is one module with one `run` function, and nothing here is part of the product.
 
 mod bench;
+mod campaign;
 mod ci;
 mod codegen;
 mod conformance;
@@ -59,6 +60,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Plays a security campaign: `campaign S4`, `campaign S4.03 --case 2`, `campaign S4 --list`.
+    #[command(disable_help_flag = true)]
+    Campaign {
+        /// Handed on; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measures the engine against the kernel's floor and its peers.
     #[command(disable_help_flag = true)]
     Bench {
@@ -80,6 +88,7 @@ fn main() -> ExitCode {
         Task::Deny => deny::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::Leakcheck { arguments } => leakcheck::run(&root, &arguments),
+        Task::Campaign { arguments } => campaign::run(&root, &arguments),
         Task::Bench { arguments } => bench::run(&root, &arguments),
     };
     match outcome {

@@ -57,6 +57,8 @@ pub(super) const MEMBERS: &[Member] = &[
     member("crash-tests", Ring::Outside, &[]),
     member("engine-tests", Ring::Outside, &[]),
     member("gdn-bench", Ring::Outside, &[]),
+    member("gdn-campaigns", Ring::Outside, &["engine-tests"]),
+    member("gdn-probe", Ring::Outside, &[]),
     member("xtask", Ring::Outside, &[]),
 ];
 
@@ -67,7 +69,7 @@ pub(super) const TOOLS_WITH_WORDS: &[&str] = &[];
 pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
     (
         "anyhow",
-        &["gdn", "xtask", "crash-tests", "engine-tests", "gdn-bench", "gdn-testkit"],
+        &["gdn", "xtask", "crash-tests", "engine-tests", "gdn-bench", "gdn-campaigns", "gdn-testkit"],
         "libraries have typed errors; anyhow is for doors, automation and tests",
     ),
     ("sled", &["gdn-state"], "one crate knows how it fails"),
@@ -94,6 +96,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
             "crash-tests",
             "engine-tests",
             "gdn-bench",
+            "gdn-campaigns",
         ],
         "words and kernel tools are free of any runtime",
     ),

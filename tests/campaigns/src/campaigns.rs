@@ -1,0 +1,19 @@
+//! The campaigns.
+
+mod s4;
+mod s5;
+
+use crate::Campaign;
+
+/// All campaigns, in order.
+const CAMPAIGNS: &[Campaign] = &[s4::CAMPAIGN, s5::CAMPAIGN];
+
+/// A campaign by its id.
+pub fn find(id: &str) -> Option<&'static Campaign> {
+    CAMPAIGNS.iter().find(|campaign| campaign.id.eq_ignore_ascii_case(id))
+}
+
+/// The ids of all.
+pub fn names() -> Vec<&'static str> {
+    CAMPAIGNS.iter().map(|campaign| campaign.id).collect()
+}

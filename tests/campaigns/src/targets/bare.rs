@@ -1,0 +1,48 @@
+//! The weak target: a runtime that does next to nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Seen, Target, finish, probe};
+
+/// A "container" that is a changed root directory and no more: no user namespace, no seccomp, all capabilities, a naive
+/// look-up of users. Namespaces are added one by one where an attempt would harm the host without.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    root: PathBuf,
+    namespaces: Vec<&'static str>,
+}
+
+impl Bare {
+    /// On a directory of the host.
+    pub fn new(root: &Path) -> Self {
+        Bare { root: root.to_owned(), namespaces: Vec::new() }
+    }
+
+    /// With some namespaces of its own: `mount` (with procfs, and the host's `/dev` and `/sys`), `pid`, `ipc`, `uts`, `net`.
+    #[must_use]
+    pub fn with(self, namespaces: &[&'static str]) -> Self {
+        Bare { namespaces: namespaces.to_vec(), ..self }
+    }
+
+    /// With every namespace but that of users.
+    #[must_use]
+    pub fn walled(self) -> Self {
+        self.with(&["mount", "pid", "ipc", "uts", "net"])
+    }
+
+    /// Not even a root directory of its own: programs are those of the host.
+    #[must_use]
+    pub fn unchanged_root(self) -> Self {
+        Bare { root: PathBuf::from("/"), ..self }
+    }
+}
+
+impl Target for Bare {
+    fn run(&self, user: &str, words: &[&str]) -> Seen {
+        let mut command = Command::new(probe());
+        command.arg("bare").arg(&self.root).arg(self.namespaces.join(",")).arg(user).args(words);
+        command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin");
+        finish(command)
+    }
+}

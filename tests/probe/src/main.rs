@@ -1,0 +1,37 @@
+//! What an attacker in a container runs: small attempts, each a subcommand that prints what came of it.
+//!
+//! It is built static by `tests/campaigns/build.rs` and lies in the image of every campaign. Each attempt only tells what the
+//! kernel answered; what that means is for the campaign to say. One subcommand, `bare`, is a weak container runtime: the
+//! positive control of the campaigns.
+#![allow(unsafe_code, reason = "attempts are raw system calls")]
+
+mod bare;
+#[cfg(target_arch = "x86_64")]
+mod calls;
+mod filter;
+mod system;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["bare", root, namespaces, user, command @ ..] if !command.is_empty() => {
+            bare::run(root, namespaces, user, command)
+        }
+        #[cfg(target_arch = "x86_64")]
+        ["sweep", door, first, last] => calls::sweep(door, first, last),
+        #[cfg(target_arch = "x86_64")]
+        ["call", door, number, arguments @ ..] => calls::call(door, number, arguments),
+        ["filter", pid] => filter::show(pid),
+        _ => Err(format!("there is no attempt {words:?}")),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("probe: {error}");
+            ExitCode::from(120)
+        }
+    }
+}
