@@ -2,8 +2,8 @@
 
 use gdn_launcher::protocol::{Run, Window};
 use gdn_namespaces::CapabilitySet;
-use gdn_traits::{ProcessOrigin, RunContext};
-use gdn_types::{Error, OutputPolicy, ProcessId, ProcessSpec, Result, WindowSize};
+use gdn_traits::RunContext;
+use gdn_types::{CapabilityProfile, Error, OutputPolicy, ProcessId, ProcessSpec, Result, WindowSize};
 
 use crate::component::Policy;
 use crate::environment;
@@ -41,10 +41,7 @@ pub(crate) fn run(
         rlimits: spec.rlimits.set().flat_map(|(resource, value)| [u64::from(resource), value]).collect(),
         tty: spec.tty.map(window),
         bounding: bounding.0,
-        inheritable: match context.origin {
-            ProcessOrigin::Grpc => 0,
-            ProcessOrigin::Garden => bounding.0,
-        },
+        inheritable: inheritable_set(context.capabilities, bounding).0,
         block_output: spec.output == OutputPolicy::Block,
         keep_output: spec.keep_output,
         no_new_privileges: policy.no_new_privileges && !context.privileged,
@@ -68,6 +65,14 @@ fn bounding_set(privileged: bool, user: &User) -> CapabilitySet {
         (false, _) => CapabilitySet::UNPRIVILEGED,
         (true, 0) => CapabilitySet::PRIVILEGED,
         (true, _) => CapabilitySet::PRIVILEGED_USER,
+    }
+}
+
+/// The capabilities that programs of whoever has this bounding set inherit.
+pub(crate) fn inheritable_set(profile: CapabilityProfile, bounding: CapabilitySet) -> CapabilitySet {
+    match profile {
+        CapabilityProfile::Strict => CapabilitySet::EMPTY,
+        CapabilityProfile::Garden => bounding,
     }
 }
 

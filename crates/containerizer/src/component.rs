@@ -19,15 +19,18 @@ use gdn_traits::{
     SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
-    AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId, Error, ErrorKind,
-    ExitStatus, LimitChange, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat, ProcessId, ProcessSpec,
-    ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId,
+    Error, ErrorKind, ExitStatus, LimitChange, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat,
+    ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec,
+    WindowSize,
 };
 
+use crate::apparmor::Apparmor;
 use crate::container::{Container, Shared};
 use crate::filters::Filters;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
+use crate::user_limits::UserLimits;
 use crate::{arguments, binds, failures, restore, sandbox, sidecars, stop, sysctls, transfers, users};
 
 /// How the component is set up.
@@ -44,6 +47,8 @@ pub struct ContainerizerConfig {
     pub policy: Policy,
     /// The profile of containers that name none; [`SeccompProfile::Engine`] is the one that comes with the program.
     pub seccomp: SeccompProfile,
+    /// The AppArmor profile of containers that name none; [`ApparmorProfile::Engine`] is none.
+    pub apparmor: ApparmorProfile,
 }
 
 /// What the operator of an engine decided for every container.
@@ -54,6 +59,8 @@ pub struct Policy {
     pub cpu_quota_per_share_us: u64,
     /// Whether processes of unprivileged containers can gain rights by no program that they execute (`no_new_privs`).
     pub no_new_privileges: bool,
+    /// What users of unprivileged containers may have of what the kernel counts by user.
+    pub user_limits: UserLimits,
 }
 
 /// The least quota that the kernel takes, in microseconds.
@@ -83,6 +90,7 @@ pub struct KernelContainerizer {
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Filters,
+    apparmor: Apparmor,
 }
 
 /// What is known of a container.
@@ -118,6 +126,7 @@ impl KernelContainerizer {
             policy: config.policy,
             held: Mutex::default(),
             seccomp: Filters::new(&config.seccomp)?,
+            apparmor: Apparmor::new(config.apparmor).await,
         })
     }
 
@@ -170,15 +179,13 @@ impl KernelContainerizer {
         self.run_dir.join(id.as_str())
     }
 
-    /// Asks for one user of the container: at once where nothing can block, else on a thread that may.
+    /// Asks for one user of the container: at once where nothing can block, else on one of few threads that may.
     async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
         if let Some(user) = users::look_up_at_once(container.root()?, asked) {
             return user;
         }
-        let (container, asked) = (Arc::clone(container), asked.to_owned());
-        tokio::task::spawn_blocking(move || users::look_up(container.root()?, &asked))
-            .await
-            .map_err(|error| failures::joined(&error))?
+        let (asked_of, asked) = (Arc::clone(container), asked.to_owned());
+        container.lookups.ask(move || users::look_up(asked_of.root()?, &asked)).await
     }
 }
 
@@ -196,11 +203,17 @@ impl Containerizer for KernelContainerizer {
         let binds = binds::all(&plan.bind_mounts).await?;
         let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
         let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
+        let filter = self.seccomp.of(&plan.seccomp, privileged).await?;
+        let bounding = if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED };
         let create = Create {
             mounts: targets.chain(bind_targets).collect(),
             sysctls,
-            seccomp: self.seccomp.of(&plan.seccomp, privileged).await?,
-            capabilities: if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED }.0,
+            seccomp: filter.program,
+            seccomp_flags: filter.flags,
+            apparmor: self.apparmor.of(&plan.apparmor, privileged).await?,
+            capabilities: bounding.0,
+            inheritable: arguments::inheritable_set(plan.capabilities, bounding).0,
+            user_limits: if privileged { Vec::new() } else { self.policy.user_limits.settings() },
             cgroups_v1: self.cgroups.v1_hierarchies(),
             cgroup_v2: self.cgroups.mode() != gdn_cgroups::Mode::V1,
         };

@@ -16,6 +16,7 @@ use gdn_types::{ContainerId, Error, ErrorKind, ExitStatus, ProcessId, Result};
 use tokio::sync::watch;
 
 use crate::failures;
+use crate::lookups::Lookups;
 use crate::oom::{OomReport, Owner};
 use crate::processes::{Processes, exit_status};
 use crate::sidecars::Sidecars;
@@ -35,6 +36,7 @@ pub(crate) struct Container {
     pub(crate) init_pid: AtomicU32,
     pub(crate) privileged: AtomicBool,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) lookups: Lookups,
     /// `tasks` of its cgroups of version 1, until init gets them.
     tasks: Mutex<Vec<OwnedFd>>,
 }
@@ -96,6 +98,7 @@ impl Container {
             privileged: privileged.into(),
             tasks: Mutex::new(tasks),
             shared,
+            lookups: Lookups::default(),
         };
         if limited {
             container.watch_memory();

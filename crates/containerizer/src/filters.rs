@@ -12,14 +12,23 @@ use crate::failures;
 /// Most profiles of clients that are kept; a client that sends more different ones has each compiled again.
 const MAX_KEPT: usize = 32;
 
+/// What is loaded into a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Empty = all calls are allowed.
+    pub(crate) program: Vec<u8>,
+    /// What else the profile wants of the kernel (`SECCOMP_FILTER_FLAG_*`): LOG and SPEC_ALLOW.
+    pub(crate) flags: u32,
+}
+
 /// The engine's filter, and those of clients' profiles.
 pub(crate) struct Filters {
-    engine: Vec<u8>,
+    engine: Filter,
     compiled: Arc<Mutex<Compiled>>,
 }
 
 /// Programs by profile and whether it is for a privileged container.
-type Compiled = HashMap<(String, bool), Vec<u8>>;
+type Compiled = HashMap<(String, bool), Filter>;
 
 impl Filters {
     /// With the operator's choice for whoever chooses nothing.
@@ -29,23 +38,24 @@ impl Filters {
     pub(crate) fn new(operators: &SeccompProfile) -> Result<Self> {
         let engine = match operators {
             SeccompProfile::Engine => {
-                Profile::default_profile().compile().map_err(unusable(ErrorKind::Internal))?.as_bytes()
+                let program = Profile::default_profile().compile().map_err(unusable(ErrorKind::Internal))?;
+                Filter { program: program.as_bytes(), flags: 0 }
             }
-            SeccompProfile::Unconfined => Vec::new(),
+            SeccompProfile::Unconfined => Filter::default(),
             SeccompProfile::Custom(text) => compile(text, false)?,
         };
         Ok(Filters { engine, compiled: Arc::default() })
     }
 
-    /// The program for a container; empty = all calls are allowed.
+    /// The filter of a container.
     ///
     /// # Errors
     /// As [`Filters::new`].
-    pub(crate) async fn of(&self, profile: &SeccompProfile, privileged: bool) -> Result<Vec<u8>> {
+    pub(crate) async fn of(&self, profile: &SeccompProfile, privileged: bool) -> Result<Filter> {
         match profile {
-            SeccompProfile::Engine if privileged => Ok(Vec::new()),
+            SeccompProfile::Engine if privileged => Ok(Filter::default()),
             SeccompProfile::Engine => Ok(self.engine.clone()),
-            SeccompProfile::Unconfined => Ok(Vec::new()),
+            SeccompProfile::Unconfined => Ok(Filter::default()),
             SeccompProfile::Custom(text) => {
                 let (text, compiled) = (text.clone(), Arc::clone(&self.compiled));
                 // Up to a quarter of a megabyte of JSON takes its time.
@@ -57,7 +67,7 @@ impl Filters {
     }
 }
 
-fn kept(compiled: &Mutex<Compiled>, text: String, privileged: bool) -> Result<Vec<u8>> {
+fn kept(compiled: &Mutex<Compiled>, text: String, privileged: bool) -> Result<Filter> {
     let key = (text, privileged);
     let lock = || compiled.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(program) = lock().get(&key) {
@@ -72,11 +82,12 @@ fn kept(compiled: &Mutex<Compiled>, text: String, privileged: bool) -> Result<Ve
     Ok(program)
 }
 
-fn compile(text: &str, privileged: bool) -> Result<Vec<u8>> {
+fn compile(text: &str, privileged: bool) -> Result<Filter> {
     let bounding = if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED };
     let target = Target::here(Capabilities::from_bits(bounding.0)).map_err(unusable(ErrorKind::Internal))?;
     let loaded = Profile::from_json(text.as_bytes(), target).map_err(unusable(ErrorKind::InvalidArgument))?;
-    Ok(loaded.profile.compile().map_err(unusable(ErrorKind::InvalidArgument))?.as_bytes())
+    let program = loaded.profile.compile().map_err(unusable(ErrorKind::InvalidArgument))?;
+    Ok(Filter { program: program.as_bytes(), flags: loaded.flags })
 }
 
 fn unusable(kind: ErrorKind) -> impl Fn(gdn_seccomp::Error) -> Error {
@@ -94,17 +105,26 @@ mod tests {
     async fn the_most_particular_choice_counts() {
         let filters = Filters::new(&SeccompProfile::Engine).unwrap();
         let of = async |profile: &SeccompProfile, privileged| filters.of(profile, privileged).await;
-        assert!(!of(&SeccompProfile::Engine, false).await.unwrap().is_empty());
-        assert!(of(&SeccompProfile::Engine, true).await.unwrap().is_empty());
-        assert!(of(&SeccompProfile::Unconfined, false).await.unwrap().is_empty());
+        assert!(!of(&SeccompProfile::Engine, false).await.unwrap().program.is_empty());
+        assert_eq!(of(&SeccompProfile::Engine, true).await.unwrap(), Filter::default());
+        assert_eq!(of(&SeccompProfile::Unconfined, false).await.unwrap(), Filter::default());
         let custom = SeccompProfile::Custom(ALLOW.to_owned());
         let program = of(&custom, true).await.unwrap();
-        assert!(!program.is_empty());
+        assert!(!program.program.is_empty());
         assert_eq!(of(&custom, true).await.unwrap(), program);
         let broken = of(&SeccompProfile::Custom("{".to_owned()), false).await.unwrap_err();
         assert_eq!(broken.kind(), ErrorKind::InvalidArgument);
-        assert!(Filters::new(&SeccompProfile::Unconfined).unwrap().engine.is_empty());
+        assert_eq!(Filters::new(&SeccompProfile::Unconfined).unwrap().engine, Filter::default());
         assert_eq!(Filters::new(&custom).unwrap().engine, of(&custom, false).await.unwrap());
+    }
+
+    #[test]
+    fn flags_of_a_profile_go_with_its_program() {
+        let flagged = ALLOW.replace("{\"defaultAction\"", "{\"flags\": [\"SECCOMP_FILTER_FLAG_LOG\", \"SECCOMP_FILTER_FLAG_SPEC_ALLOW\"], \"defaultAction\"");
+        let (plain, flagged) = (compile(ALLOW, false).unwrap(), compile(&flagged, false).unwrap());
+        // Numbers of linux/seccomp.h.
+        assert_eq!((plain.flags, flagged.flags), (0, 1 << 1 | 1 << 2));
+        assert_eq!(plain.program, flagged.program);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@
 //! # Limitations
 //! Sidecars (processes with an image of their own) are not available yet.
 
+mod apparmor;
 mod arguments;
 mod binds;
 mod component;
@@ -21,6 +22,7 @@ mod container;
 mod environment;
 mod failures;
 mod filters;
+mod lookups;
 mod oom;
 mod processes;
 mod removal;
@@ -30,6 +32,8 @@ mod sidecars;
 mod stop;
 mod sysctls;
 mod transfers;
+mod user_limits;
 mod users;
 
 pub use component::{ContainerizerConfig, KernelContainerizer, Policy};
+pub use user_limits::UserLimits;

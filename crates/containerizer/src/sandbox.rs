@@ -11,7 +11,7 @@ use gdn_types::{CpuShares, Error, Limits, Result};
 
 use crate::component::{Held, KernelContainerizer, Policy, cgroup_error};
 use crate::container::{Container, Parts};
-use crate::{failures, restore};
+use crate::{failures, restore, user_limits};
 
 /// Makes the sandbox. What a failure leaves is found by the destroy that follows.
 ///
@@ -63,8 +63,12 @@ async fn make_namespaces(
     // One call of the kernel, which takes less than the way to another thread would.
     let unified = containerizer.cgroups.create_unified(spec.id.as_str()).map_err(cgroup_error)?;
     let descriptors: Vec<_> = unified.iter().map(AsFd::as_fd).collect();
-    let prepare =
-        Prepare { privileged: spec.privileged, unified: unified.is_some(), hostname: spec.hostname.clone() };
+    let prepare = Prepare {
+        privileged: spec.privileged,
+        unified: unified.is_some(),
+        hostname: spec.hostname.clone(),
+        owner: user_limits::owner(&spec.id),
+    };
     Ok(keeper.call(Call::Prepare(prepare), &descriptors).await)
 }
 

@@ -101,7 +101,7 @@ pub(crate) async fn run(
     spec: &ProcessSpec,
     plan: SidecarPlan,
 ) -> Result<(Reply, Vec<OwnedFd>)> {
-    let (root, user) = user(Root::from_fd(plan.rootfs), &spec.user).await?;
+    let (root, user) = user(container, Root::from_fd(plan.rootfs), &spec.user).await?;
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
     let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, policy, &user)?;
     let binds = binds::all(&spec.bind_mounts).await?;
@@ -140,15 +140,13 @@ pub(crate) async fn run(
     started
 }
 
-/// Looks a user up in the sidecar's root: at once where nothing can block, else on a thread that may.
-async fn user(root: Root, asked: &str) -> Result<(Root, users::User)> {
+/// Looks a user up in the sidecar's root: at once where nothing can block, else on one of few threads that may.
+async fn user(container: &Container, root: Root, asked: &str) -> Result<(Root, users::User)> {
     if let Some(user) = users::look_up_at_once(&root, asked) {
         return Ok((root, user?));
     }
     let asked = asked.to_owned();
-    tokio::task::spawn_blocking(move || users::look_up(&root, &asked).map(|user| (root, user)))
-        .await
-        .map_err(|error| failures::joined(&error))?
+    container.lookups.ask(move || users::look_up(&root, &asked).map(|user| (root, user))).await
 }
 
 /// Makes the sidecar's group and notes it, before there is a process in it.

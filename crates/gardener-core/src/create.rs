@@ -11,8 +11,8 @@ use gdn_traits::{
     Volume, VolumeId, VolumeRequest,
 };
 use gdn_types::{
-    ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result, SeccompProfile,
-    keys,
+    ApparmorProfile, ContainerSpec, ContainerState, Error, ErrorKind, EventKind, Handle, Properties, Result,
+    SeccompProfile, keys,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,12 @@ impl Gardener {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "system calls beyond the engine's profile are disabled with privileged containers",
+            ));
+        }
+        if spec.apparmor == ApparmorProfile::Unconfined && !self.config.allow_privileged {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "containers without the engine's AppArmor profile are disabled with privileged containers",
             ));
         }
         Ok(())
@@ -161,8 +167,15 @@ impl Creation {
         let Volume { rootfs, mounts, config } = volume;
         let mut bind_mounts = self.spec.bind_mounts.clone();
         bind_mounts.extend(network.bind_mounts.iter().cloned());
-        let (sysctls, seccomp) = (self.spec.sysctls.clone(), self.spec.seccomp.clone());
-        let plan = ContainerPlan { rootfs, image_mounts: mounts, bind_mounts, sysctls, seccomp };
+        let plan = ContainerPlan {
+            rootfs,
+            image_mounts: mounts,
+            bind_mounts,
+            sysctls: self.spec.sysctls.clone(),
+            seccomp: self.spec.seccomp.clone(),
+            capabilities: self.spec.capabilities,
+            apparmor: self.spec.apparmor.clone(),
+        };
         let created = self.complete(plan).await?;
         self.go_on()?;
         self.container.status().mapped_ports.clone_from(&network.mapped_ports);

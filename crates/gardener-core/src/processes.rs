@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gdn_traits::{Attachment, ProcessOrigin, RunContext, SidecarPlan};
+use gdn_traits::{Attachment, RunContext, SidecarPlan};
 use gdn_types::{
     AttachFrom, Error, EventKind, ExitStatus, Handle, ProcessId, ProcessSpec, ProcessState, Result, Signal,
     WindowSize,
@@ -31,18 +31,13 @@ impl Gardener {
     /// # Errors
     /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; `InvalidArgument` for a path that neither the client nor the image
     /// names, and for bind mounts without an image of its own; what the components answer.
-    pub async fn run(
-        self: &Arc<Self>,
-        handle: &Handle,
-        spec: ProcessSpec,
-        origin: ProcessOrigin,
-    ) -> Result<RunningProcess> {
+    pub async fn run(self: &Arc<Self>, handle: &Handle, spec: ProcessSpec) -> Result<RunningProcess> {
         let (container, hold) = self.hold_living(handle)?;
         if spec.image.is_some() {
-            return self.run_sidecar(container, hold, spec, origin).await;
+            return self.run_sidecar(container, hold, spec).await;
         }
         refuse_bind_mounts(&spec)?;
-        let (context, image) = self.context(&container, origin)?;
+        let (context, image) = self.context(&container)?;
         let spec = with_image_defaults(spec, &image)?;
         let gardener = Arc::clone(self);
         let launch = async move {
@@ -136,14 +131,11 @@ impl Gardener {
     }
 
     /// What a process inherits from its container, and the image it is made of.
-    pub(crate) fn context(
-        &self,
-        container: &Container,
-        origin: ProcessOrigin,
-    ) -> Result<(RunContext, gdn_types::ImageConfig)> {
+    pub(crate) fn context(&self, container: &Container) -> Result<(RunContext, gdn_types::ImageConfig)> {
         let record = self.record(container)?;
         let env = record.image.env.clone().overlaid(&record.spec.env);
-        Ok((RunContext { env, privileged: record.spec.privileged, origin }, record.image))
+        let (privileged, capabilities) = (record.spec.privileged, record.spec.capabilities);
+        Ok((RunContext { env, privileged, capabilities }, record.image))
     }
 
     /// Starts the process whose name was reserved.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use gdn_traits::{Attachment, ProcessOrigin, RunContext, SidecarPlan, VolumeId, VolumeRequest};
+use gdn_traits::{Attachment, RunContext, SidecarPlan, VolumeId, VolumeRequest};
 use gdn_types::{
-    ContainerMetrics, DiskLimits, Error, ErrorKind, Handle, ImageRef, ProcessId, ProcessSpec, ProcessState,
-    Result,
+    ContainerMetrics, ContainerSpec, DiskLimits, Error, ErrorKind, Handle, ImageRef, ProcessId, ProcessSpec,
+    ProcessState, Result,
 };
 
 use crate::container::Container;
@@ -65,7 +65,6 @@ impl Gardener {
         container: Arc<Container>,
         hold: Hold,
         mut spec: ProcessSpec,
-        origin: ProcessOrigin,
     ) -> Result<RunningProcess> {
         let id = spec.id.get_or_insert_with(UidGenerator::process).clone();
         let gardener = Arc::clone(self);
@@ -73,7 +72,7 @@ impl Gardener {
             // First of all: the volume of a name that is taken is the other one's.
             container.reserve(&id)?;
             let volume = VolumeId::sidecar(container.id, id.clone());
-            let launched = gardener.launch_sidecar(&container, &volume, spec, origin).await;
+            let launched = gardener.launch_sidecar(&container, &volume, spec).await;
             match &launched {
                 Ok((process, _)) => gardener.clean_up_after(&container, process, SystemTime::now()),
                 Err(_) => {
@@ -93,15 +92,14 @@ impl Gardener {
         container: &Container,
         volume: &VolumeId,
         spec: ProcessSpec,
-        origin: ProcessOrigin,
     ) -> Result<(ProcessId, Attachment)> {
-        let privileged = self.record(container)?.spec.privileged;
+        let ContainerSpec { privileged, capabilities, .. } = self.record(container)?.spec;
         let image = spec.image.clone().unwrap_or_else(|| ImageRef::uri(String::new()));
         let request = VolumeRequest { image, privileged, limits: DiskLimits::default() };
         let made = self.components.volumizer.create(volume, &request);
         let made = self.faults.caught("volumizer.create", made).await?;
         container.must_live()?;
-        let context = RunContext { env: made.config.env.clone(), privileged, origin };
+        let context = RunContext { env: made.config.env.clone(), privileged, capabilities };
         let spec = with_image_defaults(spec, &made.config)?;
         let plan = SidecarPlan { rootfs: made.rootfs, image_mounts: made.mounts };
         self.launch(container, &context, &spec, Some(plan)).await

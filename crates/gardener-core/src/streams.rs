@@ -2,10 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use gdn_traits::{
-    ContainerPlan, ContainerRecord, ProcessOrigin, RunContext, SandboxSpec, StreamOut, VolumeRequest,
+use gdn_traits::{ContainerPlan, ContainerRecord, RunContext, SandboxSpec, StreamOut, VolumeRequest};
+use gdn_types::{
+    ApparmorProfile, CapabilityProfile, ContainerId, Error, Handle, Result, SeccompProfile, StreamInSpec,
+    StreamOutSpec,
 };
-use gdn_types::{ContainerId, Error, Handle, Result, StreamInSpec, StreamOutSpec};
 
 use crate::Gardener;
 use crate::uid::UidGenerator;
@@ -17,7 +18,7 @@ impl Gardener {
     /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the containerizer answers.
     pub async fn stream_in(&self, handle: &Handle, spec: &StreamInSpec, source: OwnedFd) -> Result<()> {
         let (container, _hold) = self.hold_living(handle)?;
-        let (context, _) = self.context(&container, ProcessOrigin::default())?;
+        let (context, _) = self.context(&container)?;
         let extract = self.components.containerizer.stream_in(&container.id, &context, spec, source);
         self.faults.caught("containerizer.stream_in", extract).await
     }
@@ -31,7 +32,7 @@ impl Gardener {
     pub async fn stream_out(&self, handle: &Handle, spec: &StreamOutSpec) -> Result<StreamOut> {
         let (container, hold) = self.hold(handle)?;
         container.must_stay()?;
-        let (context, _) = self.context(&container, ProcessOrigin::default())?;
+        let (context, _) = self.context(&container)?;
         let StreamOut { tar, done } = if container.must_live().is_ok() {
             let pack = self.components.containerizer.stream_out(&container.id, &context, spec);
             self.faults.caught("containerizer.stream_out", pack).await?
@@ -107,7 +108,9 @@ impl Gardener {
             image_mounts: volume.mounts,
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
-            seccomp: gdn_types::SeccompProfile::Engine,
+            seccomp: SeccompProfile::Engine,
+            capabilities: CapabilityProfile::Strict,
+            apparmor: ApparmorProfile::Unconfined,
         };
         self.components.containerizer.create(shown, plan).await.map(drop)
     }

@@ -10,7 +10,6 @@ use gdn_proto::garden::{
     self, attach_request, attach_response, run_request, run_response, stream_in_request,
 };
 use gdn_proto::{API_VERSION, MAX_MESSAGE_BYTES, convert, status};
-use gdn_traits::ProcessOrigin;
 use gdn_types::{
     AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec,
     PropertyFilter, Result, Signal, StreamInSpec, StreamOutSpec,
@@ -177,7 +176,7 @@ impl Garden for GardenService {
         answer(subject.clone(), deadline, async {
             let handle = Handle::parse(&start.handle)?;
             let spec = ProcessSpec::try_from(wire)?;
-            let process = Box::pin(self.gardener.run(&handle, spec, ProcessOrigin::Grpc)).await?;
+            let process = Box::pin(self.gardener.run(&handle, spec)).await?;
             let subject = Subject { process: process.id.to_string(), ..subject };
             let started = garden::RunStarted { process_id: process.id.to_string() };
             let first = garden::RunResponse { message: Some(run_response::Message::Started(started)) };

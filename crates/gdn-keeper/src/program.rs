@@ -1,5 +1,6 @@
 //! The program: launcher, keeper, init's set-up, and the built-in `hello`, by the name it is started under.
 
+mod apparmor;
 mod container;
 mod exec;
 mod failure;

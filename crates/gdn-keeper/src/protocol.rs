@@ -101,6 +101,9 @@ pub struct Prepare {
     /// Host name.
     #[prost(string, tag = "3")]
     pub hostname: String,
+    /// The host's user that owns the user namespace: what the kernel counts by owner is counted for this container alone.
+    #[prost(uint32, tag = "4")]
+    pub owner: u32,
 }
 
 /// Set up the root file system and start init.
@@ -124,6 +127,19 @@ pub struct Create {
     /// Show the cgroup v2 tree at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside v1 hierarchies.
     #[prost(bool, tag = "6")]
     pub cgroup_v2: bool,
+    /// Inheritable capabilities of init.
+    #[prost(uint64, tag = "7")]
+    pub inheritable: u64,
+    /// Files of `/proc/sys/user` of the container's user namespace and their values, alternating. Those that the kernel does
+    /// not have are passed over.
+    #[prost(string, repeated, tag = "8")]
+    pub user_limits: Vec<String>,
+    /// Flags for loading the seccomp program (`SECCOMP_FILTER_FLAG_*`).
+    #[prost(uint32, tag = "9")]
+    pub seccomp_flags: u32,
+    /// The AppArmor profile of every process; empty for none.
+    #[prost(string, tag = "10")]
+    pub apparmor: String,
 }
 
 /// Start a process.
@@ -419,6 +435,8 @@ pub enum FailureKind {
     BadRequest = 14,
     /// A resource of the kernel is used up.
     Exhausted = 15,
+    /// The kernel does not confine by that profile.
+    Confinement = 16,
 }
 
 /// A process that runs now.

@@ -108,20 +108,27 @@ impl Capabilities {
 
     /// The permitted set of the calling thread: asking for more than that is EPERM, so it bounds what is asked for.
     fn held(&self) -> io::Result<CapabilitySet> {
-        let header = Header { version: VERSION_3, pid: 0 };
-        let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
-        // SAFETY: as in `apply`; the kernel writes exactly two elements.
-        let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(CapabilitySet(u64::from(data[0].permitted) | (u64::from(data[1].permitted) << 32)))
+        let [low, high] = get()?;
+        Ok(CapabilitySet(u64::from(low.permitted) | (u64::from(high.permitted) << 32)))
     }
+}
+
+/// Makes what is permitted to the calling thread effective.
+pub(crate) fn raise_permitted() -> io::Result<()> {
+    let raised = |half: Data| Data { effective: half.permitted, ..half };
+    put(get()?.map(raised))
+}
+
+fn get() -> io::Result<[Data; 2]> {
+    let header = Header { version: VERSION_3, pid: 0 };
+    let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: as in `put`; the kernel writes exactly two elements.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    if result == 0 { Ok(data) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the calling thread's sets; the permitted one is the effective one, too.
 fn set(permitted: CapabilitySet, inheritable: CapabilitySet) -> io::Result<()> {
-    let header = Header { version: VERSION_3, pid: 0 };
     let half = |set: CapabilitySet, high: bool| {
         u32::try_from(if high { set.0 >> 32 } else { set.0 & 0xffff_ffff }).expect("32 bits are left")
     };
@@ -130,6 +137,11 @@ fn set(permitted: CapabilitySet, inheritable: CapabilitySet) -> io::Result<()> {
         permitted: half(permitted, high),
         inheritable: half(inheritable, high),
     });
+    put(data)
+}
+
+fn put(data: [Data; 2]) -> io::Result<()> {
+    let header = Header { version: VERSION_3, pid: 0 };
     // SAFETY: header and data have the kernel's layout for version 3 (two elements) and outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -23,4 +23,4 @@ mod process;
 
 pub use capabilities::{Capabilities, CapabilitySet};
 pub use idmap::{IdMap, IdRange};
-pub use process::{Namespaces, Spawned, join, pidfd_open, pidfd_signal, spawn};
+pub use process::{Namespaces, Spawned, join, pidfd_open, pidfd_signal, spawn, spawn_owned};

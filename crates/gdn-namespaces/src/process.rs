@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ops::BitOr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Kinds of namespaces, to be or-ed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,48 @@ pub unsafe fn spawn(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> i
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }
+}
+
+/// As [`spawn`], so that this user of the caller's user namespace owns the new user namespace.
+///
+/// What processes of a user namespace use of things that are counted by user (inotify instances and watches, namespaces,
+/// queued signals, POSIX timers and message queues: `namespaces(7)`, `user_namespaces(7)`) the kernel also counts towards the
+/// namespace's owner. So namespaces of one owner take those from each other, and namespaces of different owners do not.
+///
+/// The caller is that user for the time of the call, and has a dumpable flag of `fs.suid_dumpable` afterwards, as has the new
+/// process, which stays that user until it becomes another.
+///
+/// # Safety
+/// As [`spawn`].
+///
+/// # Errors
+/// As [`spawn`]; `EPERM` when the caller is not root.
+pub unsafe fn spawn_owned(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    owner: u32,
+) -> io::Result<Spawned> {
+    become_effectively(owner)?;
+    // Gone with the change of user; the cgroup may be open to root alone.
+    let spawned = crate::capabilities::raise_permitted()
+        // SAFETY: the caller promised what `spawn` asks for.
+        .and_then(|()| unsafe { spawn(namespaces, cgroup) });
+    if matches!(spawned, Ok(Spawned::Child)) {
+        return spawned;
+    }
+    let returned = become_effectively(0);
+    if let (Ok(Spawned::Parent { pidfd, .. }), Err(_)) = (&spawned, &returned) {
+        pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
+    }
+    returned.and(spawned)
+}
+
+/// Changes the effective user, and nothing else, of the calling thread.
+fn become_effectively(uid: u32) -> io::Result<()> {
+    // SAFETY: takes numbers and touches no memory of ours; -1 leaves an id as it is. A raw system call: the C library's would
+    // change other threads too.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Joins namespaces: of a process when `target` is a pidfd, else the one namespace that `target` is.

@@ -42,6 +42,8 @@ async fn the_fake_containerizer_conforms() {
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
             seccomp: gdn_types::SeccompProfile::Engine,
+            capabilities: gdn_types::CapabilityProfile::Strict,
+            apparmor: gdn_types::ApparmorProfile::Engine,
         },
         quick: process("/bin/true"),
         endless: process("/bin/sleep"),

@@ -6,9 +6,9 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use gdn_types::{
-    AttachFrom, BindMount, ContainerId, ContainerMetrics, Environment, ExitStatus, LimitChange, Limits,
-    ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec,
-    WindowSize,
+    ApparmorProfile, AttachFrom, BindMount, CapabilityProfile, ContainerId, ContainerMetrics, Environment,
+    ExitStatus, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal,
+    StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -54,7 +54,8 @@ pub trait Containerizer: Send + Sync + 'static {
     ///
     /// # Errors
     /// `ImageInvalid` when the root file system cannot hold a container (`/proc` or `/dev` is a link, say), naming the
-    /// path; `InvalidArgument` for a bind mount whose source does not exist or whose target cannot be made.
+    /// path; `InvalidArgument` for a bind mount whose source does not exist or whose target cannot be made;
+    /// `FailedPrecondition` for an AppArmor profile that the kernel does not have.
     async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer>;
 
     /// Ends every process and removes every kernel object and run-time file of the container.
@@ -202,6 +203,10 @@ pub struct ContainerPlan {
     pub sysctls: Vec<(String, String)>,
     /// Which system calls are allowed.
     pub seccomp: SeccompProfile,
+    /// Which capabilities init inherits.
+    pub capabilities: CapabilityProfile,
+    /// Which AppArmor profile confines its processes.
+    pub apparmor: ApparmorProfile,
 }
 
 /// The root file system of a sidecar; its bind mounts and limits are in its [`ProcessSpec`].
@@ -247,18 +252,8 @@ pub struct RunContext {
     pub env: Environment,
     /// Whether the container is privileged.
     pub privileged: bool,
-    /// Which capability rules the process gets.
-    pub origin: ProcessOrigin,
-}
-
-/// By which door a process was asked for; it decides the inheritable capabilities only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProcessOrigin {
-    /// Inheritable capabilities stay empty (CVE-2022-24769).
-    #[default]
-    Grpc,
-    /// Inheritable capabilities equal the bounding set, as Garden's clients assert.
-    Garden,
+    /// Which capabilities it inherits.
+    pub capabilities: CapabilityProfile,
 }
 
 /// One client's own ends of a process's streams.

@@ -24,8 +24,8 @@ mod properties;
 mod volume;
 
 pub use containerizer::{
-    Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, ImageMount, ProcessOrigin,
-    Restored, RunContext, Sandbox, SandboxSpec, SidecarPlan, StreamOut,
+    Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, ImageMount, Restored, RunContext,
+    Sandbox, SandboxSpec, SidecarPlan, StreamOut,
 };
 pub use network::{NetworkInfo, NetworkRequest, Networker};
 pub use properties::{ContainerRecord, PropertyManager};

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Error, Handle, ImageRef, Limits, NetIn, NetOutRule, NetworkMode, Properties, Result};
+use crate::{
+    ApparmorProfile, CapabilityProfile, Error, Handle, ImageRef, Limits, NetIn, NetOutRule, NetworkMode,
+    Properties, Result,
+};
 
 /// A container to be created. Garden: `ContainerSpec`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +39,10 @@ pub struct ContainerSpec {
     pub sysctls: Vec<(String, String)>,
     /// Which system calls its processes may make.
     pub seccomp: SeccompProfile,
+    /// Which capabilities its processes inherit. A gate whose protocol promises Garden's sets asks for those.
+    pub capabilities: CapabilityProfile,
+    /// Which AppArmor profile confines its processes.
+    pub apparmor: ApparmorProfile,
 }
 
 /// Which system calls processes may make.

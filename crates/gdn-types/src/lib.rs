@@ -15,6 +15,8 @@
 //! assert_eq!(Handle::parse("..").unwrap_err().kind(), ErrorKind::InvalidArgument);
 //! ```
 
+mod apparmor;
+mod capabilities;
 mod container;
 mod error;
 mod event;
@@ -27,6 +29,8 @@ mod network;
 mod process;
 mod properties;
 
+pub use apparmor::ApparmorProfile;
+pub use capabilities::CapabilityProfile;
 pub use container::{
     BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, Environment, SeccompProfile,
 };

@@ -11,6 +11,7 @@ use crate::output::{Show, columns};
 mod cgroups;
 mod kernel;
 mod mounts;
+mod procfs;
 mod rights;
 mod storage;
 
@@ -78,8 +79,14 @@ pub(crate) struct Diagnosis {
 impl Diagnosis {
     /// Looks at everything, for an engine with this root directory.
     pub(crate) fn of(root: &Path) -> Self {
-        let groups =
-            [kernel::check(), cgroups::check(), mounts::check(root), rights::check(), storage::check(root)];
+        let groups = [
+            kernel::check(),
+            cgroups::check(),
+            mounts::check(root),
+            vec![procfs::check()],
+            rights::check(),
+            storage::check(root),
+        ];
         Diagnosis::from_findings(groups.into_iter().flatten().collect())
     }
 

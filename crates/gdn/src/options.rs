@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use gdn_types::{
-    BindMount, ContainerSpec, CpuLimits, CpuShares, DiskLimits, Environment, Handle, ImageRef, Limits,
-    MemoryLimits, NetIn, NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result,
-    SeccompProfile,
+    ApparmorProfile, BindMount, CapabilityProfile, ContainerSpec, CpuLimits, CpuShares, DiskLimits,
+    Environment, Handle, ImageRef, Limits, MemoryLimits, NetIn, NetworkMode, OutputPolicy, PidLimits,
+    ProcessSpec, Properties, Result, SeccompProfile,
 };
 
 use crate::values;
@@ -56,6 +56,13 @@ pub(crate) struct ContainerOptions {
     /// System calls that are allowed: those of a profile (a file in the form of OCI or Docker), or unconfined
     #[arg(long, value_name = "FILE|unconfined", value_parser = values::seccomp)]
     pub(crate) seccomp: Option<SeccompProfile>,
+    /// Capabilities that programs inherit: none (strict), or those of the bounding set as Garden has it (garden)
+    /// [default: strict]
+    #[arg(long, value_name = "strict|garden", value_parser = CapabilityProfile::parse)]
+    pub(crate) capabilities: Option<CapabilityProfile>,
+    /// AppArmor profile that confines its processes, or unconfined [default: the server's, if it has one]
+    #[arg(long, value_name = "NAME|unconfined", value_parser = ApparmorProfile::parse)]
+    pub(crate) apparmor: Option<ApparmorProfile>,
     /// Remove the container when it was not asked for anything this long, such as 5m; 0 = never
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) grace_time: Option<Duration>,
@@ -82,6 +89,8 @@ impl ContainerOptions {
             netout: Vec::new(),
             sysctls: self.sysctls.clone(),
             seccomp: self.seccomp.clone().unwrap_or_default(),
+            capabilities: self.capabilities.unwrap_or_default(),
+            apparmor: self.apparmor.clone().unwrap_or_default(),
         })
     }
 

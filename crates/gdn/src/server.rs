@@ -104,6 +104,7 @@ async fn components(
         events: events.clone(),
         policy: settings.policy,
         seccomp: settings.seccomp.clone(),
+        apparmor: settings.apparmor.clone(),
     })
     .await
     .context("cannot start the containerizer")?;

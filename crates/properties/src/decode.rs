@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
-    BandwidthLimits, BindMode, BindMount, BindOrigin, ContainerId, ContainerSpec, ContainerState, CpuLimits,
-    CpuShares, DiskLimits, DiskScope, Environment, Error, Handle, IcmpRule, ImageConfig, ImageRef, IpRange,
-    Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, PidLimits, PortMapping, PortRange, Properties,
-    Protocol, Result, SeccompProfile,
+    ApparmorProfile, BandwidthLimits, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerId,
+    ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Environment, Error, Handle,
+    IcmpRule, ImageConfig, ImageRef, IpRange, Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode,
+    PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
 };
 use prost::Message;
 
@@ -74,6 +74,12 @@ fn spec(handle: &Handle, spec: schema::Spec) -> Result<ContainerSpec> {
         netout: spec.netout.into_iter().map(rule).collect::<Result<_>>()?,
         sysctls: spec.sysctls.into_iter().map(|pair| (pair.name, pair.value)).collect(),
         seccomp: SeccompProfile::parse(&spec.seccomp)?,
+        capabilities: match spec.capabilities {
+            0 => CapabilityProfile::Strict,
+            1 => CapabilityProfile::Garden,
+            other => return Err(unknown("capability profile", other)),
+        },
+        apparmor: ApparmorProfile::parse(&spec.apparmor)?,
     })
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
-    BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, CpuShares, DiskScope, Environment,
-    ImageConfig, Limits, NetOutRule, NetworkMode, Protocol,
+    BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerSpec, ContainerState, CpuShares, DiskScope,
+    Environment, ImageConfig, Limits, NetOutRule, NetworkMode, Protocol,
 };
 use prost::Message;
 
@@ -61,6 +61,11 @@ fn spec(spec: &ContainerSpec) -> schema::Spec {
         netout: spec.netout.iter().map(rule).collect(),
         sysctls: pairs(spec.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
         seccomp: spec.seccomp.text().to_owned(),
+        capabilities: match spec.capabilities {
+            CapabilityProfile::Strict => 0,
+            CapabilityProfile::Garden => 1,
+        },
+        apparmor: spec.apparmor.text().to_owned(),
     }
 }
 

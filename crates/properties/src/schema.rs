@@ -69,6 +69,11 @@ pub(crate) struct Spec {
     pub(crate) sysctls: Vec<Pair>,
     #[prost(string, tag = "15")]
     pub(crate) seccomp: String,
+    /// 0 (as in records of earlier builds) = strict, 1 = garden.
+    #[prost(uint32, tag = "16")]
+    pub(crate) capabilities: u32,
+    #[prost(string, tag = "17")]
+    pub(crate) apparmor: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -117,11 +117,7 @@ async fn everything_a_client_was_told_is_the_same_after_a_kill() {
     bed.gardener.net_in(&name, gdn_types::NetIn { host_port: 0, container_port: 8080 }).await.unwrap();
     bed.gardener.stop(&name, true).await.unwrap();
     bed.gardener.set_grace_time(&name, std::time::Duration::from_secs(7)).await.unwrap();
-    let running = bed
-        .gardener
-        .run(&name, crate::bed::run_spec("p", "/bin/sleep"), gdn_traits::ProcessOrigin::Garden)
-        .await
-        .unwrap();
+    let running = bed.gardener.run(&name, crate::bed::run_spec("p", "/bin/sleep")).await.unwrap();
     let (info, limits) = (bed.gardener.info(&name).await.unwrap(), bed.gardener.limits(&name).await.unwrap());
     assert_eq!((info.mapped_ports.len(), info.process_ids.as_slice()), (1, &["p".to_owned()][..]));
     let bed = bed.restarted(config()).await;

@@ -1,6 +1,5 @@
 //! Events, in order.
 
-use gdn_traits::ProcessOrigin;
 use gdn_types::{EventKind, ExitStatus};
 
 use crate::bed::{Bed, process, run_spec};
@@ -10,8 +9,8 @@ async fn events_come_in_the_order_in_which_things_happened() {
     let bed = Bed::new().await;
     let mut events = bed.gardener.subscribe();
     let name = bed.create("h").await;
-    let _running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
-    let _quick = bed.gardener.run(&name, run_spec("q", "/bin/true"), ProcessOrigin::Grpc).await.unwrap();
+    let _running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
+    let _quick = bed.gardener.run(&name, run_spec("q", "/bin/true")).await.unwrap();
     bed.world.out_of_memory(&name, &process("p"));
     bed.gardener.stop(&name, true).await.unwrap();
     bed.gardener.destroy(&name).await.unwrap();
@@ -37,7 +36,7 @@ async fn events_come_in_the_order_in_which_things_happened() {
 async fn out_of_memory_is_on_record_before_anyone_learns_of_the_exit() {
     let bed = Bed::new().await;
     let name = bed.create("h").await;
-    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
     let (events, ()) = tokio::join!(
         async {
             bed.gardener.wait(&name, &running.id).await.unwrap();

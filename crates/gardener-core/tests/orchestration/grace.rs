@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use gdn_testkit::{Action, Point, Site};
-use gdn_traits::ProcessOrigin;
 use gdn_types::{ContainerSpec, ErrorKind, keys};
 
 use crate::bed::{Bed, config, run_spec, spec};
@@ -46,7 +45,7 @@ async fn each_request_that_names_it_starts_the_countdown_afresh_and_lists_do_not
 async fn the_countdown_rests_while_a_client_is_attached() {
     let bed = Bed::new().await;
     let name = bed.gardener.create(graceful("h")).await.unwrap();
-    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
     let attached = bed.gardener.attach(&name, &running.id, gdn_types::AttachFrom::default()).await.unwrap();
     tokio::time::sleep(10 * GRACE).await;
     drop(running);

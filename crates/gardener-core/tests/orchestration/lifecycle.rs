@@ -4,7 +4,6 @@ use std::io::Read;
 
 use gardener_core::Config;
 use gdn_testkit::{Action, Point, Site};
-use gdn_traits::ProcessOrigin;
 use gdn_types::{
     ContainerSpec, ErrorKind, ExitStatus, ImageRef, LifeState, NetIn, ProcessSpec, Signal, keys,
 };
@@ -66,7 +65,7 @@ async fn a_panic_of_a_component_is_an_internal_error_and_is_counted() {
 async fn a_process_without_a_path_runs_the_images_command() {
     let bed = Bed::new().await;
     let name = bed.create("h").await;
-    let running = bed.gardener.run(&name, ProcessSpec::default(), ProcessOrigin::Grpc).await.unwrap();
+    let running = bed.gardener.run(&name, ProcessSpec::default()).await.unwrap();
     assert_eq!(bed.gardener.wait(&name, &running.id).await.unwrap(), ExitStatus::Code(0));
     let mut output = String::new();
     std::fs::File::from(running.attachment.stdout).read_to_string(&mut output).unwrap();
@@ -77,10 +76,10 @@ async fn a_process_without_a_path_runs_the_images_command() {
 async fn processes_are_listed_while_they_run_and_names_are_taken_once() {
     let bed = Bed::new().await;
     let name = bed.create("h").await;
-    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
-    let again = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap_err();
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
+    let again = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    let missing = bed.gardener.run(&name, run_spec("q", "/missing"), ProcessOrigin::Grpc).await.unwrap_err();
+    let missing = bed.gardener.run(&name, run_spec("q", "/missing")).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::ExecutableNotFound);
     assert_eq!(bed.gardener.info(&name).await.unwrap().process_ids, ["p"]);
     bed.gardener.signal(&name, &running.id, Signal::TERM).await.unwrap();
@@ -95,7 +94,7 @@ async fn processes_are_listed_while_they_run_and_names_are_taken_once() {
 async fn a_waiter_learns_that_its_process_was_killed_by_the_destroy() {
     let bed = Bed::new().await;
     let name = bed.create("h").await;
-    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep"), ProcessOrigin::Grpc).await.unwrap();
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
     let (status, destroyed) =
         tokio::join!(bed.gardener.wait(&name, &running.id), async { bed.gardener.destroy(&name).await });
     destroyed.unwrap();
@@ -131,7 +130,7 @@ async fn an_unknown_handle_is_a_typed_error_everywhere_and_leaves_no_record() {
         gardener.metrics(&name).await.unwrap_err(),
         gardener.limits(&name).await.unwrap_err(),
         gardener.stop(&name, false).await.unwrap_err(),
-        gardener.run(&name, run_spec("p", "/bin/true"), ProcessOrigin::Grpc).await.unwrap_err(),
+        gardener.run(&name, run_spec("p", "/bin/true")).await.unwrap_err(),
         gardener.properties(&name).unwrap_err(),
         gardener.set_property(&name, "k", "v").await.unwrap_err(),
         gardener.set_grace_time(&name, std::time::Duration::ZERO).await.unwrap_err(),

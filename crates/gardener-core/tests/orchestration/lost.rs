@@ -1,7 +1,6 @@
 //! Containers whose kernel objects are gone.
 
 use gardener_core::{AfterReboot, Config};
-use gdn_traits::ProcessOrigin;
 use gdn_types::{ErrorKind, LifeState};
 
 use crate::bed::{Bed, config, process, run_spec};
@@ -20,7 +19,7 @@ async fn after_a_reboot_a_container_is_listed_as_lost_and_runs_nothing() {
         (before.properties, before.container_ip)
     );
     let errors = [
-        bed.gardener.run(&name, run_spec("p", "/bin/true"), ProcessOrigin::Grpc).await.unwrap_err(),
+        bed.gardener.run(&name, run_spec("p", "/bin/true")).await.unwrap_err(),
         bed.gardener.attach(&name, &process("p"), gdn_types::AttachFrom::default()).await.unwrap_err(),
         bed.gardener.wait(&name, &process("p")).await.unwrap_err(),
         bed.gardener.metrics(&name).await.unwrap_err(),

@@ -1,7 +1,6 @@
 //! Sidecars: their volumes last as long as they run, whatever happens.
 
 use gdn_testkit::{Action, Point, Site};
-use gdn_traits::ProcessOrigin;
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, ImageRef, ProcessSpec};
 
 use crate::bed::{Bed, config, handle, process, run_spec, until};
@@ -11,7 +10,7 @@ fn sidecar(name: &str, path: &str) -> ProcessSpec {
 }
 
 async fn run(bed: &Bed, spec: ProcessSpec) -> Result<gardener_core::RunningProcess, Error> {
-    bed.gardener.run(&handle("h"), spec, ProcessOrigin::Grpc).await
+    bed.gardener.run(&handle("h"), spec).await
 }
 
 /// Volumes of sidecars, as a host without containers' own would show them.
@@ -75,8 +74,7 @@ async fn namesakes_in_two_containers_do_not_hide_each_other() {
     let bed = Bed::new().await;
     let (first, second) = (bed.create("h").await, bed.create("other").await);
     let _one = run(&bed, sidecar("p", "/bin/sleep")).await.unwrap();
-    let origin = ProcessOrigin::Grpc;
-    let _two = bed.gardener.run(&second, sidecar("p", "/bin/sleep"), origin).await.unwrap();
+    let _two = bed.gardener.run(&second, sidecar("p", "/bin/sleep")).await.unwrap();
     bed.world.exit_process(&second, &process("p"), ExitStatus::Code(0));
     expect_volumes(&bed, 1).await;
     assert!(is_measured(&bed, &handle("p")).await, "the first still runs");
@@ -91,9 +89,7 @@ async fn a_destroy_that_overtakes_a_start_is_the_reason_that_is_told() {
     let name = bed.create("h").await;
     bed.world.clock().arm(Site::Call("volumizer.create", 1), Point::Before, Action::Block);
     let gardener = std::sync::Arc::clone(&bed.gardener);
-    let start = tokio::spawn(async move {
-        gardener.run(&handle("h"), sidecar("p", "/bin/sleep"), ProcessOrigin::Grpc).await
-    });
+    let start = tokio::spawn(async move { gardener.run(&handle("h"), sidecar("p", "/bin/sleep")).await });
     bed.world.clock().blocked(1).await;
     bed.gardener.destroy(&name).await.unwrap();
     bed.world.clock().release();

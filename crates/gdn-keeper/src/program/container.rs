@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_mounts::{Attributes, Filesystem};
-use gdn_namespaces::{IdMap, Namespaces, Spawned, spawn};
+use gdn_namespaces::{IdMap, Namespaces, Spawned, spawn, spawn_owned};
 use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mkdirat, mknodat, symlinkat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
@@ -53,8 +53,25 @@ pub(crate) struct Built {
     pub(crate) root: OwnedFd,
     /// Its own devpts.
     pub(crate) terminals: OwnedFd,
-    /// The seccomp program of every process.
-    pub(crate) seccomp: Vec<u8>,
+    /// What every process may call.
+    pub(crate) filter: Filter,
+    /// The AppArmor profile of every process; empty for none.
+    pub(crate) apparmor: String,
+}
+
+/// A filter of system calls.
+pub(crate) struct Filter {
+    /// The seccomp program; empty for none.
+    pub(crate) program: Vec<u8>,
+    /// How it is loaded.
+    pub(crate) flags: u32,
+}
+
+impl Filter {
+    /// Loads it into the calling process.
+    pub(crate) fn load(&self) -> std::io::Result<()> {
+        if self.program.is_empty() { Ok(()) } else { system::install_seccomp(&self.program, self.flags) }
+    }
 }
 
 impl Container {
@@ -73,15 +90,22 @@ impl Container {
             init_program.try_clone().during(FailureKind::Exhausted, || "hand init its program".into())?;
         let shared =
             Namespaces::PID | Namespaces::MOUNT | Namespaces::NETWORK | Namespaces::IPC | Namespaces::UTS;
-        let namespaces = if prepare.privileged { shared } else { shared | Namespaces::USER };
+        let cgroup = unified.as_ref().map(AsFd::as_fd);
         // SAFETY: the keeper is single-threaded.
         #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-        let spawned = unsafe { spawn(namespaces, unified.as_ref().map(AsFd::as_fd)) }
-            .during(FailureKind::Exhausted, || "make the container's namespaces".into())?;
+        let spawned = unsafe {
+            match prepare.privileged {
+                true => spawn(shared, cgroup),
+                false => spawn_owned(shared | Namespaces::USER, cgroup, prepare.owner),
+            }
+        }
+        .during(FailureKind::Exhausted, || "make the container's namespaces".into())?;
+        // On both sides: having been another user has set the flag to the host's fs.suid_dumpable.
+        let hidden = system::set_not_dumpable();
         let Spawned::Parent { pid, pidfd } = spawned else {
             drop(ours);
             let named = rustix::system::sethostname(prepare.hostname.as_bytes());
-            if named.is_err() {
+            if named.is_err() || hidden.is_err() {
                 system::exit_now(1);
             }
             setup::become_init(theirs, program, prepare.privileged)
@@ -98,6 +122,7 @@ impl Container {
             devices: None,
             built: None,
         };
+        hidden.during(FailureKind::Internal, || "hide the keeper's memory".into())?;
         if !prepare.privileged {
             container
                 .ids

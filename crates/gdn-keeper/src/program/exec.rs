@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
+use super::apparmor;
 use super::container::Container;
 use super::failure::{During, Result, encoded, failure};
 use super::sidecar::Sidecar;
@@ -54,6 +55,7 @@ fn start(
     stdio: &Stdio,
     errors: &OwnedFd,
 ) -> Result<Failure> {
+    apparmor::at_exec(container.built.as_ref().map_or("", |built| &built.apparmor))?;
     join_cgroups(&container.tasks)?;
     // Its own come second: where it has none, it stays in the container's.
     join_cgroups(sidecar.map_or(&[], |sidecar| &sidecar.tasks))?;
@@ -149,9 +151,8 @@ fn become_user(container: &Container, run: &Run) -> Result<()> {
     if run.no_new_privileges {
         rustix::thread::set_no_new_privs(true).during(FailureKind::Internal, during)?;
     }
-    if let Some(built) = container.built.as_ref().filter(|built| !built.seccomp.is_empty()) {
-        system::install_seccomp(&built.seccomp)
-            .during(FailureKind::Internal, || "load the seccomp program".into())?;
+    if let Some(built) = &container.built {
+        built.filter.load().during(FailureKind::Internal, || "load the seccomp program".into())?;
     }
     capabilities.inherit().during(FailureKind::Internal, during)?;
     system::become_user(run.uid, run.gid, &run.groups).during(FailureKind::BadRequest, during)?;

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::container::{Built, Container};
+use super::container::{Built, Container, Filter};
 use super::failure::{During, Result, failure};
 use super::process::{Job, Process};
 use super::pump::Side;
@@ -385,7 +385,8 @@ impl Keeper {
         };
         let outcome = outcome.and_then(|[root, terminals]| {
             let handed = root.try_clone().during(FailureKind::Exhausted, || "hand out the root".into())?;
-            container.built = Some(Built { root, terminals, seccomp: create.seccomp });
+            let filter = Filter { program: create.seccomp, flags: create.seccomp_flags };
+            container.built = Some(Built { root, terminals, filter, apparmor: create.apparmor });
             Ok(Answer { reply: Reply { pid: container.pid, ..Reply::default() }, descriptors: vec![handed] })
         });
         self.reply(key, id, outcome);

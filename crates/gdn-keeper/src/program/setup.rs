@@ -11,8 +11,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
+use super::container::Filter;
 use super::failure::{During, Result, failure};
-use super::{exec, system};
+use super::{apparmor, exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request};
 use crate::wire;
 
@@ -42,7 +43,8 @@ const MASKED_DIRS: [&str; 2] = ["/proc/scsi", "/sys/firmware"];
 pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, privileged: bool) -> ! {
     // Without orders the keeper is gone, or gave the container up.
     if let Ok((id, create, mounts)) = wait_for_orders(keeper, program) {
-        let outcome = build(&create, mounts, privileged, None);
+        let outcome =
+            apparmor::at_exec(&create.apparmor).and_then(|()| build(&create, mounts, privileged, None));
         if report(id, &outcome) && outcome.is_ok() {
             start_init(&create);
         }
@@ -131,6 +133,7 @@ pub(crate) fn build(
         mask(&root, devices.null.as_fd())?;
     }
     set_kernel_settings(&proc_dir, &create.sysctls)?;
+    limit_users(&proc_dir, &create.user_limits)?;
     system::loopback_up().during(FailureKind::Internal, || "bring the loopback interface up".into())?;
     change_root(root.as_fd())?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -282,6 +285,23 @@ fn set_kernel_settings(proc: &OwnedFd, settings: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Bounds what each user of the container may have of what the kernel counts by user namespace. Nobody in the container can
+/// take that back: it takes CAP_SYS_RESOURCE, which only this process has.
+fn limit_users(proc: &OwnedFd, limits: &[String]) -> Result<()> {
+    for limit in limits.chunks_exact(2) {
+        let (name, value) = (&limit[0], &limit[1]);
+        let during = || format!("set user.{name} to {value}");
+        let file =
+            match openat(proc, format!("sys/user/{name}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+                // An older kernel, or one without that kind of object.
+                Err(Errno::NOENT) => continue,
+                other => other.during(FailureKind::Internal, during)?,
+            };
+        rustix::io::write(file, value.as_bytes()).during(FailureKind::Internal, during)?;
+    }
+    Ok(())
+}
+
 /// Makes the new root the only one: the old one goes on top of it and is taken off.
 fn change_root(root: BorrowedFd<'_>) -> Result<()> {
     let during = || "change the root".to_owned();
@@ -293,15 +313,14 @@ fn change_root(root: BorrowedFd<'_>) -> Result<()> {
 
 /// Gives up what init must not have and becomes `garden-init`. Returns only on failure.
 fn start_init(create: &Create) {
-    let bounding = CapabilitySet(create.capabilities);
-    let capabilities = Capabilities { bounding, inheritable: CapabilitySet::EMPTY };
+    let capabilities = Capabilities {
+        bounding: CapabilitySet(create.capabilities),
+        inheritable: CapabilitySet(create.inheritable),
+    };
     system::reset_signals();
-    let dropped = capabilities
-        .limit_bounding()
-        .and_then(
-            |()| if create.seccomp.is_empty() { Ok(()) } else { system::install_seccomp(&create.seccomp) },
-        )
-        .and_then(|()| capabilities.apply(0));
+    let filter = Filter { program: create.seccomp.clone(), flags: create.seccomp_flags };
+    let dropped =
+        capabilities.limit_bounding().and_then(|()| filter.load()).and_then(|()| capabilities.apply(0));
     if dropped.is_ok() {
         let _ = system::execute_descriptor(borrowed(PROGRAM), &[c"garden-init".to_owned()]);
     }

@@ -87,8 +87,8 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Installs a seccomp program, given as the kernel's 8-byte instructions.
-pub(crate) fn install_seccomp(program: &[u8]) -> io::Result<()> {
+/// Installs a seccomp program, given as the kernel's 8-byte instructions, with flags of `seccomp(2)`.
+pub(crate) fn install_seccomp(program: &[u8], flags: u32) -> io::Result<()> {
     const INSTRUCTION: usize = 8;
     if !program.len().is_multiple_of(INSTRUCTION) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -108,7 +108,9 @@ pub(crate) fn install_seccomp(program: &[u8]) -> io::Result<()> {
         filter: instructions.as_ptr().cast_mut(),
     };
     // SAFETY: the program and its instructions outlive the call and the kernel only reads them.
-    done(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+    done(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    })
 }
 
 /// Becomes a user: supplementary groups, group, user. Needs the capabilities, and loses them for other users than root.

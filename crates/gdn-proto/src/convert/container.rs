@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use gdn_types::{
-    BindMode, BindMount, BindOrigin, ContainerSpec, Environment, Error, Handle, ImageRef, Result,
-    SeccompProfile,
+    ApparmorProfile, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerSpec, Environment, Error,
+    Handle, ImageRef, Result, SeccompProfile,
 };
 
 use super::{enumeration, nanoseconds, properties, property_map, unless_default};
@@ -30,6 +30,13 @@ impl TryFrom<garden::ContainerSpec> for ContainerSpec {
             netout: wire.netout.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
             sysctls: wire.sysctls.into_iter().map(|sysctl| (sysctl.name, sysctl.value)).collect(),
             seccomp: SeccompProfile::parse(&wire.seccomp)?,
+            capabilities: match enumeration("capability profile", wire.capabilities)? {
+                garden::CapabilityProfile::Unspecified | garden::CapabilityProfile::Strict => {
+                    CapabilityProfile::Strict
+                }
+                garden::CapabilityProfile::Garden => CapabilityProfile::Garden,
+            },
+            apparmor: ApparmorProfile::parse(&wire.apparmor)?,
         })
     }
 }
@@ -53,6 +60,12 @@ impl TryFrom<ContainerSpec> for garden::ContainerSpec {
             netout: spec.netout.into_iter().map(Into::into).collect(),
             sysctls: spec.sysctls.into_iter().map(|(name, value)| garden::Sysctl { name, value }).collect(),
             seccomp: spec.seccomp.text().to_owned(),
+            capabilities: match spec.capabilities {
+                CapabilityProfile::Strict => garden::CapabilityProfile::Strict,
+                CapabilityProfile::Garden => garden::CapabilityProfile::Garden,
+            }
+            .into(),
+            apparmor: spec.apparmor.text().to_owned(),
         })
     }
 }
@@ -153,6 +166,8 @@ mod tests {
             netout: vec![NetOutRule { log: true, ..NetOutRule::default() }],
             sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
             seccomp: SeccompProfile::Custom("{}".into()),
+            capabilities: CapabilityProfile::Garden,
+            apparmor: ApparmorProfile::Named("confined".into()),
         }
     }
 
@@ -162,6 +177,16 @@ mod tests {
             let wire = garden::ContainerSpec::try_from(spec.clone()).unwrap();
             assert_eq!(ContainerSpec::try_from(wire).unwrap(), spec);
         }
+    }
+
+    #[test]
+    fn capabilities_that_nobody_asked_for_are_strict() {
+        assert_eq!(
+            ContainerSpec::try_from(garden::ContainerSpec::default()).unwrap().capabilities,
+            CapabilityProfile::Strict
+        );
+        let unknown = garden::ContainerSpec { capabilities: 9, ..Default::default() };
+        assert!(ContainerSpec::try_from(unknown).unwrap_err().message().contains("unknown value 9"));
     }
 
     #[test]

@@ -374,6 +374,14 @@ pub struct ContainerSpec {
     /// PERMISSION_DENIED, unless empty, by an engine that has no privileged containers.
     #[prost(string, tag = "13")]
     pub seccomp: ::prost::alloc::string::String,
+    /// Which capabilities its processes inherit.
+    #[prost(enumeration = "CapabilityProfile", tag = "14")]
+    pub capabilities: i32,
+    /// Which AppArmor profile confines its processes, sidecars included: empty means the engine's, if its operator chose one,
+    /// `unconfined` none, anything else is the name of one that the kernel has; else FAILED_PRECONDITION. Privileged containers
+    /// have none. `unconfined` is refused with PERMISSION_DENIED by an engine that has no privileged containers.
+    #[prost(string, tag = "15")]
+    pub apparmor: ::prost::alloc::string::String,
 }
 /// A kernel setting.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -415,6 +423,40 @@ pub struct BindMount {
     /// Whose path `source` is.
     #[prost(enumeration = "BindOrigin", tag = "4")]
     pub origin: i32,
+}
+/// How much of its bounding set a container's processes pass on to programs that they execute. The other sets are the same
+/// either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CapabilityProfile {
+    /// Not given: strict.
+    Unspecified = 0,
+    /// Nothing is inheritable.
+    Strict = 1,
+    /// What is in the bounding set is inheritable, as with Garden's own protocol.
+    Garden = 2,
+}
+impl CapabilityProfile {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CAPABILITY_PROFILE_UNSPECIFIED",
+            Self::Strict => "CAPABILITY_PROFILE_STRICT",
+            Self::Garden => "CAPABILITY_PROFILE_GARDEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CAPABILITY_PROFILE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CAPABILITY_PROFILE_STRICT" => Some(Self::Strict),
+            "CAPABILITY_PROFILE_GARDEN" => Some(Self::Garden),
+            _ => None,
+        }
+    }
 }
 /// Whether a bind mount can be written through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

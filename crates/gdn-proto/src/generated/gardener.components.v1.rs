@@ -1094,6 +1094,15 @@ pub struct CreateContainerRequest {
     /// Which system calls are allowed, as in the container's specification.
     #[prost(string, tag = "6")]
     pub seccomp: ::prost::alloc::string::String,
+    /// Which capabilities init inherits.
+    #[prost(
+        enumeration = "super::super::super::garden::v1::CapabilityProfile",
+        tag = "7"
+    )]
+    pub capabilities: i32,
+    /// Which AppArmor profile confines its processes, as in the container's specification.
+    #[prost(string, tag = "8")]
+    pub apparmor: ::prost::alloc::string::String,
 }
 /// A mount that an image brings with it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1168,9 +1177,12 @@ pub struct RunContext {
     /// Whether the container is privileged.
     #[prost(bool, tag = "2")]
     pub privileged: bool,
-    /// Whether inheritable capabilities equal the bounding set, as Garden's clients assert; else they are empty.
-    #[prost(bool, tag = "3")]
-    pub inheritable_capabilities: bool,
+    /// Which capabilities it inherits.
+    #[prost(
+        enumeration = "super::super::super::garden::v1::CapabilityProfile",
+        tag = "3"
+    )]
+    pub capabilities: i32,
 }
 /// From the orchestrator to a process it runs.
 #[derive(Clone, PartialEq, ::prost::Message)]

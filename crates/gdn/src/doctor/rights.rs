@@ -102,7 +102,8 @@ fn files() -> Finding {
     }
 }
 
-/// The engine sets no profile of a security module; one that confines by default is worth knowing.
+/// What confines programs by default is worth knowing: containers get no profile of SELinux, and one of AppArmor only if the
+/// operator names it.
 fn security_modules(list: Option<String>) -> Finding {
     let list = list.unwrap_or_default();
     let confining: Vec<_> =
@@ -116,8 +117,8 @@ fn security_modules(list: Option<String>) -> Finding {
         Finding::limited(
             "security modules",
             list.trim().to_owned(),
-            &format!("{} is active and containers get no profile of their own", confining.join(" and ")),
-            "if a container is refused something without a reason, look into the host's audit log",
+            &format!("{} is active and containers get no profile by themselves", confining.join(" and ")),
+            "with AppArmor, name a profile that is loaded: gdn server --apparmor NAME; if a container is refused something without a reason, look into the host's audit log",
         )
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use containerizer::Policy;
 use gardener_core::{AfterReboot, Config};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
-use gdn_types::SeccompProfile;
+use gdn_types::{ApparmorProfile, SeccompProfile};
 
 use crate::cli::Global;
 
@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     /// Which system calls are allowed where a client says nothing.
     pub(crate) seccomp: SeccompProfile,
+    /// Which AppArmor profile confines containers where a client says nothing.
+    pub(crate) apparmor: ApparmorProfile,
 }
 
 /// A port for clients of other hosts.
@@ -66,6 +68,7 @@ impl Settings {
             destroy_on_start: false,
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
+            apparmor: ApparmorProfile::Engine,
         }
     }
 

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use containerizer::Policy;
+use containerizer::{Policy, UserLimits};
 use gardener_core::AfterReboot;
-use gdn_types::SeccompProfile;
+use gdn_types::{ApparmorProfile, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DONE;
@@ -57,10 +58,23 @@ pub(crate) struct Server {
     /// Let no program bring its caller more rights (set-user-id and the like), except in privileged containers
     #[arg(long)]
     no_new_privileges: bool,
+    /// Most inotify instances (and fanotify groups) of each user of an unprivileged container; 0 = as many as the host allows
+    /// its own users
+    #[arg(long, value_name = "NUMBER", default_value_t = UserLimits::default().inotify_instances, value_parser = user_limit())]
+    max_inotify_instances: u32,
+    /// Most files that each user of an unprivileged container watches by inotify or fanotify; 0 = as above
+    #[arg(long, value_name = "NUMBER", default_value_t = UserLimits::default().inotify_watches, value_parser = user_limit())]
+    max_inotify_watches: u32,
+    /// Most namespaces of each kind of each user of an unprivileged container; 0 = as above
+    #[arg(long, value_name = "NUMBER", default_value_t = UserLimits::default().namespaces, value_parser = user_limit())]
+    max_namespaces: u32,
     /// System calls that are allowed where a client says nothing: a profile (a file in the form of OCI or Docker), or
     /// unconfined [default: a profile of its own]
     #[arg(long, value_name = "FILE|unconfined", value_parser = values::seccomp)]
     seccomp: Option<SeccompProfile>,
+    /// AppArmor profile of unprivileged containers whose client names none; the kernel must have it [default: none]
+    #[arg(long, value_name = "NAME", value_parser = ApparmorProfile::parse)]
+    apparmor: Option<ApparmorProfile>,
     /// Image of containers whose client names none
     #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
     default_image: String,
@@ -126,12 +140,23 @@ impl Server {
             },
             destroy_on_start: self.destroy_containers_on_startup,
             seccomp: self.seccomp.unwrap_or_default(),
+            apparmor: self.apparmor.unwrap_or_default(),
             policy: Policy {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,
+                user_limits: UserLimits {
+                    inotify_instances: self.max_inotify_instances,
+                    inotify_watches: self.max_inotify_watches,
+                    namespaces: self.max_namespaces,
+                },
             },
         }
     }
+}
+
+/// What the kernel takes for them.
+fn user_limit() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=i64::from(i32::MAX))
 }
 
 fn lock(global: &Global) -> anyhow::Result<EngineLock> {

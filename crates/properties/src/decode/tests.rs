@@ -41,6 +41,8 @@ fn full() -> ContainerRecord {
             }],
             sysctls: vec![("net.core.somaxconn".into(), "9".into())],
             seccomp: SeccompProfile::Custom("{}".into()),
+            capabilities: CapabilityProfile::Garden,
+            apparmor: ApparmorProfile::Named("confined".into()),
         },
         properties: Properties::from_pairs([("a", "1"), ("garden.state", "created")]).unwrap(),
         grace_time: Duration::MAX,
@@ -93,8 +95,25 @@ fn a_later_version_a_foreign_handle_and_unknown_numbers_are_told() {
     assert!(reason(|record| record.id = "nope".into()).contains("nope"));
     assert!(reason(|record| record.state = 9).contains("9"));
     assert!(reason(|record| record.spec.network_mode = 9).contains("9"));
+    assert!(reason(|record| record.spec.capabilities = 9).contains("capability profile 9"));
     assert!(reason(|record| record.spec.netin[0].first = 65_536).contains("65536"));
     assert!(reason(|record| record.spec.netout[0].networks[0].end = "x".into()).contains("\"x\""));
+}
+
+/// A record as builds wrote it that knew no capability and AppArmor profiles: field for field, by the wire format of protobuf.
+const EARLIER: &[u8] = b"\x08\x01\x12\x0b22222222222\x1a\x05web-1\x20\x02\
+    \x32\x10\x08\x01\x1a\x08oci:///x\x50\x01\x5a\x00\x42\x00\x4a\x04boot\x50\x07\x5a\x00\x62\x00";
+
+#[test]
+fn a_record_of_an_earlier_build_reads_as_what_its_container_was_made_with() {
+    let record = decode("web-1", EARLIER).unwrap();
+    assert_eq!(record.id, ContainerId::from_bits(0));
+    assert_eq!((record.state, record.created_at_ms), (ContainerState::Created, 7));
+    assert_eq!((record.spec.image.uri.as_str(), record.spec.privileged), ("oci:///x", true));
+    assert_eq!(record.spec.capabilities, CapabilityProfile::Strict);
+    assert_eq!(record.spec.apparmor, ApparmorProfile::Engine);
+    // And one without any of the new wishes is written as it was.
+    assert_eq!(encode(&record), EARLIER);
 }
 
 proptest! {

@@ -1,14 +1,20 @@
 //! What separates a container from its host.
 
+mod apparmor;
+mod capabilities;
+mod hung_files;
+mod keyrings;
 mod probes;
+mod starvation;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
 
 use engine_tests::session::{as_user, program, script};
-use engine_tests::{Engine, inside};
+use engine_tests::{Engine, binary, inside};
 use gdn_types::{
-    ContainerSpec, Environment, ErrorKind, Handle, ImageRef, ProcessSpec, Rlimits, SeccompProfile,
+    ContainerSpec, Environment, ErrorKind, Handle, ImageRef, ProcessId, ProcessSpec, Rlimits, SeccompProfile,
 };
 
 fn create(engine: &Engine, privileged: bool) -> Handle {
@@ -259,44 +265,6 @@ fn root_writes_at_home_and_not_to_the_kernel() {
     engine.finish();
 }
 
-/// The capability sets of a user's process: inheritable, permitted, effective, bounding, ambient.
-fn capabilities(engine: &Engine, handle: &Handle, user: &str) -> Vec<String> {
-    let tell = "sed -n 's/^Cap...:[[:space:]]*0*\\([0-9a-f]\\)/\\1/p' /proc/self/status";
-    said(engine, handle, user, tell).lines().map(str::to_owned).collect()
-}
-
-/// Conformance: G210-211
-#[test]
-fn capabilities_of_an_unprivileged_container_are_few() {
-    let engine = Engine::start();
-    let handle = create(&engine, false);
-    let all = "a80425fb";
-    assert_eq!(capabilities(&engine, &handle, ""), ["0", all, all, all, "0"]);
-    assert_eq!(capabilities(&engine, &handle, "alice"), ["0", "0", "0", all, "0"]);
-    let init = fs::read_to_string(format!("/proc/{}/status", engine.init_pid(handle.as_str()))).unwrap();
-    for set in ["CapPrm", "CapEff", "CapBnd"] {
-        let mask = init.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t"))).unwrap();
-        let mask = u64::from_str_radix(mask, 16).unwrap();
-        assert_eq!(mask & !0xa804_25fb, 0, "{set} of the first process: {mask:x}");
-    }
-    engine.finish();
-}
-
-/// Conformance: G218-219
-#[test]
-fn capabilities_of_a_privileged_container_are_many_for_root_and_few_for_users() {
-    let engine = Engine::start();
-    let handle = create(&engine, true);
-    // A server that lacks a capability itself cannot give it.
-    let own = fs::read_to_string("/proc/self/status").unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
-    let all = format!("{:x}", u64::from_str_radix(own, 16).unwrap() & 0x3f_ffff_ffff);
-    let all = all.as_str();
-    assert_eq!(capabilities(&engine, &handle, ""), ["0", all, all, all, "0"]);
-    assert_eq!(capabilities(&engine, &handle, "alice"), ["0", "0", "0", "a82425fb", "0"]);
-    engine.finish();
-}
-
 #[test]
 fn client_and_operator_choose_the_system_calls() {
     const NO_CHMOD: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
@@ -341,6 +309,42 @@ fn client_and_operator_choose_the_system_calls() {
     engine.finish();
 }
 
+/// What a profile asks for besides its rules: the kernel tells of one flag, that its refusals are logged.
+#[test]
+fn the_flags_of_a_profile_are_loaded_with_it() {
+    let engine = Engine::start();
+    // PTRACE_SEIZE, PTRACE_INTERRUPT and PTRACE_SECCOMP_GET_METADATA of the first filter; its end lets the process go on.
+    let ptrace = if cfg!(target_arch = "aarch64") { 117 } else { 101 };
+    let look = format!(
+        "my $p = int shift; syscall({ptrace}, 0x4206, $p, 0, 0) == 0 or die $!; \
+         syscall({ptrace}, 0x4207, $p, 0, 0) == 0 or die $!; waitpid($p, 0x40000000) == $p or die $!; \
+         my $told = pack('QQ', 0, 0); syscall({ptrace}, 0x420d, $p, 16, $told) >= 0 or die $!; \
+         print unpack('x8 Q', $told)"
+    );
+    for (flags, expected) in
+        [("", "0"), (r#""flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],"#, "2")]
+    {
+        let profile = format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", {flags}
+                "syscalls": [{{"names": ["chmod"], "action": "SCMP_ACT_ERRNO"}}]}}"#
+        );
+        let seccomp = SeccompProfile::Custom(profile);
+        let handle = engine.create_from(ContainerSpec { seccomp, ..ContainerSpec::default() });
+        let init = engine.init_pid(handle.as_str()).to_string();
+        let told = Command::new("perl").args(["-e", &look, &init]).output().unwrap();
+        let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert_eq!(String::from_utf8_lossy(&told.stdout), expected, "init: {errors}");
+        let process = ProcessSpec { id: Some(ProcessId::parse("p").unwrap()), ..script("sleep 1000") };
+        engine.with_client(async |client| client.run(&handle, process).await.map(drop)).unwrap();
+        let pid = inside::processes_beside(engine.init_pid(handle.as_str()))[0].to_string();
+        let told = Command::new("perl").args(["-e", &look, &pid]).output().unwrap();
+        let errors = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert_eq!(String::from_utf8_lossy(&told.stdout), expected, "a process: {errors}");
+        engine.gdn(["stop", "--kill", handle.as_str()]).expect_status(0);
+    }
+    engine.finish();
+}
+
 /// Conformance: Q427-429
 #[test]
 fn an_operator_can_forbid_to_gain_rights_in_unprivileged_containers() {
@@ -369,5 +373,39 @@ fn a_process_may_gain_rights_when_nobody_forbids_it() {
             "0\n"
         );
     }
+    engine.finish();
+}
+
+/// Something mounted over a part of procfs makes the kernel refuse containers theirs: that is what `gdn doctor` then says.
+#[test]
+fn the_doctor_says_when_containers_get_no_procfs() {
+    let cover = "mount --bind /dev/null /proc/timer_list && exec \"$0\" \"$@\"";
+    let covered = |arguments: &[String]| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", cover]).arg(binary()).args(arguments);
+        command
+    };
+    let doctor = ["--format", "json", "doctor"].map(str::to_owned);
+    let procfs = |mut command: Command| {
+        let told = command.output().unwrap().stdout;
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let findings = told["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["name"] == "procfs").expect("a line about procfs")
+    };
+    let mut plain = Command::new(binary());
+    plain.args(&doctor);
+    assert_eq!(procfs(plain)["status"], "ok");
+    let finding = procfs(covered(&doctor));
+    assert_eq!(
+        (finding["status"].as_str(), finding["found"].as_str()),
+        (Some("missing"), Some("/proc/timer_list is mounted over"))
+    );
+    // And it is so.
+    let mut engine = Engine::new();
+    let server = covered(&engine.server_arguments(&[]));
+    engine.start_server_by(server);
+    let error = engine.try_create(ContainerSpec::default()).unwrap_err();
+    assert!(error.report().contains("mount proc"), "{}", error.report());
+    create(&engine, true);
     engine.finish();
 }

@@ -11,7 +11,7 @@ use gdn_types::{BindMode, BindMount, ContainerSpec, Handle, ImageRef};
 const CALLS: (u32, u32) = if cfg!(target_arch = "aarch64") { (117, 170) } else { (101, 164) };
 
 /// An image with room for the host's perl, and a copy of it that becomes root.
-fn image(engine: &Engine) -> ImageRef {
+pub(super) fn image(engine: &Engine) -> ImageRef {
     ImageRef::uri(engine.image_with("perl", |rootfs| {
         fs::copy("/usr/bin/perl", rootfs.join("bin/becomes-root")).expect("perl is part of the host");
         fs::set_permissions(rootfs.join("bin/becomes-root"), fs::Permissions::from_mode(0o4755)).unwrap();
@@ -20,15 +20,15 @@ fn image(engine: &Engine) -> ImageRef {
 }
 
 /// A container to which the host's perl and libraries are lent.
-fn create(engine: &Engine, image: &ImageRef, privileged: bool) -> Handle {
+pub(super) fn create(engine: &Engine, image: &ImageRef, privileged: bool) -> Handle {
+    create_from(engine, image, ContainerSpec { privileged, ..ContainerSpec::default() })
+}
+
+/// The same with more wishes.
+pub(super) fn create_from(engine: &Engine, image: &ImageRef, spec: ContainerSpec) -> Handle {
     let lent = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| fs::metadata(path).is_ok());
     let lend = |path: &str| BindMount::new(path, path, BindMode::ReadOnly).unwrap();
-    engine.create_from(ContainerSpec {
-        image: image.clone(),
-        bind_mounts: lent.map(lend).collect(),
-        privileged,
-        ..ContainerSpec::default()
-    })
+    engine.create_from(ContainerSpec { image: image.clone(), bind_mounts: lent.map(lend).collect(), ..spec })
 }
 
 /// Conformance: Q431
