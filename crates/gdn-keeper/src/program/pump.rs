@@ -140,11 +140,13 @@ impl Output {
     /// Moves what can be moved without waiting.
     pub(crate) fn advance(&mut self) -> Progress {
         self.full = false;
-        for _ in 0..TURN {
+        let mut turns = 0;
+        // Others have to wait for what a process has left, which is not much: once all of it was read, no descriptor
+        // might ever tell of it again.
+        while turns < TURN || self.left.is_some_and(|left| left > 0) {
+            turns += 1;
             self.finish();
             if self.closed {
-                self.offer();
-                self.finish();
                 break;
             }
             match self.step() {
@@ -152,15 +154,20 @@ impl Output {
                 Step::Wait => break,
                 Step::Empty => {
                     self.left = self.left.map(|_| 0);
-                    self.finish();
                     break;
                 }
                 Step::Closed => {
                     self.closed = true;
                     self.left = Some(0);
+                    break;
                 }
             }
         }
+        if self.closed {
+            self.offer();
+        }
+        // The last turn, too, may have brought the end.
+        self.finish();
         self.progress()
     }
 
@@ -321,12 +328,13 @@ pub(crate) fn pipe_nonblocking(read_end: bool) -> std::io::Result<(OwnedFd, Owne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::pipe::PipeFlags;
 
     const THROW_AWAY: Retention = Retention { block: false, keep: 0 };
 
     fn take(fd: &OwnedFd) -> Vec<u8> {
         let mut buffer = vec![0; 1 << 20];
-        let length = rustix::io::read(fd, &mut buffer).unwrap();
+        let length = rustix::io::read(fd, &mut buffer).expect("something to read");
         buffer.truncate(length);
         buffer
     }
@@ -455,6 +463,47 @@ mod tests {
         output.advance();
         assert!(take(&reader) == written);
         assert_eq!(take(&reader), b"");
+    }
+
+    /// Serves an output as the keeper does, while any of its descriptors has something to say.
+    fn serve(output: &mut Output) {
+        let ready = |output: &Output| {
+            output.interest().iter().any(|(_, fd, flags)| {
+                let mut poll = [rustix::event::PollFd::from_borrowed_fd(*fd, *flags)];
+                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+                rustix::event::poll(&mut poll, Some(&now)).unwrap() > 0
+            })
+        };
+        while ready(output) && output.advance() == Progress::Open {}
+    }
+
+    #[test]
+    fn the_end_reaches_the_reader_however_many_turns_the_last_words_take() {
+        let kept = Retention { block: false, keep: 1 };
+        let kinds =
+            [(true, THROW_AWAY, false), (true, THROW_AWAY, true), (false, kept, false), (false, kept, true)];
+        let cases = (0..=3 * TURN).flat_map(|portions| kinds.map(|kind| (portions, kind)));
+        for (portions, (terminal, retention, left_open)) in cases {
+            // Each read of such a pipe gives one portion, as reads of a terminal do.
+            let flags = PipeFlags::CLOEXEC | PipeFlags::DIRECT | PipeFlags::NONBLOCK;
+            let (source, process) = rustix::pipe::pipe_with(flags).unwrap();
+            rustix::pipe::fcntl_setpipe_size(&process, 1 << 20).unwrap();
+            let (reader, sink) = pipe_nonblocking(false).unwrap();
+            rustix::io::ioctl_fionbio(&reader, true).unwrap();
+            let mut output = Output::new(source, retention, terminal);
+            output.attach(sink, None);
+            for portion in 0..portions {
+                assert_eq!(rustix::io::write(&process, &[portion as u8; 100]).unwrap(), 100);
+            }
+            let process = Some(process).filter(|_| left_open);
+            output.end();
+            serve(&mut output);
+            if portions > 0 {
+                assert_eq!(take(&reader).len(), 100 * portions);
+            }
+            assert_eq!(take(&reader), b"", "after {portions} portions");
+            drop(process);
+        }
     }
 
     #[test]
