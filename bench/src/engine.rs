@@ -203,6 +203,7 @@ impl Engine {
                 Some(ProcessEvent::Stderr(_)) => {}
                 Some(ProcessEvent::Exited(ExitStatus::Code(0))) => return Ok(shown),
                 Some(ProcessEvent::Exited(status)) => bail!("the process {status}"),
+                Some(lost) => bail!("{lost:?}"),
                 None => bail!("the process's stream ended before its exit status"),
             }
         }

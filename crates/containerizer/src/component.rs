@@ -311,11 +311,9 @@ impl Containerizer for KernelContainerizer {
 
     async fn attach(&self, id: &ContainerId, process: &ProcessId, from: AttachFrom) -> Result<Attachment> {
         let container = self.living(id)?;
-        match container.shared.processes().state(process)? {
-            // Nothing comes any more, unless somebody asks for what was.
-            ProcessState::Exited(_) if from == AttachFrom::default() => return ended_attachment(),
-            ProcessState::Lost => return Err(lost_process(process)),
-            ProcessState::Exited(_) | ProcessState::Running => {}
+        let state = container.shared.processes().state(process)?;
+        if state == ProcessState::Lost {
+            return Err(lost_process(process));
         }
         let attach = Attach {
             process: process.as_str().to_owned(),
@@ -324,8 +322,11 @@ impl Containerizer for KernelContainerizer {
         };
         match container.keeper.call(Call::Attach(attach), &[]).await {
             Ok(attached) => attachment(attached),
-            // It has ended, perhaps while we asked, and nothing is kept.
+            // It has ended, so long ago that the keeper knows nothing of it any more, or before there was this keeper.
             Err(error) if error.kind() == Some(FailureKind::NoProcess) => ended_attachment(),
+            Err(gdn_launcher::Error::Gone { .. }) if matches!(state, ProcessState::Exited(_)) => {
+                ended_attachment()
+            }
             Err(error) => Err(container.process_failure(error).await),
         }
     }
@@ -513,6 +514,11 @@ impl Drop for Reservation<'_> {
         }
     }
 }
+
+const _: () = assert!(
+    Attachment::CUT_OFF == gdn_launcher::protocol::CUT_OFF,
+    "the keeper marks pipes as readers expect"
+);
 
 /// The descriptors of one attachment, by what the reply says they are.
 fn attachment((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<Attachment> {

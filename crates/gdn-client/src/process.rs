@@ -28,6 +28,10 @@ pub enum ProcessEvent {
     Stdout(Bytes),
     /// It wrote to standard error.
     Stderr(Bytes),
+    /// So many bytes of standard output are lost here: others read faster, and this client was too far behind.
+    StdoutLost(u64),
+    /// The same of standard error.
+    StderrLost(u64),
     /// It ended; nothing follows.
     Exited(ExitStatus),
 }
@@ -142,7 +146,7 @@ impl ProcessStream {
     }
 
     /// The number of the first byte of standard output that comes out of this stream: 0 is the first that the process wrote.
-    /// Also 0 when the output has ended and nothing of it is left.
+    /// Of an output that has ended and of which nothing is left, how many bytes it was.
     pub fn stdout_first(&self) -> u64 {
         self.first.0
     }
@@ -171,8 +175,8 @@ impl ProcessStream {
                     run_response::Message::Started(_) => {
                         Err(Error::internal("the server says twice that a process started"))
                     }
-                    run_response::Message::Stdout(output) => Ok(Some(ProcessEvent::Stdout(output.data))),
-                    run_response::Message::Stderr(output) => Ok(Some(ProcessEvent::Stderr(output.data))),
+                    run_response::Message::Stdout(output) => Ok(Some(on_stdout(output))),
+                    run_response::Message::Stderr(output) => Ok(Some(on_stderr(output))),
                     run_response::Message::Exited(status) => {
                         Ok(Some(ProcessEvent::Exited(status.try_into()?)))
                     }
@@ -184,14 +188,28 @@ impl ProcessStream {
                     attach_response::Message::Started(_) => {
                         Err(Error::internal("the server says twice that it attached"))
                     }
-                    attach_response::Message::Stdout(output) => Ok(Some(ProcessEvent::Stdout(output.data))),
-                    attach_response::Message::Stderr(output) => Ok(Some(ProcessEvent::Stderr(output.data))),
+                    attach_response::Message::Stdout(output) => Ok(Some(on_stdout(output))),
+                    attach_response::Message::Stderr(output) => Ok(Some(on_stderr(output))),
                     attach_response::Message::Exited(status) => {
                         Ok(Some(ProcessEvent::Exited(status.try_into()?)))
                     }
                 },
             },
         }
+    }
+}
+
+fn on_stdout(output: garden::Output) -> ProcessEvent {
+    match output.lost {
+        0 => ProcessEvent::Stdout(output.data),
+        lost => ProcessEvent::StdoutLost(lost),
+    }
+}
+
+fn on_stderr(output: garden::Output) -> ProcessEvent {
+    match output.lost {
+        0 => ProcessEvent::Stderr(output.data),
+        lost => ProcessEvent::StderrLost(lost),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use gdn_traits::Attachment;
 use gdn_types::{Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -32,6 +33,7 @@ pub(crate) struct Reader {
     source: Source,
     buffer: BytesMut,
     chunk: usize,
+    cut_off: bool,
 }
 
 /// A read end.
@@ -54,7 +56,12 @@ impl Reader {
     /// Takes over the read end.
     pub(crate) fn new(source: OwnedFd) -> Result<Self> {
         set_nonblocking(&source)?;
-        Ok(Reader { source: Source::Early(source), buffer: BytesMut::new(), chunk: FIRST_CHUNK })
+        Ok(Reader {
+            source: Source::Early(source),
+            buffer: BytesMut::new(),
+            chunk: FIRST_CHUNK,
+            cut_off: false,
+        })
     }
 
     /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
@@ -68,7 +75,10 @@ impl Reader {
                     }
                     return Ok(Some(chunk));
                 }
-                Early::End => self.source = Source::Ended,
+                Early::End => {
+                    self.cut_off = is_cut_off(pipe)?;
+                    self.source = Source::Ended;
+                }
                 Early::Nothing => self.watch()?,
             }
         }
@@ -87,9 +97,15 @@ impl Reader {
             enlarge(pipe.as_fd());
         }
         if read == 0 {
+            self.cut_off = is_cut_off(&*pipe)?;
             self.source = Source::Ended;
         }
         Ok((read > 0).then(|| self.buffer.split().freeze()))
+    }
+
+    /// Whether the end was none of the output, but of the patience with this reader ([`Attachment::CUT_OFF`]).
+    pub(crate) fn was_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     fn watch(&mut self) -> Result<()> {
@@ -126,6 +142,13 @@ fn read_early(pipe: &OwnedFd) -> Result<Early> {
             Err(Errno::IO) => return Ok(Early::End),
             Err(error) => return Err(caused("read a pipe", error.into())),
         }
+    }
+}
+
+fn is_cut_off(pipe: impl AsFd) -> Result<bool> {
+    match rustix::fs::fstat(pipe) {
+        Ok(about) => Ok(about.st_mode & 0o7777 == Attachment::CUT_OFF),
+        Err(error) => Err(caused("look at a pipe", error.into())),
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! A conversation ends when the process has ended and all output was sent, when something in it fails, when the client goes
 //! away, or when the engine stops; in each case but the first the process goes on, and dropping the pipes detaches.
+//!
+//! A client that reads too slowly for other clients of the process is cut off at its pipe; it attaches again here, and the
+//! client is told how much it lost.
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -17,7 +20,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use gardener_core::{Gardener, Hold, RunningProcess};
 use gdn_proto::garden;
-use gdn_types::{Error, ErrorKind, ExitStatus, Handle, ProcessId, Result, Signal, WindowSize};
+use gdn_types::{AttachFrom, Error, ErrorKind, ExitStatus, Handle, ProcessId, Result, Signal, WindowSize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -64,8 +67,11 @@ impl Session {
         let RunningProcess { id, attachment, hold } = self.process;
         let target = Arc::new(Target { gardener: self.gardener, handle: self.handle, id });
         let mut telling = Telling {
-            stdout: Output::new(attachment.stdout)?,
-            stderr: attachment.stderr.map(Output::new).transpose()?,
+            stdout: Output::new(attachment.stdout, attachment.stdout_first)?,
+            stderr: attachment
+                .stderr
+                .map(|stderr| Output::new(stderr, attachment.stderr_first))
+                .transpose()?,
             exit: target.exit(),
             target: target.clone(),
             _hold: hold,
@@ -166,12 +172,19 @@ impl Telling {
     /// The next output, and when all has ended how the process did. A dropped future loses nothing.
     async fn next(&mut self) -> Result<Answer> {
         while self.stdout.open || self.stderr.as_ref().is_some_and(|stderr| stderr.open) {
+            let target = &self.target;
+            let stdout_open = self.stdout.open;
+            let stdout = self.stdout.next(|from| target.again(true, from));
             let said = match &mut self.stderr {
-                None => self.stdout.next().await?.map(Answer::Stdout),
-                Some(stderr) => tokio::select! {
-                    said = self.stdout.next(), if self.stdout.open => said?.map(Answer::Stdout),
-                    said = stderr.next(), if stderr.open => said?.map(Answer::Stderr),
-                },
+                None => stdout.await?.map(Answer::Stdout),
+                Some(stderr) => {
+                    let stderr_open = stderr.open;
+                    let stderr = stderr.next(|from| target.again(false, from));
+                    tokio::select! {
+                        said = stdout, if stdout_open => said?.map(Answer::Stdout),
+                        said = stderr, if stderr_open => said?.map(Answer::Stderr),
+                    }
+                }
             };
             if let Some(answer) = said {
                 return Ok(answer);
@@ -190,23 +203,43 @@ impl Telling {
 struct Output {
     reader: Reader,
     offset: u64,
+    /// The process's number of the next byte.
+    next: u64,
     open: bool,
+    /// It was cut off, and attaches again.
+    again: Option<Again>,
 }
 
+/// An output to go on with, and the number of its first byte.
+type Again = BoxFuture<'static, Result<(OwnedFd, u64)>>;
+
 impl Output {
-    fn new(source: OwnedFd) -> Result<Self> {
-        Ok(Output { reader: Reader::new(source)?, offset: 0, open: true })
+    fn new(source: OwnedFd, first: u64) -> Result<Self> {
+        Ok(Output { reader: Reader::new(source)?, offset: 0, next: first, open: true, again: None })
     }
 
-    /// The next chunk; `None` once, at the end.
-    async fn next(&mut self) -> Result<Option<garden::Output>> {
-        let Some(data) = self.reader.next().await? else {
-            self.open = false;
-            return Ok(None);
-        };
-        let offset = self.offset;
-        self.offset += data.len() as u64;
-        Ok(Some(garden::Output { offset, data }))
+    /// The next chunk or gap; `None` at the end, and where there is no gap after all. A dropped future loses nothing.
+    async fn next(&mut self, again: impl FnOnce(u64) -> Again) -> Result<Option<garden::Output>> {
+        if self.again.is_none() {
+            if let Some(data) = self.reader.next().await? {
+                let offset = self.offset;
+                self.offset += data.len() as u64;
+                self.next += data.len() as u64;
+                return Ok(Some(garden::Output { offset, data, lost: 0 }));
+            }
+            if !self.reader.was_cut_off() {
+                self.open = false;
+                return Ok(None);
+            }
+            self.again = Some(again(self.next));
+        }
+        let Some(going_on) = &mut self.again else { return Ok(None) };
+        let (source, first) = going_on.await?;
+        self.again = None;
+        self.reader = Reader::new(source)?;
+        let lost = first.saturating_sub(self.next);
+        self.next += lost;
+        Ok((lost > 0).then(|| garden::Output { offset: self.offset, data: Bytes::new(), lost }))
     }
 }
 
@@ -224,6 +257,25 @@ enum Queued {
 }
 
 impl Target {
+    /// Attaches again to standard output, or else to standard error, from this byte on.
+    fn again(self: &Arc<Self>, stdout: bool, from: u64) -> Again {
+        let target = Arc::clone(self);
+        let from = if stdout {
+            AttachFrom { stdout: Some(from), stderr: None }
+        } else {
+            AttachFrom { stdout: None, stderr: Some(from) }
+        };
+        Box::pin(async move {
+            let attachment = target.gardener.attach(&target.handle, &target.id, from).await?.attachment;
+            if stdout {
+                return Ok((attachment.stdout, attachment.stdout_first));
+            }
+            let stderr =
+                attachment.stderr.ok_or_else(|| Error::internal("standard error is not there any more"))?;
+            Ok((stderr, attachment.stderr_first))
+        })
+    }
+
     /// How the process ends; asked at once.
     fn exit(self: &Arc<Self>) -> BoxFuture<'static, Result<ExitStatus>> {
         let target = Arc::clone(self);

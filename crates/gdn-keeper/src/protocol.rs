@@ -7,6 +7,10 @@
 /// 2: [`Kill::leave`]. `Prepare` and `Create` only ever reach keepers of the engine's own version.
 pub const VERSION: u32 = 2;
 
+/// The mode of a pipe whose end need not be the end of the output: its reader was too slow for others, and was cut off. It
+/// finds what is still there by an [`Attach`] with the number of the byte it lacks.
+pub const CUT_OFF: u32 = 0o601;
+
 /// Engine to launcher, and engine to keeper.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
@@ -359,7 +363,8 @@ pub struct Streams {
     /// The read end of standard error.
     #[prost(bool, tag = "3")]
     pub stderr: bool,
-    /// The number of the first byte that comes out of standard output: 0 is the first that the process wrote.
+    /// The number of the first byte that comes out of standard output: 0 is the first that the process wrote. Of an output
+    /// that has ended with nothing kept, how many bytes it was.
     #[prost(uint64, tag = "4")]
     pub stdout_first: u64,
     /// The same of standard error.

@@ -257,6 +257,9 @@ pub struct RunContext {
 }
 
 /// One client's own ends of a process's streams.
+///
+/// An output may be ended early while other attachments have one that is read faster. Its pipe then has the mode
+/// [`Attachment::CUT_OFF`], and the client that read it to its end attaches again, from the byte it lacks on.
 #[derive(Debug)]
 pub struct Attachment {
     /// Write end of standard input; of a terminal, its writing half. Absent once standard input was closed.
@@ -265,11 +268,16 @@ pub struct Attachment {
     pub stdout: OwnedFd,
     /// Read end of standard error; absent with a terminal.
     pub stderr: Option<OwnedFd>,
-    /// The number of the first byte that comes out of standard output; 0 is the first that the process wrote. Also 0 when the
-    /// output has ended and nothing of it is left.
+    /// The number of the first byte that comes out of standard output; 0 is the first that the process wrote. Of an output that
+    /// has ended and of which nothing is left it is how many bytes that was, or 0 if that is not known any more.
     pub stdout_first: u64,
     /// The same of standard error.
     pub stderr_first: u64,
+}
+
+impl Attachment {
+    /// The permission bits of a pipe whose end need not be the end of the output.
+    pub const CUT_OFF: u32 = 0o601;
 }
 
 /// A tar on its way out.

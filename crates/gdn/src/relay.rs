@@ -73,6 +73,8 @@ pub(crate) async fn follow_attached(
                 let broken = match event.context("cannot follow the process any longer")? {
                     Some(ProcessEvent::Stdout(bytes)) => stdout.write(&bytes).await?,
                     Some(ProcessEvent::Stderr(bytes)) => stderr.write(&bytes).await?,
+                    Some(ProcessEvent::StdoutLost(lost)) => tell_gap(lost, "output"),
+                    Some(ProcessEvent::StderrLost(lost)) => tell_gap(lost, "error"),
                     Some(ProcessEvent::Exited(status)) => {
                         ended = Some(status);
                         false
@@ -99,6 +101,14 @@ pub(crate) async fn follow_attached(
 /// The exit status of a command that a signal ended.
 pub(crate) fn status_of_signal(number: i32) -> u8 {
     BY_SIGNAL.saturating_add(u8::try_from(number).unwrap_or(u8::MAX))
+}
+
+/// Says that the following output does not begin where the output before ended.
+fn tell_gap(lost: u64, name: &str) -> bool {
+    note(&format!(
+        "{lost} bytes of standard {name} are lost here: this command was too far behind other readers"
+    ));
+    false
 }
 
 /// Ends the process's standard input at once.

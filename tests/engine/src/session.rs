@@ -115,6 +115,7 @@ pub async fn collect(mut process: gdn_client::ProcessStream) -> Result<Ran> {
         match event.unwrap_or_else(|_| panic!("process {} was silent for {PATIENCE:?}", process.id()))? {
             Some(ProcessEvent::Stdout(bytes)) => stdout.extend_from_slice(&bytes),
             Some(ProcessEvent::Stderr(bytes)) => stderr.extend_from_slice(&bytes),
+            Some(lost @ (ProcessEvent::StdoutLost(_) | ProcessEvent::StderrLost(_))) => panic!("{lost:?}"),
             Some(ProcessEvent::Exited(status)) => ended = Some(status),
             None => break,
         }

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 /// How many bytes an attachment that asks for old output does not get any more.
 pub(crate) const LOST: u64 = 3;
 
-/// See the module. Scripts are the first argument; attaching takes over the one set of pipes.
+/// See the module. Scripts are the first argument; attaching takes over the one set of pipes. A script that gives its
+/// standard output the mode [`Attachment::CUT_OFF`] is cut off there, until somebody attaches again.
 pub(crate) struct HostProcesses {
     pub(crate) world: Arc<dyn Containerizer>,
     running: Mutex<HashMap<ProcessId, Running>>,
@@ -120,6 +121,7 @@ impl Containerizer for HostProcesses {
         self.with(process, |running| {
             let mut pipes = running.pipes.take().expect("a test attaches once");
             pipes.stdin = running.stdin.as_ref().map(dup);
+            rustix::fs::fchmod(&pipes.stdout, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
             pipes.stdout_first = from.stdout.map_or(0, |byte| byte + LOST);
             pipes.stderr_first = from.stderr.map_or(0, |byte| byte + LOST);
             pipes

@@ -21,6 +21,7 @@ struct Running {
 struct Heard {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    lost: u64,
     exited: Option<garden::ExitStatus>,
 }
 
@@ -45,6 +46,8 @@ impl Running {
             match response.message.unwrap() {
                 Told::Stdout(output) => {
                     assert_eq!(output.offset, heard.stdout.len() as u64);
+                    assert_eq!(output.data.is_empty(), output.lost > 0);
+                    heard.lost += output.lost;
                     heard.stdout.extend_from_slice(&output.data);
                 }
                 Told::Stderr(output) => {
@@ -73,6 +76,15 @@ async fn all_output_comes_before_the_exit() {
     assert_eq!(heard.stdout.len(), 3_000_000);
     assert_eq!(heard.stderr, b"oops\n");
     assert_eq!(heard.exited.unwrap().exit_code, 7);
+}
+
+#[tokio::test]
+async fn a_client_that_was_cut_off_is_told_how_much_it_lost_and_hears_the_end() {
+    let engine = engine().await;
+    let mut run = Running::start(&engine, "echo before; chmod 601 /dev/stdout; exit 5").await;
+    let heard = run.hear_all().await;
+    assert_eq!((&heard.stdout[..], heard.lost), (&b"before\n"[..], crate::host::LOST));
+    assert_eq!(heard.exited.unwrap().exit_code, 5);
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
 //! The keeper's loop: one thread, one poll, everything it holds.
 //!
-//! It sleeps until a client, a child or a pipe has something to say, and never wakes up by a clock.
+//! It sleeps until a client, a child or a pipe has something to say. By a clock it wakes up only where a reader that does
+//! not read holds others back.
 
 mod ends;
+mod past;
 mod processes;
 mod readiness;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
@@ -22,6 +25,7 @@ use super::{exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
 use crate::wire::{self, Received};
 
+use past::Past;
 pub(crate) use readiness::Readiness;
 
 /// Bytes that may wait for a client, as the kernel counts them: some 10,000 messages. Nothing is reserved.
@@ -34,6 +38,12 @@ const STARVED_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 #[allow(clippy::disallowed_methods, reason = "nothing tells that the host has memory again")]
 fn pause_starved() {
     std::thread::sleep(STARVED_PAUSE);
+}
+
+/// How long it is from now to then.
+fn until(then: Instant) -> Timespec {
+    let rest = then.saturating_duration_since(Instant::now());
+    Timespec { tv_sec: rest.as_secs().cast_signed(), tv_nsec: rest.subsec_nanos().into() }
 }
 
 /// Everything one keeper holds.
@@ -54,6 +64,7 @@ pub(crate) struct Keeper {
     /// The order that init is carrying out: who asked, and what processes will need of it.
     building: Option<(u64, u64, Create)>,
     processes: Vec<Process>,
+    past: Past,
     jobs: Vec<Job>,
     /// Who waits for the container's end.
     mourners: Vec<(u64, u64)>,
@@ -105,6 +116,7 @@ impl Keeper {
             container: None,
             building: None,
             processes: Vec::new(),
+            past: Past::default(),
             jobs: Vec::new(),
             mourners: Vec::new(),
             dead: false,
@@ -127,12 +139,13 @@ impl Keeper {
                 Err(_) => pause_starved(),
             }
             self.bound_held_output();
-            self.processes.retain(|process| !process.is_over());
+            self.forget_over();
         }
         0
     }
 
     fn wait_until_ready(&self) -> std::io::Result<Vec<(Ready, PollFlags)>> {
+        let mut deadlines = Vec::new();
         let mut what = vec![Ready::Children, Ready::Listener];
         let mut fds =
             vec![PollFd::new(&self.children, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
@@ -159,21 +172,28 @@ impl Keeper {
             }
             for (number, output) in process.outputs.iter().enumerate() {
                 let Some(output) = output else { continue };
+                if let Some(at) = output.deadline() {
+                    deadlines.push((Ready::Output(index, number, Side::Source), at));
+                }
                 for (side, fd, flags) in output.interest() {
                     what.push(Ready::Output(index, number, side));
                     fds.push(PollFd::from_borrowed_fd(fd, flags));
                 }
             }
         }
+        let first = deadlines.iter().map(|(_, at)| *at).min();
         loop {
-            match poll(&mut fds, None) {
+            match poll(&mut fds, first.map(until).as_ref()) {
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(_) => break,
             }
         }
+        let now = Instant::now();
+        let due =
+            deadlines.into_iter().filter(|(_, at)| *at <= now).map(|(what, _)| (what, PollFlags::empty()));
         let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
-        Ok(ready.filter(|(_, flags)| !flags.is_empty()).collect())
+        Ok(ready.filter(|(_, flags)| !flags.is_empty()).chain(due).collect())
     }
 
     fn handle(&mut self, what: Ready, flags: PollFlags) {
@@ -234,7 +254,10 @@ impl Keeper {
                 self.reply(key, message.id, Err(exhausted));
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Ok(None) | Err(_) => self.connections.retain(|connection| connection.key != key),
+            Ok(None) | Err(_) => {
+                self.connections.retain(|connection| connection.key != key);
+                self.processes.iter_mut().for_each(Process::forget_cut_off);
+            }
         }
     }
 
@@ -261,10 +284,7 @@ impl Keeper {
                 Ok(false) => Ok(Answer::default()),
                 Err(failure) => Err(failure),
             },
-            Some(Call::Attach(attach)) => {
-                let from = [attach.stdout_from, attach.stderr_from];
-                self.readable(&attach.process).and_then(|process| process.attach(from)).map(Answer::streams)
-            }
+            Some(Call::Attach(attach)) => self.attach(&attach).map(Answer::streams),
             Some(Call::Signal(signal)) if signal.process.is_empty() => {
                 self.signal_everyone(signal.signal).map(|()| Answer::default())
             }

@@ -10,7 +10,7 @@ use rustix::process::{Gid, Uid};
 use super::container::Container;
 use super::exec::{self, Stdio};
 use super::failure::{During, Result, encoded, failure};
-use super::pump::{Output, Retention, pipe_nonblocking};
+use super::pump::{Output, Progress, Retention, pipe_nonblocking};
 use super::sidecar::Sidecar;
 use super::{system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
@@ -37,6 +37,8 @@ pub(crate) struct Process {
     typed: Vec<u8>,
     /// Standard output and error (with a terminal, only the first).
     pub(crate) outputs: Vec<Option<Output>>,
+    /// How many bytes each output said that is not there any more.
+    pub(crate) written: [u64; 2],
     /// Set when the kernel has told that it ended.
     pub(crate) ended: bool,
 }
@@ -101,6 +103,7 @@ impl Process {
             relay: None,
             typed: Vec::new(),
             outputs,
+            written: [0; 2],
             ended: false,
         }
     }
@@ -171,7 +174,7 @@ impl Process {
         for (index, output) in self.outputs.iter_mut().enumerate() {
             // An output that has ended gives a pipe that is at its end.
             let (reader, sink) = pipe_nonblocking(false).during(FailureKind::Exhausted, during)?;
-            let first = output.as_mut().map_or(0, |output| {
+            let first = output.as_mut().map_or(self.written[index], |output| {
                 let first = output.attach(sink, from[index]);
                 if self.ended {
                     // Nothing else will happen that makes it go out, and its end with it.
@@ -276,12 +279,23 @@ impl Process {
         self.stdin = None;
         self.relay = None;
         self.typed.clear();
-        for slot in &mut self.outputs {
-            if let Some(output) = slot
-                && output.end() == super::pump::Progress::Done
-            {
-                *slot = None;
-            }
+        self.tend_all(Output::end);
+    }
+
+    /// Does something about one output, which may be over then.
+    pub(crate) fn tend(&mut self, number: usize, what: impl FnOnce(&mut Output) -> Progress) {
+        let slot = &mut self.outputs[number];
+        if let Some(output) = slot
+            && what(output) == Progress::Done
+        {
+            self.written[number] = output.position();
+            *slot = None;
+        }
+    }
+
+    fn tend_all(&mut self, what: impl Fn(&mut Output) -> Progress) {
+        for number in 0..self.outputs.len() {
+            self.tend(number, &what);
         }
     }
 
@@ -292,13 +306,12 @@ impl Process {
 
     /// Gives up what is kept of it.
     pub(crate) fn let_go(&mut self) {
-        for slot in &mut self.outputs {
-            if let Some(output) = slot
-                && output.let_go() == super::pump::Progress::Done
-            {
-                *slot = None;
-            }
-        }
+        self.tend_all(Output::let_go);
+    }
+
+    /// The engine has gone, and its readers with it.
+    pub(crate) fn forget_cut_off(&mut self) {
+        self.tend_all(Output::forget_cut_off);
     }
 
     /// Whether nothing of it is left to be held.

@@ -619,15 +619,19 @@ pub struct RunStarted {
 /// The end of standard input. With a terminal, its end-of-file character.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseStdin {}
-/// Bytes that a process wrote.
+/// Bytes that a process wrote, or a gap.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Output {
-    /// The bytes; never empty.
+    /// The bytes; empty only in a message that tells of a gap.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: ::prost::bytes::Bytes,
     /// How many bytes of this stream this attachment got before these.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
+    /// Set in a message of its own: so many bytes between those before and those to come are lost to this attachment, because
+    /// another reads faster, and this one was too far behind to be waited for.
+    #[prost(uint64, tag = "3")]
+    pub lost: u64,
 }
 /// From a client that is attached to a process.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -711,7 +715,7 @@ pub struct AttachStarted {
     #[prost(string, tag = "1")]
     pub process_id: ::prost::alloc::string::String,
     /// The number of the first byte of standard output that this attachment gets; what it is more than `stdout_from` is lost.
-    /// 0 when the output has ended and nothing of it is left.
+    /// Of an output that has ended and of which nothing is left, how many bytes it was.
     #[prost(uint64, tag = "2")]
     pub stdout_first: u64,
     /// The same of error output.

@@ -27,8 +27,8 @@ fn a_client_that_reads_late_gets_all_output_unchanged() {
         while let Some(event) = process.next().await.unwrap() {
             match event {
                 ProcessEvent::Stdout(chunk) => bytes.extend_from_slice(&chunk),
-                ProcessEvent::Stderr(chunk) => panic!("{chunk:?}"),
                 ProcessEvent::Exited(ended) => status = Some(ended.code()),
+                other => panic!("{other:?}"),
             }
         }
         (bytes, status)

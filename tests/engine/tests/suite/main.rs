@@ -12,6 +12,7 @@ mod neighbours;
 mod output_policy;
 mod privileges;
 mod processes;
+mod readers;
 mod reboot;
 mod rounds;
 mod streams;

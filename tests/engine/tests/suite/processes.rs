@@ -46,6 +46,7 @@ fn limits_of_a_process_are_its_own() {
             match event {
                 ProcessEvent::Stdout(bytes) | ProcessEvent::Stderr(bytes) => said.extend_from_slice(&bytes),
                 ProcessEvent::Exited(status) => assert_eq!(status.code(), 0),
+                lost => panic!("{lost:?}"),
             }
         }
         String::from_utf8(said).unwrap()

@@ -7,8 +7,8 @@ use rustix::event::PollFlags;
 use super::{Answer, Keeper};
 use crate::program::failure::{Result, failure};
 use crate::program::process::{Job, Process};
-use crate::program::pump::{Progress, Side};
-use crate::protocol::{Body, FailureKind, Message, Started};
+use crate::program::pump::Side;
+use crate::protocol::{Attach, Body, FailureKind, Message, Started, Streams};
 
 /// Most bytes kept of all processes that have ended: the keeper's memory is the host's, not the container's.
 const MAX_HELD: usize = 16 * 1024 * 1024;
@@ -21,15 +21,27 @@ impl Keeper {
             .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
     }
 
-    /// A process whose output can be read: it runs, or some is kept.
-    pub(super) fn readable(&mut self, name: &str) -> Result<&mut Process> {
+    /// Attaches to a process that runs, of which some is kept, or of which is known how much it said.
+    pub(super) fn attach(&mut self, attach: &Attach) -> Result<(Streams, Vec<OwnedFd>)> {
         let place = self.processes.iter().rposition(|process| {
-            process.name == name && (!process.ended || process.outputs.iter().any(Option::is_some))
+            process.name == attach.process && (!process.ended || process.outputs.iter().any(Option::is_some))
         });
         match place {
-            Some(place) => Ok(&mut self.processes[place]),
-            None => Err(failure(FailureKind::NoProcess, format!("no process {name} is running"))),
+            Some(place) => self.processes[place].attach([attach.stdout_from, attach.stderr_from]),
+            None => self.past.attach(&attach.process),
         }
+    }
+
+    /// Lets go of processes of which nothing is left to be held.
+    pub(super) fn forget_over(&mut self) {
+        let past = &mut self.past;
+        self.processes.retain(|process| {
+            let over = process.is_over();
+            if over {
+                past.remember(process);
+            }
+            !over
+        });
     }
 
     /// Gives up the output that was kept longest while it is too much in all. What is kept of processes that run
@@ -117,12 +129,11 @@ impl Keeper {
     }
 
     pub(super) fn move_output(&mut self, index: usize, number: usize, side: Side, flags: PollFlags) {
-        let Some(output) = self.processes[index].outputs[number].as_mut() else { return };
-        if side == Side::Sink && flags.intersects(PollFlags::ERR) {
-            output.drop_dead_sinks();
-        }
-        if output.advance() == Progress::Done {
-            self.processes[index].outputs[number] = None;
-        }
+        self.processes[index].tend(number, |output| {
+            if side == Side::Sink && flags.intersects(PollFlags::ERR) {
+                output.drop_dead_sinks();
+            }
+            output.advance()
+        });
     }
 }
