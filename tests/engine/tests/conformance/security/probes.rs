@@ -65,3 +65,26 @@ fn a_program_that_becomes_root_may_change_owners_and_not_the_clock() {
     }
     engine.finish();
 }
+
+/// The engine's own profile in a container: families of sockets that have led out of containers, input put into a terminal,
+/// namespaces by the newer call, and calls that are newer than the profile.
+#[test]
+fn the_engines_own_profile_refuses_what_has_led_out_of_containers() {
+    let engine = Engine::start();
+    let handle = create(&engine, &image(&engine), false);
+    let [socket, ioctl] = if cfg!(target_arch = "aarch64") { [198, 29] } else { [41, 16] };
+    let answer = |call: &str| {
+        let text = format!("print syscall({call}) >= 0 ? 0 : $! + 0");
+        engine.run(&handle, program(&["/usr/bin/perl", "-e", &text])).expect(0).text()
+    };
+    let (refused, absent) = ("1", "38");
+    assert_eq!(answer(&format!("{socket}, 38, 5, 0")), refused, "AF_ALG");
+    assert_eq!(answer(&format!("{socket}, 40, 1, 0")), refused, "AF_VSOCK");
+    assert_eq!(answer(&format!("{socket}, 1, 1, 0")), "0", "AF_UNIX");
+    assert_eq!(answer(&format!("{ioctl}, 0, 0x5412, my $key = 'x'")), refused, "TIOCSTI");
+    // Numbers of the newer calls are the same everywhere.
+    assert_eq!(answer("435, 0, 0"), absent, "clone3");
+    assert_eq!(answer("425, 1, 0"), refused, "io_uring_setup");
+    assert_eq!(answer("1000, 0, 0"), absent, "a call that nobody knows");
+    engine.finish();
+}
