@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_mounts::{Attributes, Detached, Filesystem, Root};
 use gdn_namespaces::{Capabilities, CapabilitySet};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
@@ -28,7 +28,8 @@ const NOEXEC: Attributes = Attributes::MOUNT_ATTR_NOEXEC;
 const RDONLY: Attributes = Attributes::MOUNT_ATTR_RDONLY;
 
 /// Files of procfs that tell of, or reach, the whole host: they show the null device instead.
-const MASKED_FILES: [&str; 6] = [
+const MASKED_FILES: [&str; 7] = [
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/latency_stats",
     "/proc/sched_debug",
@@ -37,7 +38,8 @@ const MASKED_FILES: [&str; 6] = [
     "/proc/keys",
 ];
 /// Directories of the same kind: they show an empty read-only one.
-const MASKED_DIRS: [&str; 2] = ["/proc/scsi", "/sys/firmware"];
+const MASKED_DIRS: [&str; 5] =
+    ["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/devices/virtual/powercap", "/sys/firmware"];
 
 /// Runs in the fresh child, blocked until the keeper says what to build. Never returns.
 pub(crate) fn become_init(keeper: OwnedFd, program: OwnedFd, privileged: bool) -> ! {
@@ -126,14 +128,15 @@ pub(crate) fn build(
     place(&root, "/sys", &sys)?;
     show_cgroups(&root, create, privileged)?;
     let devices = show_devices(&root, devices, terminals)?;
+    // Before a mount of the client can lie over a part of procfs.
+    set_kernel_settings(&proc_dir, &create.sysctls)?;
+    limit_users(&proc_dir, &create.user_limits)?;
     for (target, mount) in create.mounts.iter().zip(mounts) {
         show_mount(&root, target, Detached::from_fd(mount))?;
     }
     if !privileged {
         mask(&root, devices.null.as_fd())?;
     }
-    set_kernel_settings(&proc_dir, &create.sysctls)?;
-    limit_users(&proc_dir, &create.user_limits)?;
     system::loopback_up().during(FailureKind::Internal, || "bring the loopback interface up".into())?;
     change_root(root.as_fd())?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -276,10 +279,8 @@ fn existing(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
 fn set_kernel_settings(proc: &OwnedFd, settings: &[String]) -> Result<()> {
     for setting in settings.chunks_exact(2) {
         let (name, value) = (&setting[0], &setting[1]);
-        let path = format!("sys/{}", name.replace('.', "/"));
         let during = || format!("set {name} to {value:?}");
-        let file = openat(proc, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .during(FailureKind::Sysctl, during)?;
+        let file = open_setting(proc, name).during(FailureKind::Sysctl, during)?;
         rustix::io::write(file, value.as_bytes()).during(FailureKind::Sysctl, during)?;
     }
     Ok(())
@@ -291,15 +292,22 @@ fn limit_users(proc: &OwnedFd, limits: &[String]) -> Result<()> {
     for limit in limits.chunks_exact(2) {
         let (name, value) = (&limit[0], &limit[1]);
         let during = || format!("set user.{name} to {value}");
-        let file =
-            match openat(proc, format!("sys/user/{name}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-                // An older kernel, or one without that kind of object.
-                Err(Errno::NOENT) => continue,
-                other => other.during(FailureKind::Internal, during)?,
-            };
+        let file = match open_setting(proc, &format!("user.{name}")) {
+            // An older kernel, or one without that kind of object.
+            Err(Errno::NOENT) => continue,
+            other => other.during(FailureKind::Internal, during)?,
+        };
         rustix::io::write(file, value.as_bytes()).during(FailureKind::Internal, during)?;
     }
     Ok(())
+}
+
+/// Opens a kernel setting of our own procfs for writing. Something else that is mounted in the way, a volume of somebody
+/// hostile among them, is refused, and so is a link in it: the host's root is still in sight here (CVE-2025-52881).
+fn open_setting(proc: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let path = format!("sys/{}", name.replace('.', "/"));
+    openat2(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), inside)
 }
 
 /// Makes the new root the only one: the old one goes on top of it and is taken off.
