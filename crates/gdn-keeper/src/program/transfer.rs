@@ -251,11 +251,11 @@ fn finish(file: &File, path: &Path, mode: u32, time: i64) -> Result<()> {
     rustix::fs::futimens(file, &times).during(FailureKind::Internal, during)
 }
 
-/// `dir` gives entries `dir/...`, `dir/` gives entries `./...`, a file gives its name.
+/// `dir` gives entries `dir/...`, `dir/` and `dir/.` give entries `./...`, a file gives its name.
 fn stream_out(path: &Path, given: &[u8], stream: File) -> Result<()> {
     let during = || format!("read {}", path.display());
     let stat = std::fs::symlink_metadata(path).during(FailureKind::NoPath, during).map_err(named_by_errno)?;
-    let contents_only = given.ends_with(b"/") || path.file_name().is_none();
+    let contents_only = given.ends_with(b"/") || given.ends_with(b"/.") || path.file_name().is_none();
     let stat = if stat.is_symlink() && contents_only {
         std::fs::metadata(path).during(FailureKind::NoPath, during).map_err(named_by_errno)?
     } else {
