@@ -1,12 +1,15 @@
 //! The campaigns.
 
+mod lab;
+mod s1;
+mod s2;
 mod s4;
 mod s5;
 
 use crate::Campaign;
 
 /// All campaigns, in order.
-const CAMPAIGNS: &[Campaign] = &[s4::CAMPAIGN, s5::CAMPAIGN];
+const CAMPAIGNS: &[Campaign] = &[s1::CAMPAIGN, s2::CAMPAIGN, s4::CAMPAIGN, s5::CAMPAIGN];
 
 /// A campaign by its id.
 pub fn find(id: &str) -> Option<&'static Campaign> {

@@ -55,10 +55,13 @@
 //! Needs root, x86_64 or aarch64, and a static busybox.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step of the bed that fails is a failed test")]
 
+mod archive;
 mod bed;
 mod campaigns;
 mod canary;
 mod dice;
+mod image;
+mod racer;
 mod report;
 mod row;
 mod runner;
@@ -66,10 +69,13 @@ mod stage;
 mod targets;
 mod verdict;
 
+pub use archive::Hostile;
 pub use bed::Bed;
 pub use campaigns::{find, names};
 pub use canary::Canary;
 pub use dice::Dice;
+pub use image::{Images, Words};
+pub use racer::Racer;
 pub use report::{ControlReport, Report, RowReport};
 pub use row::{Campaign, Row};
 pub use runner::{Attempts, Plan, run};

@@ -9,6 +9,7 @@ mod bare;
 #[cfg(target_arch = "x86_64")]
 mod calls;
 mod filter;
+mod onlooker;
 mod system;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         #[cfg(target_arch = "x86_64")]
         ["call", door, number, arguments @ ..] => calls::call(door, number, arguments),
         ["filter", pid] => filter::show(pid),
+        ["overwrite"] => onlooker::overwrite(),
+        ["spy"] => onlooker::spy(),
         _ => Err(format!("there is no attempt {words:?}")),
     };
     match done {

@@ -73,7 +73,11 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
         "libraries have typed errors; anyhow is for doors, automation and tests",
     ),
     ("sled", &["gdn-state"], "one crate knows how it fails"),
-    ("tonic", &["gdn-proto", "gdn-grpc", "gdn-client"], "one wire format per gate"),
+    (
+        "tonic",
+        &["gdn-proto", "gdn-grpc", "gdn-client", "gdn-campaigns"],
+        "one wire format per gate; an attacker is a client that checks nothing",
+    ),
     ("tonic-prost", &["gdn-proto"], "only generated code names it"),
     (
         "prost",

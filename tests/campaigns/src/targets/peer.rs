@@ -32,7 +32,7 @@ impl Target for Peer {
         let bundle = tempfile::Builder::new().prefix("gdn-campaign-peer-").tempdir().unwrap();
         let state = path_text(&bundle.path().join("state"));
         let base = |arguments: &[&str]| {
-            let mut command = Command::new(self.program);
+            let mut command = started(self.program);
             command.args(["--root", &state]).args(arguments).current_dir(bundle.path());
             command
         };
@@ -54,4 +54,20 @@ impl Target for Peer {
         finish(base(&["delete", "--force", &name]));
         seen
     }
+}
+
+/// crun refuses a host with control groups of both versions: it gets one without the tree of version 2 in sight.
+fn started(program: &str) -> Command {
+    if program != "crun" {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-c",
+        "umount /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"",
+        "sh",
+    ]);
+    command
 }
