@@ -1,255 +1,288 @@
-//! The matrix of exit statuses: 320 cases and some more, all exact.
-
-use std::collections::BTreeMap;
+//! The matrix of exit statuses (row R4.03 of the campaigns): more than 320 cases, counted, all exact.
 
 use engine_tests::session::{collect, program, script};
 use engine_tests::{Engine, inside, until};
+use gdn_client::Client;
 use gdn_types::{
     ContainerSpec, ExitStatus, Handle, ImageRef, ProcessId, ProcessSpec, ProcessState, Rlimits, Signal,
     WindowSize,
 };
 
+/// How many cases the matrix has at least.
+const CASES: usize = 320;
+
 /// Every signal that ends a program that does not care, with and without a core.
 const DEADLY: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 24, 31];
+
+/// Codes that are easily taken for something else, and some others.
+const CODES: [u8; 16] = [0, 1, 2, 3, 42, 63, 64, 100, 125, 126, 127, 128, 129, 137, 254, 255];
+
+/// Signals with which a shell ends itself.
+const BY_ITSELF: [u8; 4] = [6, 9, 11, 15];
+
+/// Processes that run at once.
+const AT_ONCE: usize = 16;
 
 /// Clients that wait for one process.
 const WAITERS: usize = 1000;
 
-/// A process of this name that waits until `/tmp/go` exists and then does something.
-fn held(name: &str, then: &str) -> ProcessSpec {
-    let text = format!("while [ ! -e /tmp/go ]; do sleep 0.02; done; {then}");
-    ProcessSpec { id: Some(id(name)), ..script(&text) }
+/// Attachments to processes that end at that moment.
+const ATTACHMENTS: usize = 20;
+
+/// A process, what is sent to it once it runs, and how it ends.
+#[derive(Clone)]
+struct Case {
+    name: String,
+    spec: ProcessSpec,
+    signals: Vec<i32>,
+    expected: ExitStatus,
+}
+
+impl Case {
+    /// A process that ends by itself.
+    fn of(name: impl Into<String>, spec: ProcessSpec, expected: ExitStatus) -> Self {
+        Case { name: name.into(), spec, signals: Vec::new(), expected }
+    }
+
+    /// A shell that exits with each code, and one that kills itself by each signal.
+    fn shells(what: &str, codes: &[u8], make: impl Fn(&str) -> ProcessSpec) -> Vec<Case> {
+        let exits = codes.iter().map(|code| {
+            Case::of(format!("{what}-exit-{code}"), make(&format!("exit {code}")), ExitStatus::Code(*code))
+        });
+        let kills = BY_ITSELF.iter().map(|signal| {
+            let spec = make(&format!("kill -{signal} $$"));
+            Case::of(format!("{what}-signal-{signal}"), spec, ExitStatus::Signal(*signal))
+        });
+        exits.chain(kills).collect()
+    }
+
+    /// A program that knows nothing of signals and is sent these.
+    fn signalled(name: impl Into<String>, spec: ProcessSpec, signals: &[i32], expected: ExitStatus) -> Self {
+        Case { signals: signals.to_vec(), ..Case::of(name, spec, expected) }
+    }
+
+    /// Starts it and follows it to its end.
+    async fn follow(self, client: Client, handle: Handle) -> (Case, ExitStatus) {
+        let process = client.run(&handle, self.spec.clone()).await.unwrap();
+        for signal in &self.signals {
+            client.signal(&handle, process.id(), Signal::new(*signal).unwrap()).await.unwrap();
+        }
+        let status = collect(process).await.unwrap().status;
+        (self, status)
+    }
 }
 
 fn id(name: &str) -> ProcessId {
     ProcessId::parse(name).unwrap()
 }
 
-fn let_go(engine: &Engine, handle: &Handle) {
-    std::fs::write(inside::path(engine.init_pid(handle.as_str()), "/tmp/go"), "").unwrap();
+/// The script of a shell that first waits until a file is there.
+fn once(file: &str, then: &str) -> ProcessSpec {
+    script(&format!("while [ ! -e {file} ]; do sleep 0.02; done; {then}"))
 }
 
-/// 256 cases.
-#[test]
-fn every_code_is_delivered_to_whoever_follows() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    for code in 0..=255 {
-        let ran = engine.run(&handle, script(&format!("exit {code}")));
-        assert_eq!(ran.status, ExitStatus::Code(code));
+/// The cases so far, in one container.
+struct Matrix {
+    engine: Engine,
+    handle: Handle,
+    cases: usize,
+}
+
+impl Matrix {
+    fn start() -> Self {
+        let engine = Engine::start();
+        let handle = engine.create_from(ContainerSpec::default());
+        Matrix { engine, handle, cases: 0 }
     }
-    engine.finish();
-}
 
-/// 15 cases, and as many whose process leaves a core.
-#[test]
-fn every_deadly_signal_is_delivered_to_whoever_follows() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    for core in [0, 1 << 20] {
-        for signal in DEADLY {
-            let rlimits = Rlimits { core: Some(core), ..Rlimits::default() };
-            let ran = engine.with_client(async |client| {
-                let spec = ProcessSpec { rlimits, dir: "/tmp".into(), ..program(&["sleep", "1000"]) };
-                let process = client.run(&handle, spec).await.unwrap();
-                let signal = Signal::new(signal.into()).unwrap();
-                client.signal(&handle, process.id(), signal).await.unwrap();
-                collect(process).await.unwrap()
+    fn count(&mut self, name: &str, status: ExitStatus, expected: ExitStatus) {
+        assert_eq!(status, expected, "{name}");
+        self.cases += 1;
+    }
+
+    fn touch(&self, file: &str) {
+        std::fs::write(inside::path(self.engine.init_pid(self.handle.as_str()), file), "").unwrap();
+    }
+
+    /// Follows the processes, some at once, to their ends.
+    fn follow(&mut self, cases: &[Case]) {
+        for batch in cases.chunks(AT_ONCE) {
+            let ended = self.engine.with_client(async |client| {
+                let follow =
+                    |case: &Case| tokio::spawn(case.clone().follow(client.clone(), self.handle.clone()));
+                let following: Vec<_> = batch.iter().map(follow).collect();
+                let mut ended = Vec::new();
+                for following in following {
+                    ended.push(following.await.unwrap());
+                }
+                ended
             });
-            assert_eq!(ran.status, ExitStatus::Signal(signal), "core of {core} bytes");
-        }
-    }
-    engine.finish();
-}
-
-/// 20 cases.
-#[test]
-fn statuses_of_processes_on_a_terminal() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let on_terminal = |spec| ProcessSpec { tty: Some(WindowSize::default()), ..spec };
-    for code in [0, 1, 2, 3, 42, 63, 64, 100, 125, 126, 127, 128, 129, 137, 254, 255] {
-        let ran = engine.run(&handle, on_terminal(script(&format!("exit {code}"))));
-        assert_eq!(ran.status, ExitStatus::Code(code));
-    }
-    for signal in [1, 9, 11, 15] {
-        let status = engine.with_client(async |client| {
-            let process = client.run(&handle, on_terminal(program(&["sleep", "1000"]))).await.unwrap();
-            client.signal(&handle, process.id(), Signal::new(signal.into()).unwrap()).await.unwrap();
-            collect(process).await.unwrap().status
-        });
-        assert_eq!(status, ExitStatus::Signal(signal));
-    }
-    engine.finish();
-}
-
-/// 12 cases.
-#[test]
-fn statuses_of_sidecars() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let own = |spec| ProcessSpec { image: Some(ImageRef::uri(engine.image())), ..spec };
-    for code in [0, 1, 2, 42, 127, 128, 137, 255] {
-        let ran = engine.run(&handle, own(script(&format!("exit {code}"))));
-        assert_eq!(ran.status, ExitStatus::Code(code));
-    }
-    for signal in [6, 9, 11, 15] {
-        let ran = engine.run(&handle, own(script(&format!("kill -{signal} $$"))));
-        assert_eq!(ran.status, ExitStatus::Signal(signal));
-    }
-    engine.finish();
-}
-
-/// 12 cases: nobody is attached when the process ends, and whoever asks later is told, as often as he asks.
-#[test]
-fn statuses_of_processes_nobody_follows() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let (codes, signals) = ([0u8, 1, 2, 42, 127, 128, 200, 255], [6u8, 9, 11, 15]);
-    engine.with_client(async |client| {
-        for code in codes {
-            drop(client.run(&handle, held(&format!("code-{code}"), &format!("exit {code}"))).await.unwrap());
-        }
-        for signal in signals {
-            let spec = held(&format!("signal-{signal}"), &format!("kill -{signal} $$"));
-            drop(client.run(&handle, spec).await.unwrap());
-        }
-        let_go(&engine, &handle);
-        for _ in 0..2 {
-            for code in codes {
-                let status = client.wait(&handle, &id(&format!("code-{code}"))).await.unwrap();
-                assert_eq!(status, ExitStatus::Code(code));
-            }
-            for signal in signals {
-                let status = client.wait(&handle, &id(&format!("signal-{signal}"))).await.unwrap();
-                assert_eq!(status, ExitStatus::Signal(signal));
+            for (case, status) in ended {
+                self.count(&case.name, status, case.expected);
             }
         }
-    });
-    engine.finish();
-}
+    }
 
-/// 12 cases: eight that end while there is no server, four that end after the next has begun.
-#[test]
-fn statuses_of_processes_that_end_while_there_is_no_server() {
-    let mut engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let ends: BTreeMap<&str, (&str, ExitStatus)> = [
-        ("zero", ("exit 0", ExitStatus::Code(0))),
-        ("one", ("exit 1", ExitStatus::Code(1))),
-        ("more", ("exit 42", ExitStatus::Code(42))),
-        ("most", ("exit 255", ExitStatus::Code(255))),
-        ("abort", ("kill -6 $$", ExitStatus::Signal(6))),
-        ("kill", ("kill -9 $$", ExitStatus::Signal(9))),
-        ("fault", ("kill -11 $$", ExitStatus::Signal(11))),
-        ("term", ("kill -15 $$", ExitStatus::Signal(15))),
-    ]
-    .into();
-    let after = [("later-0", 0u8), ("later-3", 3), ("later-200", 200), ("later-255", 255)];
-    engine.with_client(async |client| {
-        for (name, (then, _)) in &ends {
-            drop(client.run(&handle, held(name, then)).await.unwrap());
-        }
-        for (name, code) in after {
-            let text = format!("while [ ! -e /tmp/restarted ]; do sleep 0.02; done; exit {code}");
-            let spec = ProcessSpec { id: Some(id(name)), ..script(&text) };
-            drop(client.run(&handle, spec).await.unwrap());
-        }
-    });
-    let init = engine.init_pid(handle.as_str());
-    engine.kill_server();
-    std::fs::write(inside::path(init, "/tmp/go"), "").unwrap();
-    let shells = || {
-        let name = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        inside::processes_beside(init).iter().filter(|pid| name(pid) == "sh\n").count()
-    };
-    until("the others to have ended", || shells() == after.len());
-    engine.start_server(&[]);
-    engine.with_client(async |client| {
-        for (name, (_, expected)) in &ends {
-            assert_eq!(client.wait(&handle, &id(name)).await.unwrap(), *expected, "{name}");
-            let late = client.attach(&handle, &id(name), false).await.unwrap();
-            assert_eq!(collect(late).await.unwrap().status, *expected, "{name}");
-        }
-        let waiting = after.map(|(name, code)| {
-            let (client, handle) = (client.clone(), handle.clone());
-            (code, tokio::spawn(async move { client.wait(&handle, &id(name)).await }))
+    /// Starts the processes under their names; nobody follows them.
+    fn detach(&self, cases: &[Case]) {
+        self.engine.with_client(async |client| {
+            for case in cases {
+                let spec = ProcessSpec { id: Some(id(&case.name)), ..case.spec.clone() };
+                drop(client.run(&self.handle, spec).await.unwrap());
+            }
         });
-        std::fs::write(inside::path(init, "/tmp/restarted"), "").unwrap();
-        for (code, wait) in waiting {
-            assert_eq!(wait.await.unwrap().unwrap(), ExitStatus::Code(code));
-        }
-    });
-    engine.finish();
-}
+    }
 
-/// 5 cases.
-#[test]
-fn statuses_of_processes_with_an_unusual_life() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let signal = |number: i32| Signal::new(number).unwrap();
-    engine.with_client(async |client| {
-        // Stopped, continued, and then ended by itself.
-        let process = client.run(&handle, held("stopped", "exit 21")).await.unwrap();
-        client.signal(&handle, process.id(), signal(19)).await.unwrap();
-        let_go(&engine, &handle);
-        client.signal(&handle, process.id(), signal(18)).await.unwrap();
-        collect(process).await.unwrap().expect(21);
-        // Killed while it is stopped.
-        let process = client.run(&handle, program(&["sleep", "1000"])).await.unwrap();
-        client.signal(&handle, process.id(), signal(19)).await.unwrap();
-        client.signal(&handle, process.id(), Signal::KILL).await.unwrap();
-        collect(process).await.unwrap().expect(137);
-        // Its child's child lives on and is not asked.
-        let text = "(sh -c 'sleep 1000 >/dev/null 2>&1 & exit 1' &) ; exit 22";
-        let process = client.run(&handle, script(text)).await.unwrap();
-        collect(process).await.unwrap().expect(22);
-        // It becomes another program.
-        let process = client.run(&handle, script("exec sh -c 'exit 23'")).await.unwrap();
-        collect(process).await.unwrap().expect(23);
-        // Attached to at the moment of its end.
-        for _ in 0..20 {
-            let process = client.run(&handle, script("exit 24")).await.unwrap();
-            let follower = client.attach(&handle, process.id(), false).await.unwrap();
-            collect(follower).await.unwrap().expect(24);
-            collect(process).await.unwrap().expect(24);
+    /// Waits for detached processes, as often as is asked for, and attaches to them.
+    fn wait(&mut self, cases: &[Case]) {
+        for case in cases {
+            let (first, again, attached) = self.engine.with_client(async |client| {
+                let (handle, process) = (&self.handle, id(&case.name));
+                let first = client.wait(handle, &process).await.unwrap();
+                let again = client.wait(handle, &process).await.unwrap();
+                let late = client.attach(handle, &process, false).await.unwrap();
+                (first, again, collect(late).await.unwrap().status)
+            });
+            assert_eq!((again, attached), (first, first), "{}", case.name);
+            self.count(&case.name, first, case.expected);
         }
-    });
-    engine.finish();
-}
+    }
 
-/// One process, and a thousand who wait for it.
-#[test]
-fn a_thousand_who_wait_are_told_the_same() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    engine.with_client(async |client| {
-        drop(client.run(&handle, held("awaited", "exit 77")).await.unwrap());
-        let wait = || {
-            let (client, handle) = (client.clone(), handle.clone());
-            tokio::spawn(async move { client.wait(&handle, &id("awaited")).await })
+    /// Some end while there is no server, and some when the next one has run for a while.
+    fn without_server(&mut self) {
+        let during = Case::shells("during", &[0, 1, 42, 255], |then| once("/tmp/during", then));
+        let mut after = Case::shells("after", &[0, 3, 200, 255], |then| once("/tmp/after", then));
+        let late = once("/tmp/after", "sleep 2; exit 44");
+        after.push(Case::of("two-seconds-after", late, ExitStatus::Code(44)));
+        self.detach(&during);
+        self.detach(&after);
+        let init = self.engine.init_pid(self.handle.as_str());
+        self.engine.kill_server();
+        std::fs::write(inside::path(init, "/tmp/during"), "").unwrap();
+        let shells = || {
+            let name = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            inside::processes_beside(init).iter().filter(|pid| name(pid) == "sh\n").count()
         };
-        let waits: Vec<_> = (0..WAITERS).map(|_| wait()).collect();
-        let_go(&engine, &handle);
-        for wait in waits {
-            assert_eq!(wait.await.unwrap().unwrap(), ExitStatus::Code(77));
+        until("the others to have ended", || shells() == after.len());
+        self.engine.start_server(&[]);
+        self.wait(&during);
+        self.touch("/tmp/after");
+        self.wait(&after);
+    }
+
+    /// Processes that are attached to in the moment of their end.
+    fn attached_at_the_end(&mut self) {
+        for _ in 0..ATTACHMENTS {
+            let (ran, attached) = self.engine.with_client(async |client| {
+                let process = client.run(&self.handle, script("exit 24")).await.unwrap();
+                let follower = client.attach(&self.handle, process.id(), false).await.unwrap();
+                let attached = collect(follower).await.unwrap().status;
+                (collect(process).await.unwrap().status, attached)
+            });
+            assert_eq!(ran, attached);
+            self.count("attached at the end", attached, ExitStatus::Code(24));
         }
-    });
-    engine.finish();
+    }
+
+    /// One process, and a thousand who wait for it.
+    fn many_waiters(&mut self) {
+        let awaited = Case::of("awaited", once("/tmp/awaited", "exit 77"), ExitStatus::Code(77));
+        self.detach(std::slice::from_ref(&awaited));
+        let statuses = self.engine.with_client(async |client| {
+            let wait = || {
+                let (client, handle) = (client.clone(), self.handle.clone());
+                tokio::spawn(async move { client.wait(&handle, &id("awaited")).await })
+            };
+            let waits: Vec<_> = (0..WAITERS).map(|_| wait()).collect();
+            self.touch("/tmp/awaited");
+            let mut statuses = Vec::new();
+            for wait in waits {
+                statuses.push(wait.await.unwrap().unwrap());
+            }
+            statuses
+        });
+        assert_eq!(statuses, vec![awaited.expected; WAITERS]);
+        self.count("a thousand waiters", statuses[0], awaited.expected);
+    }
+
+    /// Never waited for: it is known to have ended all the same, and nothing of it is left but its status.
+    fn never_waited_for(&mut self) {
+        self.detach(&[Case::of("forgotten", once("/tmp/forgotten", "exit 9"), ExitStatus::Code(9))]);
+        self.touch("/tmp/forgotten");
+        let states = || self.engine.with_client(async |client| client.processes(&self.handle).await.unwrap());
+        let state = || states().into_iter().find(|(process, _)| *process == id("forgotten")).unwrap().1;
+        until("it to have ended", || state() != ProcessState::Running);
+        let ProcessState::Exited(status) = state() else { panic!("{:?}", state()) };
+        self.count("never waited for", status, ExitStatus::Code(9));
+        let init = self.engine.init_pid(self.handle.as_str());
+        until("nothing of it to be left", || inside::processes_beside(init).is_empty());
+    }
 }
 
-/// Never waited for: it is known to have ended all the same, and nothing is left when its container goes.
+fn on_terminal(spec: ProcessSpec) -> ProcessSpec {
+    ProcessSpec { tty: Some(WindowSize::default()), ..spec }
+}
+
+/// A program that does not care for signals, and may leave a core of this size.
+fn sleeper(core: u64) -> ProcessSpec {
+    let rlimits = Rlimits { core: Some(core), ..Rlimits::default() };
+    ProcessSpec { rlimits, dir: "/tmp".into(), ..program(&["sleep", "1000"]) }
+}
+
+fn signals_from_outside() -> Vec<Case> {
+    let of_core = |core: u64| {
+        DEADLY.map(|signal| {
+            let expected = ExitStatus::Signal(signal);
+            Case::signalled(format!("{signal}, core of {core}"), sleeper(core), &[signal.into()], expected)
+        })
+    };
+    of_core(0).into_iter().chain(of_core(1 << 20)).collect()
+}
+
+fn terminals() -> Vec<Case> {
+    let mut cases = Case::shells("terminal", &CODES, |then| on_terminal(script(then)));
+    cases.extend([1, 9, 11, 15].map(|signal: u8| {
+        let expected = ExitStatus::Signal(signal);
+        Case::signalled(format!("terminal, {signal}"), on_terminal(sleeper(0)), &[signal.into()], expected)
+    }));
+    cases
+}
+
+fn unusual_lives() -> Vec<Case> {
+    let (stop, go_on, kill) = (19, 18, 9);
+    let code = ExitStatus::Code;
+    vec![
+        Case::signalled("stopped, continued", script("sleep 0.2; exit 21"), &[stop, go_on], code(21)),
+        Case::signalled("killed while stopped", sleeper(0), &[stop, kill], ExitStatus::Signal(9)),
+        Case::of("a child's child lives on", script("(sleep 5 >/dev/null 2>&1 &) ; exit 22"), code(22)),
+        Case::of("forked twice", script("(sh -c 'exit 1' & wait; exit 2) & wait; exit 25"), code(25)),
+        Case::of("another program", script("exec sh -c 'exit 23'"), code(23)),
+        Case::of("output after", script("(sleep 0.2; echo late) & exit 26"), code(26)),
+    ]
+}
+
+/// Row R4.03 of the campaigns.
 #[test]
-fn a_process_nobody_waits_for_leaves_nothing_but_its_status() {
-    let engine = Engine::start();
-    let handle = engine.create_from(ContainerSpec::default());
-    let states = || engine.with_client(async |client| client.processes(&handle).await.unwrap());
-    engine.with_client(async |client| {
-        drop(client.run(&handle, held("forgotten", "exit 9")).await.unwrap());
-    });
-    let_go(&engine, &handle);
-    until("it to have ended", || !states().iter().any(|(_, state)| *state == ProcessState::Running));
-    assert_eq!(inside::processes_beside(engine.init_pid(handle.as_str())), Vec::<u32>::new());
-    engine.finish();
+fn every_status_of_the_matrix_is_exact() {
+    let mut matrix = Matrix::start();
+    let codes: Vec<u8> = (0..=255).collect();
+    matrix.follow(&Case::shells("followed", &codes, script));
+    matrix.follow(&signals_from_outside());
+    matrix.follow(&terminals());
+    let image = ImageRef::uri(matrix.engine.image());
+    let of_its_own = |then: &str| ProcessSpec { image: Some(image.clone()), ..script(then) };
+    matrix.follow(&Case::shells("sidecar", &CODES[..8], of_its_own));
+    matrix.follow(&unusual_lives());
+    matrix.attached_at_the_end();
+    let detached = Case::shells("detached", &CODES[..8], |then| once("/tmp/go", then));
+    matrix.detach(&detached);
+    matrix.touch("/tmp/go");
+    matrix.wait(&detached);
+    matrix.many_waiters();
+    matrix.without_server();
+    // Last: it looks at what runs.
+    matrix.never_waited_for();
+    assert!(matrix.cases >= CASES, "only {} cases", matrix.cases);
+    println!("{} cases", matrix.cases);
+    matrix.engine.finish();
 }

@@ -42,6 +42,7 @@ fn numbers(to: u64) -> String {
     (1..=to).map(|number| format!("{number}\n")).collect()
 }
 
+/// Conformance: A8
 #[test]
 fn a_process_that_blocks_goes_on_without_gap_or_duplicate_after_its_server_was_killed() {
     let mut engine = Engine::start();
