@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::{Cgroup, Cgroups, EffectiveLimits, Resources};
+use gdn_cgroups::Cgroups;
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
@@ -19,10 +19,9 @@ use gdn_traits::{
     SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
-    ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, CpuShares, CpuStat, EngineId,
-    Error, ErrorKind, ExitStatus, LimitChange, Limits, MemoryLimits, MemoryStat, PidLimits, PidStat,
-    ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal, StreamInSpec, StreamOutSpec,
-    WindowSize,
+    ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, EngineId, Error, ErrorKind,
+    ExitStatus, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile,
+    Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::apparmor::Apparmor;
@@ -31,7 +30,9 @@ use crate::filters::Filters;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
-use crate::{arguments, binds, failures, restore, sandbox, sidecars, stop, sysctls, transfers, users};
+use crate::{
+    arguments, binds, failures, figures, limits, restore, sandbox, sidecars, stop, sysctls, transfers, users,
+};
 
 /// How the component is set up.
 pub struct ContainerizerConfig {
@@ -57,6 +58,9 @@ pub struct Policy {
     /// Processor time, in microseconds of each 100 ms, for each share of a container or sidecar that names no quota; 0 = no
     /// quota.
     pub cpu_quota_per_share_us: u64,
+    /// Block I/O of a container that names no limit of its own, member by member. What the kernel cannot limit is told in the
+    /// log, once.
+    pub io: IoLimits,
     /// Whether processes of unprivileged containers can gain rights by no program that they execute (`no_new_privs`).
     pub no_new_privileges: bool,
     /// What users of unprivileged containers may have of what the kernel counts by user.
@@ -110,6 +114,7 @@ impl KernelContainerizer {
     pub async fn start(config: ContainerizerConfig) -> Result<Self> {
         let run_dir = restore::enter_boot(&config.run_dir, &config.boot_id)?;
         let cgroups = Cgroups::open(&format!("gdn-{}", config.engine)).map_err(cgroup_error)?;
+        let policy = limits::supported(&cgroups, config.policy)?;
         let launcher = Launcher::start().map_err(failures::keeper)?;
         // Keepers are born where their launcher is: outside the server's cgroup, so that they outlive it.
         cgroups
@@ -123,7 +128,7 @@ impl KernelContainerizer {
             run_dir,
             removals: Arc::default(),
             events: config.events,
-            policy: config.policy,
+            policy,
             held: Mutex::default(),
             seccomp: Filters::new(&config.seccomp)?,
             apparmor: Apparmor::new(config.apparmor).await,
@@ -393,54 +398,33 @@ impl Containerizer for KernelContainerizer {
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
         let container = self.living(id)?;
-        figures(Arc::clone(&container.cgroup)).await
+        let mut figures = figures::of(Arc::clone(&container.cgroup)).await?;
+        figures.cpu.demoted = container.demotion.is_demoted();
+        Ok(figures)
     }
 
     async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
         let group = self.living(id)?.shared.sidecars.group(process);
-        figures(group.ok_or_else(|| Error::process_not_found(process))?).await
+        figures::of(group.ok_or_else(|| Error::process_not_found(process))?).await
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
-        Ok(in_force(self.living(id)?.cgroup.limits().map_err(cgroup_error)?))
+        let container = self.living(id)?;
+        let limits = container.cgroup.limits().map_err(cgroup_error)?;
+        limits::in_force(container.demotion.undone_in(limits))
     }
 
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
-        let container = self.living(id)?;
-        let or = |value: Option<u64>, none: u64| value.map(|value| if value == 0 { none } else { value });
-        let resources = Resources {
-            memory_bytes: or(change.memory_bytes, u64::MAX),
-            cpu_shares: or(change.cpu_shares, ORDINARY_SHARES),
-            cpu_quota_us: or(change.cpu_quota_us, u64::MAX),
-            pids_max: or(change.pids_max, u64::MAX),
-            ..Resources::default()
-        };
-        let limits = tokio::task::spawn_blocking(move || {
-            let limits = container.cgroup.update(&resources).map_err(cgroup_error)?;
-            Ok((container, limits))
-        });
-        let (container, limits) = limits.await.map_err(|error| failures::joined(&error))??;
-        if limits.memory_bytes.is_some() {
-            container.watch_memory();
-        }
-        Ok(in_force(limits))
+        limits::change(Arc::clone(&self.cgroups), self.living(id)?, change).await
     }
-}
 
-/// The kernel's weight of a processor share that nobody changed.
-const ORDINARY_SHARES: u64 = 1024;
-
-/// Limits in the words of the API.
-fn in_force(limits: EffectiveLimits) -> Limits {
-    Limits {
-        cpu: CpuLimits {
-            // Clients of cgroup v2 hosts expect the weight in this place (conformance G29).
-            shares: limits.cpu_shares.or(limits.cpu_weight).and_then(CpuShares::new),
-            quota_us: limits.cpu_quota_us.unwrap_or(0),
-        },
-        memory: MemoryLimits { bytes: limits.memory_bytes.unwrap_or(0) },
-        pids: PidLimits { max: limits.pids_max.unwrap_or(0) },
-        ..Limits::default()
+    async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()> {
+        let container = self.living(id)?;
+        if container.demotion.part() == part {
+            return Ok(());
+        }
+        let demoted = tokio::task::spawn_blocking(move || container.demote(part));
+        demoted.await.map_err(|error| failures::joined(&error))?
     }
 }
 
@@ -458,24 +442,6 @@ impl KernelContainerizer {
             other => other.map(drop),
         }
     }
-}
-
-/// What a group uses, in the words of the API.
-async fn figures(group: Arc<Cgroup>) -> Result<ContainerMetrics> {
-    let stats = tokio::task::spawn_blocking(move || group.stats().map_err(cgroup_error))
-        .await
-        .map_err(|error| failures::joined(&error))??;
-    let time = std::time::Duration::from_nanos;
-    Ok(ContainerMetrics {
-        memory: MemoryStat { usage_toward_limit: stats.memory_toward_limit, lines: stats.memory },
-        cpu: CpuStat {
-            usage: time(stats.cpu_usage_ns),
-            user: time(stats.cpu_user_ns),
-            system: time(stats.cpu_system_ns),
-        },
-        pids: PidStat { current: stats.pids_current, max: stats.pids_max },
-        ..ContainerMetrics::default()
-    })
 }
 
 /// Refuses what only a sidecar has.
@@ -559,8 +525,11 @@ fn during(what: &str, error: Error) -> Error {
 
 pub(crate) fn cgroup_error(error: gdn_cgroups::Error) -> Error {
     let kind = match &error {
-        gdn_cgroups::Error::Value { .. } => ErrorKind::InvalidArgument,
-        gdn_cgroups::Error::BelowUsage { .. } => ErrorKind::FailedPrecondition,
+        gdn_cgroups::Error::Value { .. } | gdn_cgroups::Error::IoWeight { .. } => ErrorKind::InvalidArgument,
+        gdn_cgroups::Error::BelowUsage { .. }
+        | gdn_cgroups::Error::NoController { .. }
+        | gdn_cgroups::Error::NoControlFile { .. }
+        | gdn_cgroups::Error::NoBlockDevice => ErrorKind::FailedPrecondition,
         gdn_cgroups::Error::Path { errno: rustix::io::Errno::NOSPC, .. } => ErrorKind::ResourceExhausted,
         _ => ErrorKind::Internal,
     };

@@ -15,6 +15,7 @@ use gdn_types::{ContainerId, Error, ErrorKind, ExitStatus, ProcessId, Result};
 
 use tokio::sync::watch;
 
+use crate::demotion::Demotion;
 use crate::failures;
 use crate::lookups::Lookups;
 use crate::oom::{OomReport, Owner};
@@ -37,6 +38,8 @@ pub(crate) struct Container {
     pub(crate) privileged: AtomicBool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lookups: Lookups,
+    /// What it keeps of its processor weight.
+    pub(crate) demotion: Demotion,
     /// `tasks` of its cgroups of version 1, until init gets them.
     tasks: Mutex<Vec<OwnedFd>>,
 }
@@ -96,6 +99,7 @@ impl Container {
             root: OnceLock::new(),
             init_pid: init_pid.into(),
             privileged: privileged.into(),
+            demotion: Demotion::default(),
             tasks: Mutex::new(tasks),
             shared,
             lookups: Lookups::default(),

@@ -93,6 +93,9 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
         Ok((container, status)) => {
             container.shared.adopt(&status.running, &directory.join("exits"));
             container.init_pid.store(status.init_pid, Ordering::Relaxed);
+            if let Err(error) = container.promote_after_restart() {
+                tracing::warn!(container = %id, error = error.report(), "a demoted container keeps its lower weight");
+            }
             Some(container)
         }
         Err(error) => {

@@ -3,15 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use gdn_cgroups::{Cgroup, DevicePolicy, Resources};
+use gdn_cgroups::Cgroup;
 use gdn_launcher::protocol::{Call, Prepare, Reply};
 use gdn_launcher::{Error as KeeperError, Keeper};
 use gdn_traits::{Sandbox, SandboxSpec};
-use gdn_types::{CpuShares, Error, Limits, Result};
+use gdn_types::{Error, Result};
 
-use crate::component::{Held, KernelContainerizer, Policy, cgroup_error};
+use crate::component::{Held, KernelContainerizer, cgroup_error};
 use crate::container::{Container, Parts};
-use crate::{failures, restore, user_limits};
+use crate::{failures, limits, restore, user_limits};
 
 /// Makes the sandbox. What a failure leaves is found by the destroy that follows.
 ///
@@ -48,6 +48,9 @@ pub(crate) async fn prepare(containerizer: &KernelContainerizer, spec: &SandboxS
     containerizer.held().insert(spec.id, Held::Living(Arc::clone(&container)));
     launched.map_err(failures::keeper)?;
     let (reply, descriptors) = prepared?.map_err(|error| container.build_failure(error))?;
+    if limits::limits_block_io(&spec.limits, containerizer.policy) {
+        limits::join_block_io(Arc::clone(&containerizer.cgroups), Arc::clone(&container)).await?;
+    }
     let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
         .map_err(|_| Error::internal("the keeper did not hand over the sandbox's descriptors"))?;
     Ok(Sandbox { pid: reply.pid, pidfd, netns })
@@ -78,7 +81,7 @@ async fn make_cgroups(
     spec: &SandboxSpec,
 ) -> Result<(Cgroup, Vec<OwnedFd>)> {
     let (cgroups, name, limits) =
-        (Arc::clone(&containerizer.cgroups), spec.id, resources(&spec.limits, containerizer.policy));
+        (Arc::clone(&containerizer.cgroups), spec.id, limits::resources(&spec.limits, containerizer.policy));
     tokio::task::spawn_blocking(move || {
         let cgroup = cgroups.create(name.as_str(), &limits).map_err(cgroup_error)?;
         let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
@@ -86,17 +89,4 @@ async fn make_cgroups(
     })
     .await
     .map_err(|error| failures::joined(&error))?
-}
-
-/// The limits in the words of control groups; zero is "none of ours".
-fn resources(limits: &Limits, policy: Policy) -> Resources {
-    let given = |value: u64| (value > 0).then_some(value);
-    Resources {
-        memory_bytes: given(limits.memory.bytes),
-        cpu_shares: limits.cpu.shares.map(CpuShares::get),
-        cpu_quota_us: policy.quota(&limits.cpu),
-        pids_max: given(limits.pids.max),
-        devices: DevicePolicy::Default,
-        ..Resources::default()
-    }
 }

@@ -11,14 +11,14 @@ use gdn_cgroups::{Cgroup, Cgroups, DevicePolicy, Mode, Resources};
 use gdn_launcher::protocol::{Call, Create, Reply, Run, Sidecar};
 use gdn_mounts::Root;
 use gdn_traits::{RunContext, SidecarPlan};
-use gdn_types::{ContainerId, CpuShares, ProcessId, ProcessSpec, Result};
+use gdn_types::{ContainerId, CpuShares, IoWeight, ProcessId, ProcessSpec, Result};
 use uuid::Uuid;
 
 use crate::component::{Policy, cgroup_error};
 use crate::container::{Container, Shared};
 use crate::oom::{OomReport, Owner};
 use crate::removal::{Removals, Traces};
-use crate::{arguments, binds, failures, users};
+use crate::{arguments, binds, failures, limits, users};
 
 /// Files of the container that its sidecars see too: they share its network.
 const SHARED_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
@@ -158,7 +158,13 @@ async fn make_group(
 ) -> Result<Arc<Cgroup>> {
     let id = container.shared.id;
     let beside = group_name(&id, process);
+    let counts_apart = container.shared.sidecars.cgroups.mode() == Mode::V2;
     let (name, limits) = match resources(spec, policy) {
+        // On version 1 its block I/O is limited with the container's, since its parent is the same.
+        Some(limits) if counts_apart => {
+            let (io_weight, io_max) = (policy.io.weight.map(IoWeight::get), limits::io_max(&policy.io));
+            (beside, Resources { io_weight, io_max, ..limits })
+        }
         Some(limits) => (beside, limits),
         None => (format!("{id}/{beside}"), Resources::default()),
     };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gdn_traits::{Containerizer, Networker, PropertyManager, Volumizer};
 
+use crate::{CpuThrottling, Entitlement};
+
 /// The four components, each behind its trait.
 #[derive(Clone)]
 pub struct Components {
@@ -37,6 +39,10 @@ pub struct Config {
     pub boot_id: String,
     /// Memory of the machine, bytes.
     pub memory_bytes: u64,
+    /// The part of the machine that each share of a container's processor weight entitles it to.
+    pub cpu_entitlement: Entitlement,
+    /// Whether containers that used more give way to the others, and how.
+    pub cpu_throttling: Option<CpuThrottling>,
     /// How long a shutdown waits for creates and destroys in progress; what takes longer is abandoned, and unwound by the
     /// next start.
     pub shutdown_patience: Duration,
@@ -59,6 +65,8 @@ impl Default for Config {
             destroy_on_start: false,
             boot_id: String::new(),
             memory_bytes: 0,
+            cpu_entitlement: Entitlement::default(),
+            cpu_throttling: None,
             shutdown_patience: Config::SHUTDOWN_PATIENCE,
         }
     }

@@ -16,7 +16,7 @@ use crate::container::{Container, Phase};
 
 /// How many containers of one bulk call are asked at the same time: enough to fill two cores, few enough that a bulk call
 /// over a thousand containers does not hold a thousand descriptors.
-const BULK_WIDTH: usize = 32;
+pub(crate) const BULK_WIDTH: usize = 32;
 
 impl Gardener {
     /// The handles whose containers match, in order. Without `garden.state=all` only acknowledged ones that are not being
@@ -97,7 +97,11 @@ impl Gardener {
         let gardener = Arc::clone(self);
         let changed = async move {
             let _alone = container.limits.lock().await;
-            gardener.components.containerizer.change_limits(&container.id, &change).await
+            let containerizer = &gardener.components.containerizer;
+            let in_force = containerizer.change_limits(&container.id, &change).await?;
+            let asked = gardener.record(&container)?.spec.limits.changed(&change);
+            gardener.components.properties.set_limits(&container.handle, asked).await?;
+            Ok(in_force)
         };
         self.to_its_end("containerizer.change_limits", changed).await
     }
@@ -142,11 +146,17 @@ impl Gardener {
             faults.caught("networker.metrics", components.networker.metrics(id)),
             faults.caught("volumizer.metrics", components.volumizer.metrics(&volume)),
         );
-        let created = UNIX_EPOCH + Duration::from_millis(self.record(container)?.created_at_ms);
-        // A clock that was set back makes nobody younger than new.
-        let age = SystemTime::now().duration_since(created).unwrap_or_default();
-        Ok(ContainerMetrics { network: network?, disk: disk?, age, ..figures? })
+        let record = self.record(container)?;
+        let age = age(&record);
+        let cpu_entitlement = self.config.cpu_entitlement.of(&record.spec.limits.cpu, age);
+        Ok(ContainerMetrics { network: network?, disk: disk?, age, cpu_entitlement, ..figures? })
     }
+}
+
+/// How long ago it was made. A clock that was set back makes nobody younger than new.
+pub(crate) fn age(record: &ContainerRecord) -> Duration {
+    let created = UNIX_EPOCH + Duration::from_millis(record.created_at_ms);
+    SystemTime::now().duration_since(created).unwrap_or_default()
 }
 
 /// The properties as clients see them: the grace time is the one in force, whoever changed it last.

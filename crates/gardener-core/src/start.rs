@@ -34,6 +34,7 @@ impl Gardener {
         self.containers.clear();
         let report = Restorer { gardener: self }.restore().await?;
         self.keep_time();
+        self.keep_fair();
         self.started.store(true, Ordering::Release);
         Ok(report)
     }

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "{status}: {} us of processor time, {} killed for memory",
         stats.cpu_usage_ns / 1000,
-        stats.oom_kills
+        stats.oom_kills.unwrap_or(0)
     );
     // What the command left running goes with the group.
     group.kill()?;

@@ -19,6 +19,15 @@ pub enum Error {
         /// The controller that is missing.
         controller: Controller,
     },
+    /// A limit was asked for that the controller of this kernel does not have.
+    #[error("this kernel cannot set {limit}: it has no control file for it")]
+    NoControlFile {
+        /// What was to be limited.
+        limit: &'static str,
+    },
+    /// Block I/O was to be limited, and there is none.
+    #[error("no block device with hardware behind it is there to limit")]
+    NoBlockDevice,
     /// The name cannot be the name of a control group of ours.
     #[error("invalid control group name {name:?}")]
     InvalidName {

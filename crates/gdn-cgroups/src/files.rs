@@ -115,8 +115,17 @@ impl Directory {
         }
     }
 
-    /// The whole text of the control file `file`.
+    /// The whole text of the control file `file`, which the kernel makes in one piece: all but lists of processes.
     pub(crate) fn read(&self, file: &str) -> Result<String> {
+        self.read_until(file, |count| count < READ_CHUNK_BYTES)
+    }
+
+    /// The whole text of the control file `file`, which the kernel makes line by line: a list of processes.
+    pub(crate) fn read_list(&self, file: &str) -> Result<String> {
+        self.read_until(file, |count| count == 0)
+    }
+
+    fn read_until(&self, file: &str, is_end: impl Fn(usize) -> bool) -> Result<String> {
         let fd = self.open_for_reading(file)?;
         let mut content = Vec::with_capacity(READ_CHUNK_BYTES);
         loop {
@@ -125,7 +134,7 @@ impl Directory {
             let count = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut content[start..]))
                 .map_err(|errno| self.failed("read", file, errno))?;
             content.truncate(start + count);
-            if count == 0 {
+            if is_end(count) {
                 break;
             }
         }

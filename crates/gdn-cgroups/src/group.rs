@@ -95,9 +95,7 @@ impl Cgroup {
         if let Some(max) = limits.pids_max {
             self.write(self.home(Controller::Pids)?, "pids.max", &pids_text(max))?;
         }
-        if let Some(weight) = limits.io_weight {
-            self.set_io_weight(weight)?;
-        }
+        self.set_block_io(limits)?;
         match &limits.devices {
             DevicePolicy::Inherit => Ok(()),
             DevicePolicy::AllowAll => self.set_devices(None),
@@ -137,8 +135,30 @@ impl Cgroup {
         if let Some(home) = self.tree.home(Controller::Cpu) {
             self.read_cpu(home, &mut limits)?;
         }
-        limits.io_weight = self.read_io_weight()?;
+        self.read_block_io(&mut limits)?;
         Ok(limits)
+    }
+
+    /// The weight against other groups as the kernel has it: shares on v1, a weight on v2.
+    ///
+    /// # Errors
+    /// [`Error::NoController`]; as [`Cgroup::limits`].
+    pub fn cpu_weight(&self) -> Result<u64> {
+        let home = self.home(Controller::Cpu)?;
+        home.directory.read_number(&self.file(cpu_weight_file(home.version)))
+    }
+
+    /// Sets the weight in the units of [`Cgroup::cpu_weight`]; less than the kernel's least is its least.
+    ///
+    /// # Errors
+    /// [`Error::NoController`]; [`Error::Value`] when the kernel refuses.
+    pub fn set_cpu_weight(&self, weight: u64) -> Result<()> {
+        let home = self.home(Controller::Cpu)?;
+        let least = match home.version {
+            Version::V1 => 2,
+            Version::V2 => 1,
+        };
+        self.write(home, cpu_weight_file(home.version), &weight.max(least).to_string())
     }
 
     fn set_shares(&self, shares: u64) -> Result<()> {
@@ -218,6 +238,13 @@ impl Cgroup {
 
     pub(crate) fn write(&self, hierarchy: &Hierarchy, file: &str, value: &str) -> Result<()> {
         hierarchy.directory.write(&self.file(file), value)
+    }
+}
+
+fn cpu_weight_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "cpu.shares",
+        Version::V2 => "cpu.weight",
     }
 }
 

@@ -12,7 +12,7 @@ const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Controller {
-    /// Weight of block I/O: `blkio` on v1, `io` on v2. Used where [`Options::block_io`](crate::Options) says so.
+    /// Block I/O: `blkio` on v1, `io` on v2. Used for groups that are limited in it.
     BlockIo,
     /// Weight and quota of processor time.
     Cpu,

@@ -19,7 +19,7 @@
 //!
 //! # Limitations
 //! * On v2 the hierarchy's root must be allowed to hand out controllers: true of a host's root, not of a container's.
-//! * Block I/O is weighed, not limited and not measured; huge pages and RDMA neither.
+//! * Block I/O is limited for all block devices alike, and not measured; huge pages and RDMA neither.
 //! * v1 needs `cpu`, `cpuacct`, `cpuset`, `devices`, `memory` and `pids` only for what is asked of them; a limit without
 //!   its controller is an error, a figure without its controller is 0.
 //!
@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod block_devices;
 mod devices;
 mod error;
 mod files;
@@ -55,5 +56,7 @@ pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use error::{Error, Result};
 pub use group::{Cgroup, OomWatch, Pressure, Pressures, Stall, Stats, Throttling};
 pub use layout::{Controller, Layout, Mode, V1Hierarchy};
-pub use resources::{DevicePolicy, EffectiveLimits, Resources, Swap, blkio_to_io_weight, shares_to_weight};
-pub use tree::{Cgroups, Options};
+pub use resources::{
+    DevicePolicy, EffectiveLimits, IoMax, Resources, Swap, blkio_to_io_weight, shares_to_weight,
+};
+pub use tree::{BlockIoSupport, Cgroups};

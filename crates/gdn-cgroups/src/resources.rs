@@ -6,6 +6,8 @@ use crate::devices::DeviceRule;
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// Lowest and highest v1 weight of block I/O.
 pub(crate) const IO_WEIGHTS: std::ops::RangeInclusive<u64> = 10..=1000;
+/// The `io.weight` of v2 that nobody changed.
+pub(crate) const DEFAULT_IO_WEIGHT: u64 = 100;
 /// Highest v2 weight.
 const MAX_WEIGHT: u64 = 10_000;
 /// Period of the processor quota when none is given, in microseconds; the kernel's own default.
@@ -29,10 +31,32 @@ pub struct Resources {
     /// Number of tasks.
     pub pids_max: Option<u64>,
     /// Weight of block I/O against other groups, 10..=1000 as `blkio.weight` of v1; on v2 it is converted by
-    /// [`blkio_to_io_weight`]. Needs [`Options::block_io`](crate::Options).
+    /// [`blkio_to_io_weight`].
     pub io_weight: Option<u64>,
+    /// Block I/O in each second.
+    pub io_max: IoMax,
     /// Device files.
     pub devices: DevicePolicy,
+}
+
+/// Block I/O that a group may do in a second, on each block device with hardware behind it. As a limit to set, `None` leaves what
+/// the kernel has and `u64::MAX` takes a limit away; as one that was read, `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoMax {
+    /// Bytes read.
+    pub read_bps: Option<u64>,
+    /// Bytes written.
+    pub write_bps: Option<u64>,
+    /// Operations that read.
+    pub read_iops: Option<u64>,
+    /// Operations that write.
+    pub write_iops: Option<u64>,
+}
+
+impl IoMax {
+    pub(crate) fn from_values([read_bps, write_bps, read_iops, write_iops]: [Option<u64>; 4]) -> Self {
+        IoMax { read_bps, write_bps, read_iops, write_iops }
+    }
 }
 
 /// What a memory limit says about swap.
@@ -75,8 +99,10 @@ pub struct EffectiveLimits {
     pub cpu_period_us: Option<u64>,
     /// Number of tasks.
     pub pids_max: Option<u64>,
-    /// Weight of block I/O, in the units of the file that holds it: 10..=1000, or with the `io.weight` of v2 1..=10000.
+    /// Weight of block I/O, 10..=1000 as `blkio.weight` of v1.
     pub io_weight: Option<u64>,
+    /// Block I/O in each second.
+    pub io_max: IoMax,
 }
 
 /// The v2 weight for a number of v1 shares.
@@ -102,6 +128,13 @@ pub fn shares_to_weight(shares: u64) -> u64 {
 pub fn blkio_to_io_weight(weight: u64) -> u64 {
     let (lowest, highest) = (*IO_WEIGHTS.start(), *IO_WEIGHTS.end());
     1 + (weight.clamp(lowest, highest) - lowest) * (MAX_WEIGHT - 1) / (highest - lowest)
+}
+
+/// The v1 weight of block I/O that becomes this v2 `io.weight`, or the nearest one.
+pub(crate) fn io_to_blkio_weight(weight: u64) -> u64 {
+    let (lowest, highest) = (*IO_WEIGHTS.start(), *IO_WEIGHTS.end());
+    let above = weight.clamp(1, MAX_WEIGHT) - 1;
+    lowest + (above * (highest - lowest)).div_ceil(MAX_WEIGHT - 1)
 }
 
 /// A number of bytes as the kernel takes it: it parses signed numbers.
@@ -137,6 +170,10 @@ mod tests {
         let converted = [10, 100, 500, 1000].map(blkio_to_io_weight);
         assert_eq!(converted, [1, 910, 4950, 10_000]);
         assert_eq!((blkio_to_io_weight(0), blkio_to_io_weight(u64::MAX)), (1, 10_000));
+        for weight in IO_WEIGHTS {
+            assert_eq!(io_to_blkio_weight(blkio_to_io_weight(weight)), weight);
+            assert_ne!(blkio_to_io_weight(weight), DEFAULT_IO_WEIGHT);
+        }
     }
 
     #[test]

@@ -14,11 +14,15 @@ use crate::group::Cgroup;
 use crate::layout::{Controller, Layout, Mode, V1Hierarchy};
 use crate::resources::Resources;
 
+mod block_io;
+
+pub use block_io::BlockIoSupport;
+
 /// The group for processes that must outlive both the server and the containers.
 const KEEPERS: &str = "keepers";
-/// v2 controllers that are switched on for groups, where the host has them. The last one only when it is asked for.
-const V2_CONTROLLERS: [Controller; 5] =
-    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids, Controller::BlockIo];
+/// v2 controllers that are switched on for groups, where the host has them.
+const V2_CONTROLLERS: [Controller; 4] =
+    [Controller::Cpu, Controller::Cpuset, Controller::Memory, Controller::Pids];
 /// How long [`Cgroups::remove`] waits for the kernel to be done with processes that are dead already. Measured: below a
 /// millisecond as a rule, some tens under load.
 const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
@@ -53,6 +57,10 @@ pub(crate) struct Tree {
     layout: Layout,
     /// The cgroup2 hierarchy first, if there is one: it is the one that can kill a whole group.
     pub(crate) hierarchies: Vec<Hierarchy>,
+    /// The v1 hierarchy for block I/O, unless it is among the others.
+    block_io_v1: Option<block_io::OnDemand>,
+    /// Whether the cgroup2 hierarchy can limit block I/O, once that is switched on.
+    block_io_v2: bool,
 }
 
 impl Tree {
@@ -72,13 +80,6 @@ impl Tree {
     }
 }
 
-/// What a subtree is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Whether block I/O is weighed. It costs every group one more directory on v1, so it is off unless asked for.
-    pub block_io: bool,
-}
-
 /// One engine's subtree in every hierarchy, opened once. Cheap to clone; all work is relative to the opened directories.
 #[derive(Clone)]
 pub struct Cgroups {
@@ -94,31 +95,20 @@ impl Cgroups {
         Self::open_in(Layout::detect()?, name)
     }
 
-    /// As [`Cgroups::open_with`] with the default options.
-    ///
-    /// # Errors
-    /// As [`Cgroups::open_with`].
-    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
-        Self::open_with(layout, name, Options::default())
-    }
-
     /// Opens the subtree `name` directly below the root of every needed hierarchy, making it where it is missing. It is
     /// placed there, and not below the group of this process, so that the groups survive the end of this process's service.
     ///
     /// # Errors
     /// [`Error::InvalidName`] unless `name` is one file name of ASCII letters, digits, `_`, `-` and `.`;
     /// [`Error::NoHierarchy`] for a layout of no use; [`Error::Path`] or [`Error::Value`] when the kernel refuses.
-    pub fn open_with(layout: Layout, name: &str, options: Options) -> Result<Self> {
+    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
         check_name(name)?;
         let mut hierarchies = Vec::new();
         if let Some(mount) = &layout.unified {
-            hierarchies.push(open_v2(mount, name, options)?);
+            hierarchies.push(open_v2(mount, name)?);
         }
         let beside_unified = !hierarchies.is_empty();
-        let is_needed = |hierarchy: &&V1Hierarchy| {
-            hierarchy.is_needed(beside_unified) || (options.block_io && hierarchy.has_block_io())
-        };
-        for v1 in layout.v1.iter().filter(is_needed) {
+        for v1 in layout.v1.iter().filter(|hierarchy| hierarchy.is_needed(beside_unified)) {
             let mount = Directory::open(&v1.mount)?;
             mount.make(name)?;
             let directory = Directory::open(&v1.mount.join(name))?;
@@ -132,7 +122,15 @@ impl Cgroups {
         if hierarchies.is_empty() {
             return Err(Error::NoHierarchy);
         }
-        Ok(Cgroups { tree: Arc::new(Tree { name: name.to_owned(), layout, hierarchies }) })
+        let of_block_io = |v1: &&V1Hierarchy| v1.has_block_io() && !v1.is_needed(beside_unified);
+        let block_io_v1 = layout.v1.iter().find(of_block_io);
+        let block_io_v1 = block_io_v1.map(|v1| block_io::OnDemand::new(v1, name)).transpose()?;
+        let block_io_v2 = match &layout.unified {
+            Some(mount) => controllers_of(&Directory::open(mount)?)?.contains(&Controller::BlockIo),
+            None => false,
+        };
+        let tree = Tree { name: name.to_owned(), layout, hierarchies, block_io_v1, block_io_v2 };
+        Ok(Cgroups { tree: Arc::new(tree) })
     }
 
     /// What is mounted on this host.
@@ -150,6 +148,14 @@ impl Cgroups {
     pub fn v1_hierarchies(&self) -> Vec<String> {
         let v1 = self.tree.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
         v1.map(|hierarchy| hierarchy.options.clone()).collect()
+    }
+
+    /// What of block I/O this host can limit.
+    ///
+    /// # Errors
+    /// [`Error::Path`] or [`Error::Value`] when the kernel refuses.
+    pub fn block_io_support(&self) -> Result<BlockIoSupport> {
+        self.tree.block_io_support()
     }
 
     /// Makes the group `name` in every hierarchy and sets its limits. A group left by a crash is taken over.
@@ -201,7 +207,10 @@ impl Cgroups {
                 return self.make(name).map(Some);
             }
         }
-        Ok(None)
+        match self.tree.block_io_of_its_own() {
+            Some(hierarchy) if hierarchy.directory.has(name)? => self.make(name).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Moves a process to the root of every v1 hierarchy in which there is no subtree of ours: whatever group its starter put
@@ -225,7 +234,7 @@ impl Cgroups {
     /// [`Error::Path`] when the kernel refuses.
     pub fn list(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for hierarchy in &self.tree.hierarchies {
+        for hierarchy in self.tree.hierarchies.iter().chain(self.tree.block_io_of_its_own()) {
             names.extend(hierarchy.directory.directories(".")?);
         }
         names.retain(|name| name != KEEPERS);
@@ -281,7 +290,8 @@ impl Cgroups {
             let removed = remove_deep(&hierarchy.directory, name);
             outcome = outcome.and(removed);
         }
-        outcome
+        let left = self.tree.leave_block_io(name, outcome.is_ok());
+        outcome.and(left)
     }
 
     /// Removes all groups, the keepers' included, and then the subtree itself, without waiting. Nothing can be made in it
@@ -295,8 +305,8 @@ impl Cgroups {
             outcome = outcome.and(self.try_remove(name));
         }
         outcome?;
-        let roots = self.tree.hierarchies.iter().map(|hierarchy| hierarchy.mount.remove(&self.tree.name));
-        roots.fold(Ok(()), Result::and)
+        let all = self.tree.hierarchies.iter().chain(self.tree.block_io_of_its_own());
+        all.map(|hierarchy| hierarchy.mount.remove(&self.tree.name)).fold(Ok(()), Result::and)
     }
 
     fn make(&self, name: &str) -> Result<Cgroup> {
@@ -322,19 +332,23 @@ impl fmt::Debug for Cgroups {
 }
 
 /// Opens the cgroup2 hierarchy and switches on, for the groups to come, the controllers we use.
-fn open_v2(mount: &Path, name: &str, options: Options) -> Result<Hierarchy> {
+fn open_v2(mount: &Path, name: &str) -> Result<Hierarchy> {
     let root = Directory::open(mount)?;
-    let available = root.read("cgroup.controllers")?;
-    let available = |controller: &Controller| {
-        (*controller != Controller::BlockIo || options.block_io)
-            && available.split_whitespace().any(|known| known == controller.v2_name())
-    };
-    let controllers: Vec<_> = V2_CONTROLLERS.into_iter().filter(available).collect();
+    let mut controllers = controllers_of(&root)?;
+    controllers.retain(|controller| V2_CONTROLLERS.contains(controller));
     enable(&root, "cgroup.subtree_control", &controllers)?;
     root.make(name)?;
     let directory = Directory::open(&mount.join(name))?;
     enable(&directory, "cgroup.subtree_control", &controllers)?;
     Ok(Hierarchy { version: Version::V2, controllers, directory, mount: root, options: String::new() })
+}
+
+/// The controllers of ours that the cgroup2 hierarchy has.
+fn controllers_of(root: &Directory) -> Result<Vec<Controller>> {
+    let available = root.read("cgroup.controllers")?;
+    let is_available =
+        |controller: &Controller| available.split_whitespace().any(|known| known == controller.v2_name());
+    Ok(V2_CONTROLLERS.into_iter().chain([Controller::BlockIo]).filter(is_available).collect())
 }
 
 fn enable(directory: &Directory, file: &str, controllers: &[Controller]) -> Result<()> {

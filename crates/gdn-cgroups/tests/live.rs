@@ -7,7 +7,7 @@ mod ground;
 
 use std::process::Child;
 
-use gdn_cgroups::{Cgroup, Error, Mode, Options, Resources, blkio_to_io_weight};
+use gdn_cgroups::{Cgroup, Error, IoMax, Mode, Resources};
 use ground::{Subtree, eventually, let_go, waiting_shell};
 
 const MIB: u64 = 1 << 20;
@@ -89,25 +89,80 @@ fn swap_and_memory_together_are_limited_to_the_memory_limit() {
 }
 
 #[test]
-fn block_io_is_weighed_where_it_was_asked_for() {
-    let cgroups = Subtree::with("io", Options { block_io: true });
+fn block_io_is_weighed_where_the_kernel_can() {
+    let cgroups = Subtree::new("io");
     let group = cgroups.create("a", &Resources::default()).unwrap();
     let weighed = |weight| group.update(&Resources { io_weight: Some(weight), ..Resources::default() });
     for weight in [9, 1001] {
         assert_eq!(weighed(weight).unwrap_err(), Error::IoWeight { weight });
     }
-    match group.limits().unwrap().io_weight {
-        Some(_) => {
-            let read = weighed(500).unwrap().io_weight.unwrap();
-            assert!(read == 500 || read == blkio_to_io_weight(500), "{read}");
+    if cgroups.block_io_support().unwrap().weight {
+        for weight in [10, 500, 1000] {
+            assert_eq!(weighed(weight).unwrap().io_weight, Some(weight));
         }
-        // Whether a weight exists depends on the kernel's configuration; where it does not, it is not promised.
-        None => assert!(matches!(weighed(500), Err(Error::NoController { .. }))),
+    } else {
+        let refused = weighed(500).unwrap_err();
+        let named = matches!(refused, Error::NoController { .. } | Error::NoControlFile { .. });
+        assert!(named, "{refused:?}");
     }
-    let without = Subtree::new("noio");
-    let refused =
-        without.create("a", &Resources { io_weight: Some(500), ..Resources::default() }).unwrap_err();
-    assert!(matches!(refused, Error::NoController { .. }), "{refused:?}");
+}
+
+#[test]
+fn block_io_is_limited_on_all_disks_and_a_limit_can_be_taken_away() {
+    let cgroups = Subtree::new("iomax");
+    let most = IoMax { read_bps: Some(5 * MIB), write_iops: Some(u64::MAX - 1), ..IoMax::default() };
+    let limits = Resources { io_max: most, ..Resources::default() };
+    if !cgroups.block_io_support().unwrap().max {
+        let refused = cgroups.create("a", &limits).unwrap_err();
+        let named = matches!(
+            refused,
+            Error::NoController { .. } | Error::NoControlFile { .. } | Error::NoBlockDevice
+        );
+        assert!(named, "{refused:?}");
+        return;
+    }
+    let group = cgroups.create("a", &limits).unwrap();
+    let told = group.limits().unwrap().io_max;
+    assert_eq!((told.read_bps, told.write_bps, told.read_iops), (Some(5 * MIB), None, None));
+    assert_eq!(told.write_iops, Some(u64::from(u32::MAX) - 1), "more than the kernel counts is its most");
+    let change = IoMax { read_bps: Some(u64::MAX), write_bps: Some(MIB), ..IoMax::default() };
+    let told = group.update(&Resources { io_max: change, ..Resources::default() }).unwrap().io_max;
+    assert_eq!(
+        (told.read_bps, told.write_bps),
+        (None, Some(MIB)),
+        "one went, one came, one stayed: {told:?}"
+    );
+    assert!(told.write_iops.is_some());
+}
+
+/// Where `/proc` says that a process limits its block I/O; `None` where v2 does it.
+fn block_io_group(pid: u32) -> Option<String> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    groups.lines().find_map(|line| line.split_once(":blkio:").map(|(_, path)| path.to_owned()))
+}
+
+#[test]
+fn processes_and_their_parent_join_a_group_that_comes_to_be_limited_and_the_parent_is_left_over() {
+    let cgroups = Subtree::new("iojoin");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let (mut parent, mut child) = (waiting_shell("read never"), waiting_shell("read never"));
+    group.attach(child.id()).unwrap();
+    group.join_block_io(Some(parent.id())).unwrap();
+    let ours = |pid| block_io_group(pid).is_some_and(|path| path.ends_with("-iojoin/a"));
+    assert!(!ours(child.id()) && !ours(parent.id()), "nothing is limited yet");
+    if cgroups.block_io_support().unwrap().max && block_io_group(child.id()).is_some() {
+        let most = IoMax { read_bps: Some(MIB), ..IoMax::default() };
+        group.set(&Resources { io_max: most, ..Resources::default() }).unwrap();
+        group.join_block_io(Some(parent.id())).unwrap();
+        assert!(ours(child.id()) && ours(parent.id()));
+    }
+    group.kill().unwrap();
+    child.wait().unwrap();
+    // The parent lives, and hinders nothing.
+    cgroups.remove("a").unwrap();
+    assert!(parent.try_wait().unwrap().is_none() && cgroups.list().unwrap().is_empty());
+    parent.kill().unwrap();
+    parent.wait().unwrap();
 }
 
 #[test]
@@ -115,13 +170,14 @@ fn a_group_at_its_quota_is_seen_to_be_held_back() {
     let cgroups = Subtree::new("throttle");
     let limits = Resources { cpu_quota_us: Some(2_000), ..Resources::default() };
     let group = cgroups.create("a", &limits).unwrap();
-    assert_eq!(group.throttling().unwrap().throttled_periods, 0);
+    let throttling = || group.throttling().unwrap().expect("this kernel has quotas");
+    assert_eq!(throttling().throttled_periods, 0);
     let mut child = waiting_shell("while :; do :; done");
     group.attach(child.id()).unwrap();
     let_go(&mut child);
-    eventually("it is held back", || group.throttling().unwrap().throttled_periods > 2);
-    eventually("the time is counted", || group.stats().unwrap().throttling.throttled_ns > 0);
-    let seen = group.throttling().unwrap();
+    eventually("it is held back", || throttling().throttled_periods > 2);
+    eventually("the time is counted", || group.stats().unwrap().throttling.unwrap().throttled_ns > 0);
+    let seen = throttling();
     assert!(seen.periods >= seen.throttled_periods, "{seen:?}");
     group.kill().unwrap();
     child.wait().unwrap();

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use gdn_cgroups::{Cgroups, Layout, Mode, Resources, Swap};
+use gdn_cgroups::{Cgroups, Layout, Mode, Pressures, Resources, Swap, Throttling};
 
 const SUBTREE: &str = "engine";
 
@@ -74,10 +74,62 @@ fn figures_come_from_the_v2_files() {
     let stats = group.stats().unwrap();
     assert_eq!((stats.cpu_usage_ns, stats.cpu_user_ns, stats.cpu_system_ns), (30_000, 10_000, 20_000));
     assert_eq!(stats.memory_toward_limit, 133);
-    assert_eq!((stats.pids_current, stats.pids_max, stats.oom_kills), (3, 0, 1));
+    assert_eq!((stats.pids_current, stats.pids_max, stats.oom_kills), (3, 0, Some(1)));
+    // What there is no file or no line of is absent, not 0.
+    assert_eq!((stats.memory_peak, stats.throttling, stats.pressures), (None, None, Pressures::default()));
     assert_eq!(group.procs().unwrap(), [4, 5]);
     let limits = group.limits().unwrap();
     assert_eq!((limits.memory_bytes, limits.cpu_quota_us, limits.pids_max), (None, None, None));
+}
+
+#[test]
+fn block_io_is_switched_on_by_its_first_limit() {
+    let (root, cgroups) = fake("cpu io memory pids\n");
+    let switched_on = |directory: &Path| {
+        std::fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap().contains("io")
+    };
+    let subtree = root.path().join(SUBTREE);
+    for (file, text) in [("io.weight", "default 100\n"), ("io.max", "")] {
+        std::fs::write(subtree.join("a").join(file), text).unwrap();
+        std::fs::write(subtree.join(file), text).unwrap();
+    }
+    let group = cgroups.open_existing("a").unwrap().unwrap();
+    assert_eq!(group.limits().unwrap().io_weight, None, "what nobody changed is not told");
+    assert!(!switched_on(root.path()) && !switched_on(&subtree));
+    group.set(&Resources { io_weight: Some(1000), ..Resources::default() }).unwrap();
+    assert!(switched_on(root.path()) && switched_on(&subtree));
+    assert!(content(root.path(), "io.weight").starts_with("10000"), "{}", content(root.path(), "io.weight"));
+    let lines =
+        "8:0 rbps=1048576 wbps=max riops=max wiops=7\n254:0 rbps=2097152 wbps=max riops=max wiops=9\n";
+    std::fs::write(subtree.join("a/io.max"), lines).unwrap();
+    std::fs::write(subtree.join("a/io.weight"), "default 10000\n8:0 200\n").unwrap();
+    let told = group.limits().unwrap();
+    assert_eq!(told.io_weight, Some(1000));
+    let told = told.io_max;
+    assert_eq!((told.read_bps, told.write_bps, told.write_iops), (Some(1 << 20), None, Some(7)));
+    assert!(cgroups.block_io_support().unwrap().max);
+}
+
+#[test]
+fn newer_kernels_tell_more() {
+    let (root, cgroups) = fake("cpu memory pids\n");
+    let group = root.path().join(SUBTREE).join("a");
+    let times = "usage_usec 30\nuser_usec 10\nsystem_usec 20\n";
+    std::fs::write(group.join("memory.peak"), "8192\n").unwrap();
+    std::fs::write(
+        group.join("cpu.stat"),
+        format!("{times}nr_periods 5\nnr_throttled 2\nthrottled_usec 7\nnr_bursts 0\n"),
+    )
+    .unwrap();
+    let some = "some avg10=1.50 avg60=0.25 avg300=0.00 total=1500000\n";
+    std::fs::write(group.join("memory.pressure"), some).unwrap();
+    let stats = cgroups.open_existing("a").unwrap().unwrap().stats().unwrap();
+    assert_eq!(stats.memory_peak, Some(8192));
+    let throttling = Throttling { periods: 5, throttled_periods: 2, throttled_ns: 7000 };
+    assert_eq!(stats.throttling, Some(throttling));
+    let memory = stats.pressures.memory.unwrap();
+    assert_eq!((memory.some.avg10, memory.some.total.as_millis(), memory.full), (1.5, 1500, None));
+    assert_eq!((stats.pressures.cpu, stats.pressures.io), (None, None));
 }
 
 #[test]

@@ -365,7 +365,7 @@ impl Garden for GardenService {
     ) -> Result<Response<garden::ChangeLimitsResponse>, Status> {
         unary!(self, "ChangeLimits", request, |wire| (&wire.handle, ""), {
             let handle = Handle::parse(&wire.handle)?;
-            let limits = self.gardener.change_limits(&handle, wire.into()).await?;
+            let limits = self.gardener.change_limits(&handle, wire.try_into()?).await?;
             Ok(garden::ChangeLimitsResponse { limits: Some(limits.into()) })
         })
     }

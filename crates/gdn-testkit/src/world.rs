@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gdn_traits::{ContainerRecord, Containerizer, EventSink, Networker, PropertyManager, Volumizer};
 use gdn_types::{ContainerId, Handle, NetIn, PortMapping};
@@ -54,6 +55,9 @@ pub(crate) struct FakeContainer {
     pub(crate) processes: BTreeMap<gdn_types::ProcessId, FakeProcess>,
     pub(crate) files: Vec<u8>,
     pub(crate) limits: gdn_types::Limits,
+    pub(crate) cpu_usage: Duration,
+    /// What is left of its processor weight, while it is demoted.
+    pub(crate) part: Option<f64>,
 }
 
 impl World {
@@ -165,6 +169,20 @@ impl World {
             events.out_of_memory(&id, None);
         }
         self.end(&id, process, gdn_types::ExitStatus::Signal(9));
+    }
+
+    /// The container has used so much processor time by now.
+    pub fn use_processors(&self, handle: &Handle, usage: Duration) {
+        let Some(id) = self.id(handle) else { return };
+        if let Some(container) = self.host().sandboxes.get_mut(&id) {
+            container.cpu_usage = usage;
+        }
+    }
+
+    /// The part of its processor weight that a demoted container keeps.
+    pub fn demoted(&self, handle: &Handle) -> Option<f64> {
+        let id = self.id(handle)?;
+        self.host().sandboxes.get(&id)?.part
     }
 
     /// A container's keeper dies.

@@ -153,6 +153,11 @@ pub trait Containerizer: Send + Sync + 'static {
     /// `FailedPrecondition` for less memory than is in use, and then nothing is changed; `InvalidArgument` for a limit that the
     /// kernel refuses, naming it.
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits>;
+
+    /// Lets only a part of the container's processor weight count against the others, above 0 and at most 1; with `None`, all of
+    /// it again. [`limits`](Self::limits) tells all of it meanwhile, and so it is changed; [`metrics`](Self::metrics) tells
+    /// that it is demoted. It does not outlast the engine: [`restore`](Self::restore) gives every container all of its weight.
+    async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()>;
 }
 
 /// Receives what a component notices by itself. Never blocks and never fails: a full queue counts what it drops.

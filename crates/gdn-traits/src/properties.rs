@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gdn_types::{ContainerId, ContainerSpec, ContainerState, Handle, ImageConfig, Properties, Result};
+use gdn_types::{
+    ContainerId, ContainerSpec, ContainerState, Handle, ImageConfig, Limits, Properties, Result,
+};
 
 use crate::NetworkInfo;
 
@@ -68,6 +70,12 @@ pub trait PropertyManager: Send + Sync + 'static {
 
     /// Changes the grace time, durably.
     async fn set_grace_time(&self, handle: &Handle, grace_time: Duration) -> Result<()>;
+
+    /// Notes the limits that are asked for from now on, durably.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`.
+    async fn set_limits(&self, handle: &Handle, limits: Limits) -> Result<()>;
 
     /// Records that could not be read at start and were put aside, with the reason, for a person.
     fn quarantined(&self) -> Vec<String>;

@@ -40,10 +40,13 @@ pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
 pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
 pub use limits::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, LimitChange, Limits, MemoryLimits,
-    PidLimits, Rlimits,
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, IoChange, IoLimits, IoWeight, LimitChange,
+    Limits, MemoryLimits, PidLimits, Rlimits,
 };
-pub use metrics::{ContainerMetrics, CpuStat, DiskStat, MemoryStat, NetworkStat, PidStat};
+pub use metrics::{
+    ContainerMetrics, CpuStat, CpuThrottling, DiskStat, MemoryStat, NetworkStat, PidStat, Pressure,
+    Pressures, Stall,
+};
 pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};
 pub use process::{
     AttachFrom, ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec,

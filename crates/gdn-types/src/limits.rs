@@ -1,5 +1,7 @@
 //! What a container or a process may use. Zero or absent means "no limit of ours" throughout, as on the Garden wire.
 
+use crate::{Error, Result};
+
 /// The limits of a container. Garden: `Limits`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -9,6 +11,8 @@ pub struct Limits {
     pub cpu: CpuLimits,
     /// Size of the root file system.
     pub disk: DiskLimits,
+    /// Block I/O. Not on the Garden wire.
+    pub io: IoLimits,
     /// Memory, and with it swap.
     pub memory: MemoryLimits,
     /// Number of tasks.
@@ -27,6 +31,41 @@ pub struct LimitChange {
     pub cpu_quota_us: Option<u64>,
     /// Most tasks.
     pub pids_max: Option<u64>,
+    /// Block I/O.
+    pub io: IoChange,
+}
+
+/// A change of the limits of block I/O. An absent member stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoChange {
+    /// The weight; an absent one within is the ordinary one.
+    pub weight: Option<Option<IoWeight>>,
+    /// Bytes read in a second; 0 takes the limit away, and so below.
+    pub read_bps: Option<u64>,
+    /// Bytes written in a second.
+    pub write_bps: Option<u64>,
+    /// Operations that read in a second.
+    pub read_iops: Option<u64>,
+    /// Operations that write in a second.
+    pub write_iops: Option<u64>,
+}
+
+impl Limits {
+    /// These limits with a change made to them.
+    #[must_use]
+    pub fn changed(mut self, change: &LimitChange) -> Self {
+        self.memory.bytes = change.memory_bytes.unwrap_or(self.memory.bytes);
+        self.cpu.shares = change.cpu_shares.map_or(self.cpu.shares, CpuShares::new);
+        self.cpu.quota_us = change.cpu_quota_us.unwrap_or(self.cpu.quota_us);
+        self.pids.max = change.pids_max.unwrap_or(self.pids.max);
+        let (io, change) = (&mut self.io, &change.io);
+        io.weight = change.weight.unwrap_or(io.weight);
+        io.read_bps = change.read_bps.unwrap_or(io.read_bps);
+        io.write_bps = change.write_bps.unwrap_or(io.write_bps);
+        io.read_iops = change.read_iops.unwrap_or(io.read_iops);
+        io.write_iops = change.write_iops.unwrap_or(io.write_iops);
+        self
+    }
 }
 
 /// Network rate limits. Garden: `BandwidthLimits`.
@@ -52,6 +91,9 @@ pub struct CpuLimits {
 pub struct CpuShares(u64);
 
 impl CpuShares {
+    /// What the kernel gives to whom nobody gave any.
+    pub const ORDINARY: CpuShares = CpuShares(1024);
+
     /// `None` for 0, which on the wire means "not given".
     pub fn new(shares: u64) -> Option<Self> {
         (shares > 0).then_some(CpuShares(shares))
@@ -82,6 +124,62 @@ pub enum DiskScope {
     Total,
     /// Only what the container writes.
     Exclusive,
+}
+
+/// Limits of block I/O, on each block device with hardware behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoLimits {
+    /// Weight against the other containers; `None` = the kernel's default.
+    pub weight: Option<IoWeight>,
+    /// Most bytes read in a second; 0 = unlimited, and so below.
+    pub read_bps: u64,
+    /// Most bytes written in a second.
+    pub write_bps: u64,
+    /// Most operations that read in a second.
+    pub read_iops: u64,
+    /// Most operations that write in a second.
+    pub write_iops: u64,
+}
+
+impl IoLimits {
+    /// These limits, and where they say nothing those of `defaults`.
+    #[must_use]
+    pub fn or(self, defaults: IoLimits) -> Self {
+        let or = |given: u64, default: u64| if given == 0 { default } else { given };
+        IoLimits {
+            weight: self.weight.or(defaults.weight),
+            read_bps: or(self.read_bps, defaults.read_bps),
+            write_bps: or(self.write_bps, defaults.write_bps),
+            read_iops: or(self.read_iops, defaults.read_iops),
+            write_iops: or(self.write_iops, defaults.write_iops),
+        }
+    }
+}
+
+/// A weight of block I/O as cgroup v1 has it: 10 to 1000, 500 being ordinary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IoWeight(u64);
+
+impl IoWeight {
+    /// The ordinary weight, in the words of cgroup v1.
+    pub const ORDINARY: IoWeight = IoWeight(500);
+
+    /// `None` for 0, which on the wire means "not given".
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a weight that no kernel takes, naming it.
+    pub fn new(weight: u64) -> Result<Option<Self>> {
+        match weight {
+            0 => Ok(None),
+            10..=1000 => Ok(Some(IoWeight(weight))),
+            _ => Err(Error::invalid(format!("block i/o weight {weight} is not between 10 and 1000"))),
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// Memory limits. Garden: `MemoryLimits`.
@@ -141,5 +239,49 @@ impl Rlimits {
         ]
         .into_iter()
         .filter_map(|(number, value)| value.map(|value| (number, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_leaves_alone_what_it_does_not_name() {
+        let cpu = CpuLimits { shares: CpuShares::new(512), quota_us: 7 };
+        let before = Limits { cpu, memory: MemoryLimits { bytes: 9 }, ..Limits::default() };
+        assert_eq!(before.changed(&LimitChange::default()), before);
+        let change = LimitChange { cpu_shares: Some(0), pids_max: Some(3), ..LimitChange::default() };
+        let after = before.changed(&change);
+        assert_eq!((after.cpu.shares, after.cpu.quota_us), (None, 7));
+        assert_eq!((after.memory.bytes, after.pids.max), (9, 3));
+    }
+
+    #[test]
+    fn limits_of_block_io_change_one_by_one() {
+        let io = IoLimits { weight: Some(IoWeight::ORDINARY), read_bps: 5, ..IoLimits::default() };
+        let before = Limits { io, ..Limits::default() };
+        let change = IoChange { weight: Some(None), write_iops: Some(6), ..IoChange::default() };
+        let after = before.changed(&LimitChange { io: change, ..LimitChange::default() }).io;
+        assert_eq!(after, IoLimits { weight: None, read_bps: 5, write_iops: 6, ..IoLimits::default() });
+    }
+
+    #[test]
+    fn weights_of_block_io_that_no_kernel_takes_are_named() {
+        assert_eq!(IoWeight::new(0).unwrap(), None);
+        for weight in [10, 500, 1000] {
+            assert_eq!(IoWeight::new(weight).unwrap().map(IoWeight::get), Some(weight));
+        }
+        for weight in [1, 9, 1001, u64::MAX] {
+            assert!(IoWeight::new(weight).unwrap_err().message().contains(&weight.to_string()));
+        }
+    }
+
+    #[test]
+    fn defaults_fill_what_is_not_given() {
+        let defaults =
+            IoLimits { weight: Some(IoWeight::ORDINARY), read_bps: 5, write_bps: 6, ..IoLimits::default() };
+        let given = IoLimits { read_bps: 7, ..IoLimits::default() };
+        assert_eq!(given.or(defaults), IoLimits { read_bps: 7, ..defaults });
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// All figures of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All figures of a container. What the host's kernel does not count is absent, never 0.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerMetrics {
     /// Memory.
     pub memory: MemoryStat,
@@ -19,6 +19,8 @@ pub struct ContainerMetrics {
     pub age: Duration,
     /// Processor time it was entitled to so far.
     pub cpu_entitlement: Duration,
+    /// How long its tasks waited for what they lacked. Not on the Garden wire.
+    pub pressure: Pressures,
 }
 
 /// Memory figures: the lines of the kernel's `memory.stat`, and the sum that counts towards the limit.
@@ -29,6 +31,10 @@ pub struct MemoryStat {
     pub usage_toward_limit: u64,
     /// The raw lines, as name and value.
     pub lines: Vec<(String, u64)>,
+    /// Most bytes that were in use at once, page cache included. Not on the Garden wire.
+    pub peak: Option<u64>,
+    /// Processes that the kernel killed because memory ran out. Not on the Garden wire.
+    pub oom_kills: Option<u64>,
 }
 
 impl MemoryStat {
@@ -47,6 +53,54 @@ pub struct CpuStat {
     pub user: Duration,
     /// In the kernel.
     pub system: Duration,
+    /// How often the quota held the container back. Not on the Garden wire.
+    pub throttling: Option<CpuThrottling>,
+    /// Whether it has to give way to the others, since it used more than it was entitled to. Not on the Garden wire.
+    pub demoted: bool,
+}
+
+/// How often a processor quota held a container back, cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuThrottling {
+    /// Periods in which it ran.
+    pub periods: u64,
+    /// Of those, the ones in which it used up its quota.
+    pub throttled_periods: u64,
+    /// For how long it was held back, summed over processors.
+    pub throttled: Duration,
+}
+
+/// How long tasks waited for what they lacked: the kernel's pressure stall information.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressures {
+    /// Processors.
+    pub cpu: Option<Pressure>,
+    /// Memory.
+    pub memory: Option<Pressure>,
+    /// Block I/O.
+    pub io: Option<Pressure>,
+}
+
+/// How long tasks waited for one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// At least one task waited.
+    pub some: Stall,
+    /// All tasks waited at once; not told for processors before Linux 5.13.
+    pub full: Option<Stall>,
+}
+
+/// Shares of the time in which tasks waited, in percent, and the sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stall {
+    /// Over the last 10 seconds.
+    pub avg10: f64,
+    /// Over the last minute.
+    pub avg60: f64,
+    /// Over the last 5 minutes.
+    pub avg300: f64,
+    /// Since the container was created.
+    pub total: Duration,
 }
 
 /// Use of the root file system.

@@ -80,6 +80,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "ls")]
     List(verbs::list::List),
     Inspect(verbs::inspect::Inspect),
+    Stats(verbs::stats::Stats),
     Update(verbs::update::Update),
     Stop(verbs::stop::Stop),
     Kill(verbs::kill::Kill),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use gdn_types::{
     ApparmorProfile, BindMount, CapabilityProfile, ContainerSpec, CpuLimits, CpuShares, DiskLimits,
-    Environment, Handle, ImageRef, Limits, MemoryLimits, NetIn, NetworkMode, OutputPolicy, PidLimits,
-    ProcessSpec, Properties, Result, SeccompProfile,
+    Environment, Handle, ImageRef, IoChange, IoLimits, IoWeight, LimitChange, Limits, MemoryLimits, NetIn,
+    NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result, SeccompProfile,
 };
 
 use crate::values;
@@ -41,6 +41,9 @@ pub(crate) struct ContainerOptions {
     /// Most bytes of its root file system, image included, such as 1G
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) disk: Option<u64>,
+    /// Limits of block I/O
+    #[command(flatten)]
+    pub(crate) io: IoOptions,
     /// Without a user namespace and with wide capabilities: as good as root on the host
     #[arg(long)]
     pub(crate) privileged: bool,
@@ -84,7 +87,7 @@ impl ContainerOptions {
             properties: Properties::from_pairs(self.properties.iter().cloned())?,
             env: environment(&self.env)?,
             privileged: self.privileged,
-            limits: self.limits(),
+            limits: self.limits()?,
             netin: self.ports.clone(),
             netout: Vec::new(),
             sysctls: self.sysctls.clone(),
@@ -102,14 +105,56 @@ impl ContainerOptions {
         }
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> Result<Limits> {
+        Ok(Limits {
             cpu: CpuLimits { shares: self.cpu_weight.and_then(CpuShares::new), ..CpuLimits::default() },
             memory: MemoryLimits { bytes: self.memory.unwrap_or_default() },
             pids: PidLimits { max: self.pids.unwrap_or_default() },
             disk: DiskLimits { bytes: self.disk.unwrap_or_default(), ..DiskLimits::default() },
+            io: self.io.limits()?,
             ..Limits::default()
-        }
+        })
+    }
+}
+
+/// Limits of block I/O.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct IoOptions {
+    /// Weight of its block I/O, 10 to 1000; 0 = the ordinary 500
+    #[arg(long, value_name = "WEIGHT")]
+    io_weight: Option<u64>,
+    /// Most bytes read from each disk in a second, such as 10M; 0 = no limit
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    io_read_bps: Option<u64>,
+    /// Most bytes written to each disk in a second; 0 = no limit
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    io_write_bps: Option<u64>,
+    /// Most operations that read from each disk in a second; 0 = no limit
+    #[arg(long, value_name = "NUMBER")]
+    io_read_iops: Option<u64>,
+    /// Most operations that write to each disk in a second; 0 = no limit
+    #[arg(long, value_name = "NUMBER")]
+    io_write_iops: Option<u64>,
+}
+
+impl IoOptions {
+    /// The limits of a new container.
+    fn limits(self) -> Result<IoLimits> {
+        Ok(Limits::default().changed(&LimitChange { io: self.change()?, ..LimitChange::default() }).io)
+    }
+
+    /// A change of the limits of one in use.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming a weight that no kernel takes.
+    pub(crate) fn change(self) -> Result<IoChange> {
+        Ok(IoChange {
+            weight: self.io_weight.map(IoWeight::new).transpose()?,
+            read_bps: self.io_read_bps,
+            write_bps: self.io_write_bps,
+            read_iops: self.io_read_iops,
+            write_iops: self.io_write_iops,
+        })
     }
 }
 
@@ -216,6 +261,7 @@ mod tests {
             cpu_weight: Some(512),
             pids: Some(10),
             disk: Some(1 << 30),
+            io: IoOptions { io_weight: Some(10), io_read_bps: Some(7), ..IoOptions::default() },
             ..ContainerOptions::default()
         };
         let limits = options.spec().unwrap().limits;
@@ -223,6 +269,7 @@ mod tests {
         assert_eq!(limits.cpu.shares, CpuShares::new(512));
         assert_eq!(limits.pids.max, 10);
         assert_eq!(limits.disk.bytes, 1 << 30);
+        assert_eq!((limits.io.weight, limits.io.read_bps), (IoWeight::new(10).unwrap(), 7));
     }
 
     #[test]

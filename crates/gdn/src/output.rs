@@ -10,6 +10,7 @@ use serde::Serialize;
 pub(crate) mod changed;
 pub(crate) mod container;
 pub(crate) mod event;
+pub(crate) mod figures;
 pub(crate) mod time;
 
 /// The form of what a command prints.

@@ -23,6 +23,7 @@ pub(crate) mod ping;
 pub(crate) mod property;
 pub(crate) mod run;
 pub(crate) mod server;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod update;
 
@@ -49,6 +50,7 @@ async fn client_verb(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Attach(verb) => Box::pin(verb.perform(global)).await,
         Command::List(verb) => verb.perform(global).await,
         Command::Inspect(verb) => verb.perform(global).await,
+        Command::Stats(verb) => verb.perform(global).await,
         Command::Stop(verb) => verb.perform(global).await,
         Command::Update(verb) => verb.perform(global).await,
         Command::Kill(verb) => verb.perform(global).await,

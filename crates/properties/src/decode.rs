@@ -8,8 +8,8 @@ use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
     ApparmorProfile, BandwidthLimits, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerId,
     ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Environment, Error, Handle,
-    IcmpRule, ImageConfig, ImageRef, IpRange, Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode,
-    PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
+    IcmpRule, ImageConfig, ImageRef, IoLimits, IoWeight, IpRange, Limits, MemoryLimits, NetIn, NetOutRule,
+    NetworkMode, PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
 };
 use prost::Message;
 
@@ -69,7 +69,7 @@ fn spec(handle: &Handle, spec: schema::Spec) -> Result<ContainerSpec> {
         properties: properties(spec.properties)?,
         env: environment(spec.env)?,
         privileged: spec.privileged,
-        limits: limits(spec.limits),
+        limits: limits(spec.limits)?,
         netin: spec.netin.into_iter().map(netin).collect::<Result<_>>()?,
         netout: spec.netout.into_iter().map(rule).collect::<Result<_>>()?,
         sysctls: spec.sysctls.into_iter().map(|pair| (pair.name, pair.value)).collect(),
@@ -100,15 +100,22 @@ fn network(network: schema::Network) -> Result<NetworkInfo> {
     })
 }
 
-fn limits(set: LimitSet) -> Limits {
+fn limits(set: LimitSet) -> Result<Limits> {
     let scope = if set.disk_exclusive { DiskScope::Exclusive } else { DiskScope::Total };
-    Limits {
+    Ok(Limits {
         bandwidth: BandwidthLimits { rate: set.bandwidth_rate, burst: set.bandwidth_burst },
         cpu: CpuLimits { shares: CpuShares::new(set.cpu_shares), quota_us: set.cpu_quota_us },
         disk: DiskLimits { bytes: set.disk_bytes, inodes: set.disk_inodes, scope },
         memory: MemoryLimits { bytes: set.memory_bytes },
         pids: PidLimits { max: set.pids_max },
-    }
+        io: IoLimits {
+            weight: IoWeight::new(set.io_weight)?,
+            read_bps: set.io_read_bps,
+            write_bps: set.io_write_bps,
+            read_iops: set.io_read_iops,
+            write_iops: set.io_write_iops,
+        },
+    })
 }
 
 fn rule(rule: Rule) -> Result<NetOutRule> {

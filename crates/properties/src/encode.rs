@@ -6,7 +6,7 @@ use std::time::Duration;
 use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
     BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerSpec, ContainerState, CpuShares, DiskScope,
-    Environment, ImageConfig, Limits, NetOutRule, NetworkMode, Protocol,
+    Environment, ImageConfig, IoWeight, Limits, NetOutRule, NetworkMode, Protocol,
 };
 use prost::Message;
 
@@ -105,6 +105,11 @@ fn limits(limits: &Limits) -> LimitSet {
         disk_exclusive: limits.disk.scope == DiskScope::Exclusive,
         memory_bytes: limits.memory.bytes,
         pids_max: limits.pids.max,
+        io_weight: limits.io.weight.map_or(0, IoWeight::get),
+        io_read_bps: limits.io.read_bps,
+        io_write_bps: limits.io.write_bps,
+        io_read_iops: limits.io.read_iops,
+        io_write_iops: limits.io.write_iops,
     }
 }
 

@@ -126,6 +126,17 @@ pub(crate) struct LimitSet {
     pub(crate) memory_bytes: u64,
     #[prost(uint64, tag = "9")]
     pub(crate) pids_max: u64,
+    /// 0 = not given.
+    #[prost(uint64, tag = "10")]
+    pub(crate) io_weight: u64,
+    #[prost(uint64, tag = "11")]
+    pub(crate) io_read_bps: u64,
+    #[prost(uint64, tag = "12")]
+    pub(crate) io_write_bps: u64,
+    #[prost(uint64, tag = "13")]
+    pub(crate) io_read_iops: u64,
+    #[prost(uint64, tag = "14")]
+    pub(crate) io_write_iops: u64,
 }
 
 /// Two ports: of the host and of the container, or the first and the last of a range.

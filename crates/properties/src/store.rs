@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gdn_state::{Batch, Commit, Store};
 use gdn_traits::{ContainerRecord, PropertyManager};
-use gdn_types::{ContainerState, EngineId, Error, ErrorKind, Handle, Properties, Result};
+use gdn_types::{ContainerState, EngineId, Error, ErrorKind, Handle, Limits, Properties, Result};
 
 use crate::decode::decode;
 use crate::encode::encode;
@@ -235,6 +235,14 @@ impl PropertyManager for PropertyStore {
     async fn set_grace_time(&self, handle: &Handle, grace_time: Duration) -> Result<()> {
         self.change(handle, |record| {
             record.grace_time = grace_time;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_limits(&self, handle: &Handle, limits: Limits) -> Result<()> {
+        self.change(handle, |record| {
+            record.spec.limits = limits;
             Ok(())
         })
         .await

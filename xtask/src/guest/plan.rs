@@ -27,7 +27,16 @@ const ROUNDS: u32 = 1;
 const OF_THE_KERNEL: [(&str, &[&str]); 2] = [
     (
         "engine-tests::conformance",
-        &["devices::", "limits::", "maskedpaths::", "metrics::", "peas::", "security::"],
+        &[
+            "block_io::",
+            "devices::",
+            "limits::",
+            "maskedpaths::",
+            "metrics::",
+            "peas::",
+            "security::",
+            "throttling::",
+        ],
     ),
     ("engine-tests::suite", &["kills::", "lifecycle::", "limits::"]),
 ];

@@ -13,3 +13,4 @@ mod lost;
 mod races;
 mod sidecars;
 mod sweep;
+mod throttling;

@@ -114,7 +114,7 @@ impl Cgroup {
 /// Adds the processes of `group` and of all below it. A group that vanishes meanwhile has none.
 fn gather(hierarchy: &Hierarchy, group: &str, pids: &mut Vec<u32>) -> Result<()> {
     let file = format!("{group}/cgroup.procs");
-    let content = match hierarchy.directory.read(&file) {
+    let content = match hierarchy.directory.read_list(&file) {
         Ok(content) => content,
         Err(Error::Path { errno: Errno::NOENT | Errno::NODEV, .. }) => return Ok(()),
         Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gdn_cgroups::{Cgroups, Layout, Options};
+use gdn_cgroups::{Cgroups, Layout};
 
 /// How long a condition may take to come true before a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,12 +15,8 @@ pub(crate) struct Subtree {
 
 impl Subtree {
     pub(crate) fn new(test: &str) -> Self {
-        Self::with(test, Options::default())
-    }
-
-    pub(crate) fn with(test: &str, options: Options) -> Self {
         let name = format!("gdn-test-{}-{test}", std::process::id());
-        let cgroups = Cgroups::open_with(Layout::detect().unwrap(), &name, options).unwrap();
+        let cgroups = Cgroups::open_in(Layout::detect().unwrap(), &name).unwrap();
         Subtree { cgroups: Some(cgroups) }
     }
 }

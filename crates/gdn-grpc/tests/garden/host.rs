@@ -210,6 +210,10 @@ impl Containerizer for HostProcesses {
         self.world.change_limits(id, change).await
     }
 
+    async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()> {
+        self.world.demote(id, part).await
+    }
+
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
         self.world.limits(id).await
     }

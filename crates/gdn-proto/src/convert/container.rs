@@ -135,8 +135,8 @@ fn text(field: &str, path: &Path) -> Result<String> {
 mod tests {
     use super::*;
     use gdn_types::{
-        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, ErrorKind, Limits, MemoryLimits, NetIn,
-        NetOutRule, NetworkMode, PidLimits, Properties,
+        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, ErrorKind, IoLimits, IoWeight, Limits,
+        MemoryLimits, NetIn, NetOutRule, NetworkMode, PidLimits, Properties,
     };
 
     fn full() -> ContainerSpec {
@@ -161,6 +161,13 @@ mod tests {
                 disk: DiskLimits { bytes: 5, inodes: 6, scope: DiskScope::Exclusive },
                 memory: MemoryLimits { bytes: 7 },
                 pids: PidLimits { max: 8 },
+                io: IoLimits {
+                    weight: Some(IoWeight::ORDINARY),
+                    read_bps: 11,
+                    write_bps: 12,
+                    read_iops: 13,
+                    write_iops: 14,
+                },
             },
             netin: vec![NetIn { host_port: 0, container_port: 80 }],
             netout: vec![NetOutRule { log: true, ..NetOutRule::default() }],

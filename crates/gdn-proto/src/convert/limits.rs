@@ -1,8 +1,8 @@
 //! What a container may use.
 
 use gdn_types::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, LimitChange, Limits, MemoryLimits,
-    PidLimits, Result,
+    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, IoChange, IoLimits, IoWeight,
+    LimitChange, Limits, MemoryLimits, PidLimits, Result,
 };
 
 use super::{enumeration, unless_default};
@@ -19,6 +19,7 @@ impl TryFrom<garden::Limits> for Limits {
             disk: wire.disk.map(DiskLimits::try_from).transpose()?.unwrap_or_default(),
             memory: wire.memory.map(MemoryLimits::from).unwrap_or_default(),
             pids: PidLimits { max: wire.pids.unwrap_or_default().max },
+            io: wire.io.map(IoLimits::try_from).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -31,19 +32,80 @@ impl From<Limits> for garden::Limits {
             disk: unless_default(limits.disk),
             memory: unless_default(limits.memory),
             pids: unless_default(limits.pids),
+            io: unless_default(limits.io),
         }
     }
 }
 
-impl From<garden::ChangeLimitsRequest> for LimitChange {
-    fn from(wire: garden::ChangeLimitsRequest) -> Self {
-        LimitChange {
+impl TryFrom<garden::ChangeLimitsRequest> for LimitChange {
+    type Error = Error;
+
+    fn try_from(wire: garden::ChangeLimitsRequest) -> Result<Self> {
+        Ok(LimitChange {
             memory_bytes: wire.memory_bytes,
             cpu_shares: wire.cpu_shares,
             cpu_quota_us: wire.cpu_quota_us,
             pids_max: wire.pids_max,
+            io: wire.io.map(IoChange::try_from).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+impl TryFrom<garden::IoChange> for IoChange {
+    type Error = Error;
+
+    fn try_from(wire: garden::IoChange) -> Result<Self> {
+        Ok(IoChange {
+            weight: wire.weight.map(IoWeight::new).transpose()?,
+            read_bps: wire.read_bps,
+            write_bps: wire.write_bps,
+            read_iops: wire.read_iops,
+            write_iops: wire.write_iops,
+        })
+    }
+}
+
+impl From<IoChange> for garden::IoChange {
+    fn from(change: IoChange) -> Self {
+        garden::IoChange {
+            weight: change.weight.map(number),
+            read_bps: change.read_bps,
+            write_bps: change.write_bps,
+            read_iops: change.read_iops,
+            write_iops: change.write_iops,
         }
     }
+}
+
+impl TryFrom<garden::IoLimits> for IoLimits {
+    type Error = Error;
+
+    fn try_from(wire: garden::IoLimits) -> Result<Self> {
+        Ok(IoLimits {
+            weight: IoWeight::new(wire.weight)?,
+            read_bps: wire.read_bps,
+            write_bps: wire.write_bps,
+            read_iops: wire.read_iops,
+            write_iops: wire.write_iops,
+        })
+    }
+}
+
+impl From<IoLimits> for garden::IoLimits {
+    fn from(limits: IoLimits) -> Self {
+        garden::IoLimits {
+            weight: number(limits.weight),
+            read_bps: limits.read_bps,
+            write_bps: limits.write_bps,
+            read_iops: limits.read_iops,
+            write_iops: limits.write_iops,
+        }
+    }
+}
+
+/// A weight on the wire.
+fn number(weight: Option<IoWeight>) -> u64 {
+    weight.map_or(0, IoWeight::get)
 }
 
 impl From<LimitChange> for garden::ChangeLimitsRequest {
@@ -55,6 +117,7 @@ impl From<LimitChange> for garden::ChangeLimitsRequest {
             cpu_shares: change.cpu_shares,
             cpu_quota_us: change.cpu_quota_us,
             pids_max: change.pids_max,
+            io: unless_default(change.io),
         }
     }
 }
@@ -114,5 +177,31 @@ impl From<MemoryLimits> for garden::MemoryLimits {
 impl From<PidLimits> for garden::PidLimits {
     fn from(limits: PidLimits) -> Self {
         garden::PidLimits { max: limits.max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_read_back_as_they_were_sent_and_absent_is_not_zero() {
+        let weights = [None, Some(None), Some(Some(IoWeight::ORDINARY))];
+        for (weight, read_bps) in weights.into_iter().zip([None, Some(0), Some(7)]) {
+            let io = IoChange { weight, read_bps, ..IoChange::default() };
+            let change = LimitChange { pids_max: Some(3), io, ..LimitChange::default() };
+            assert_eq!(LimitChange::try_from(garden::ChangeLimitsRequest::from(change)).unwrap(), change);
+        }
+        assert_eq!(garden::ChangeLimitsRequest::from(LimitChange::default()).io, None);
+    }
+
+    #[test]
+    fn a_weight_that_no_kernel_takes_is_refused() {
+        for weight in [9, 1001] {
+            let limits = garden::IoLimits { weight, ..Default::default() };
+            assert!(IoLimits::try_from(limits).unwrap_err().message().contains(&weight.to_string()));
+            let change = garden::IoChange { weight: Some(weight), ..Default::default() };
+            assert!(IoChange::try_from(change).is_err());
+        }
     }
 }

@@ -31,6 +31,28 @@ pub struct ChangeLimitsRequest {
     /// Most tasks, the first process included.
     #[prost(uint64, optional, tag = "5")]
     pub pids_max: ::core::option::Option<u64>,
+    /// Block I/O; absent leaves all of it as it is.
+    #[prost(message, optional, tag = "6")]
+    pub io: ::core::option::Option<IoChange>,
+}
+/// Changes limits of block I/O. What is absent stays as it is; 0 takes a limit away, and gives the ordinary weight.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IoChange {
+    /// Weight against the other containers, 10 to 1000, 500 being ordinary.
+    #[prost(uint64, optional, tag = "1")]
+    pub weight: ::core::option::Option<u64>,
+    /// Most bytes read in a second.
+    #[prost(uint64, optional, tag = "2")]
+    pub read_bps: ::core::option::Option<u64>,
+    /// Most bytes written in a second.
+    #[prost(uint64, optional, tag = "3")]
+    pub write_bps: ::core::option::Option<u64>,
+    /// Most operations that read in a second.
+    #[prost(uint64, optional, tag = "4")]
+    pub read_iops: ::core::option::Option<u64>,
+    /// Most operations that write in a second.
+    #[prost(uint64, optional, tag = "5")]
+    pub write_iops: ::core::option::Option<u64>,
 }
 /// The limits after a change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -57,6 +79,28 @@ pub struct Limits {
     /// Number of tasks; absent means unlimited.
     #[prost(message, optional, tag = "5")]
     pub pids: ::core::option::Option<PidLimits>,
+    /// Block I/O; absent means unlimited, at the kernel's default weight.
+    #[prost(message, optional, tag = "6")]
+    pub io: ::core::option::Option<IoLimits>,
+}
+/// Limits of block I/O, on each block device with hardware behind it. 0 means unlimited.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IoLimits {
+    /// Weight against the other containers, 10 to 1000, 500 being ordinary; 0 means the kernel's default.
+    #[prost(uint64, tag = "1")]
+    pub weight: u64,
+    /// Most bytes read in a second.
+    #[prost(uint64, tag = "2")]
+    pub read_bps: u64,
+    /// Most bytes written in a second.
+    #[prost(uint64, tag = "3")]
+    pub write_bps: u64,
+    /// Most operations that read in a second.
+    #[prost(uint64, tag = "4")]
+    pub read_iops: u64,
+    /// Most operations that write in a second.
+    #[prost(uint64, tag = "5")]
+    pub write_iops: u64,
 }
 /// Network rate limits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1356,6 +1400,9 @@ pub struct ContainerMetrics {
     /// Processor time it was entitled to so far, in nanoseconds.
     #[prost(uint64, tag = "7")]
     pub cpu_entitlement_ns: u64,
+    /// How long its tasks waited for what they lacked; absent where the kernel does not count it.
+    #[prost(message, optional, tag = "8")]
+    pub pressure: ::core::option::Option<Pressures>,
 }
 /// Memory figures.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1366,6 +1413,12 @@ pub struct MemoryStat {
     /// The lines of the kernel's `memory.stat`, in its order.
     #[prost(message, repeated, tag = "2")]
     pub lines: ::prost::alloc::vec::Vec<MemoryLine>,
+    /// Most bytes that were in use at once, page cache included; absent where the kernel does not tell.
+    #[prost(uint64, optional, tag = "3")]
+    pub peak_bytes: ::core::option::Option<u64>,
+    /// Processes that the kernel killed because memory ran out; absent where the kernel does not tell.
+    #[prost(uint64, optional, tag = "4")]
+    pub oom_kills: ::core::option::Option<u64>,
 }
 /// One line of the kernel's `memory.stat`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1389,6 +1442,65 @@ pub struct CpuStat {
     /// In the kernel, in nanoseconds.
     #[prost(uint64, tag = "3")]
     pub system_ns: u64,
+    /// How often the quota held the container back; absent where the kernel does not count it.
+    #[prost(message, optional, tag = "4")]
+    pub throttling: ::core::option::Option<CpuThrottling>,
+    /// Whether it has to give way to the others, since it used more than it was entitled to. Only an engine that is told to
+    /// throttle does this.
+    #[prost(bool, tag = "5")]
+    pub demoted: bool,
+}
+/// How often a processor quota held a container back since it was created.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CpuThrottling {
+    /// Periods of 100 ms in which it ran.
+    #[prost(uint64, tag = "1")]
+    pub periods: u64,
+    /// Of those, the ones in which it used up its quota.
+    #[prost(uint64, tag = "2")]
+    pub throttled_periods: u64,
+    /// For how long it was held back, summed over processors, in nanoseconds.
+    #[prost(uint64, tag = "3")]
+    pub throttled_ns: u64,
+}
+/// How long tasks waited for what they lacked: the kernel's pressure stall information.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Pressures {
+    /// Processors; absent where the kernel does not tell.
+    #[prost(message, optional, tag = "1")]
+    pub cpu: ::core::option::Option<Pressure>,
+    /// Memory; absent where the kernel does not tell.
+    #[prost(message, optional, tag = "2")]
+    pub memory: ::core::option::Option<Pressure>,
+    /// Block I/O; absent where the kernel does not tell.
+    #[prost(message, optional, tag = "3")]
+    pub io: ::core::option::Option<Pressure>,
+}
+/// How long tasks waited for one thing.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Pressure {
+    /// At least one task waited. Never absent.
+    #[prost(message, optional, tag = "1")]
+    pub some: ::core::option::Option<Stall>,
+    /// All tasks waited at once; absent where the kernel does not tell.
+    #[prost(message, optional, tag = "2")]
+    pub full: ::core::option::Option<Stall>,
+}
+/// Shares of the time in which tasks waited, in percent, and the sum.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Stall {
+    /// Over the last 10 seconds.
+    #[prost(double, tag = "1")]
+    pub avg10: f64,
+    /// Over the last minute.
+    #[prost(double, tag = "2")]
+    pub avg60: f64,
+    /// Over the last 5 minutes.
+    #[prost(double, tag = "3")]
+    pub avg300: f64,
+    /// Since the container was created, in nanoseconds.
+    #[prost(uint64, tag = "4")]
+    pub total_ns: u64,
 }
 /// Use of the root file system.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1479,6 +1479,19 @@ pub struct ProcessEnded {
 /// The kernel ended something for want of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemoryExhausted {}
+/// Asks for only a part of a container's processor weight to count.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DemoteContainerRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// Above 0 and at most 1; absent means all of it again.
+    #[prost(double, optional, tag = "2")]
+    pub part: ::core::option::Option<f64>,
+}
+/// It counts as asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DemoteContainerResponse {}
 /// Generated client implementations.
 pub mod containerizer_client {
     #![allow(
@@ -2013,6 +2026,36 @@ pub mod containerizer_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lets only a part of a container's processor weight count.
+        pub async fn demote_container(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DemoteContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DemoteContainerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Containerizer/DemoteContainer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Containerizer",
+                        "DemoteContainer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// What the containerizer notices by itself. The orchestrator opens the stream, once, before it restores.
         pub async fn watch_containers(
             &mut self,
@@ -2187,6 +2230,14 @@ pub mod containerizer_server {
             request: tonic::Request<super::ChangeContainerLimitsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeContainerLimitsResponse>,
+            tonic::Status,
+        >;
+        /// Lets only a part of a container's processor weight count.
+        async fn demote_container(
+            &self,
+            request: tonic::Request<super::DemoteContainerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DemoteContainerResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the WatchContainers method.
@@ -2959,6 +3010,52 @@ pub mod containerizer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeContainerLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Containerizer/DemoteContainer" => {
+                    #[allow(non_camel_case_types)]
+                    struct DemoteContainerSvc<T: Containerizer>(pub Arc<T>);
+                    impl<
+                        T: Containerizer,
+                    > tonic::server::UnaryService<super::DemoteContainerRequest>
+                    for DemoteContainerSvc<T> {
+                        type Response = super::DemoteContainerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DemoteContainerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containerizer>::demote_container(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DemoteContainerSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4225,6 +4322,19 @@ pub struct ChangeGraceTimeRequest {
 /// The grace time is changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChangeGraceTimeResponse {}
+/// Asks for limits to be noted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteLimitsRequest {
+    /// The container's handle.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// All of them.
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<super::super::super::garden::v1::Limits>,
+}
+/// The limits are noted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoteLimitsResponse {}
 /// Where a record is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -4550,6 +4660,33 @@ pub mod properties_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Notes the limits that are asked for from now on, durably.
+        pub async fn note_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NoteLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Properties/NoteLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("gardener.components.v1.Properties", "NoteLimits"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4619,6 +4756,14 @@ pub mod properties_server {
             request: tonic::Request<super::ChangeGraceTimeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeGraceTimeResponse>,
+            tonic::Status,
+        >;
+        /// Notes the limits that are asked for from now on, durably.
+        async fn note_limits(
+            &self,
+            request: tonic::Request<super::NoteLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NoteLimitsResponse>,
             tonic::Status,
         >;
     }
@@ -5000,6 +5145,51 @@ pub mod properties_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeGraceTimeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Properties/NoteLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct NoteLimitsSvc<T: Properties>(pub Arc<T>);
+                    impl<
+                        T: Properties,
+                    > tonic::server::UnaryService<super::NoteLimitsRequest>
+                    for NoteLimitsSvc<T> {
+                        type Response = super::NoteLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NoteLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Properties>::note_limits(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NoteLimitsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gdn_traits::{ContainerRecord, NetworkInfo, PropertyManager};
-use gdn_types::{ContainerId, ContainerSpec, ContainerState, ErrorKind, Handle, ImageConfig, Properties};
+use gdn_types::{
+    ContainerId, ContainerSpec, ContainerState, ErrorKind, Handle, ImageConfig, Limits, PidLimits, Properties,
+};
 
 /// A record to claim, with a property `k` = `v`.
 pub fn record(name: &str, bits: u64) -> ContainerRecord {
@@ -61,6 +63,8 @@ async fn commit_and_state(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
     assert_eq!(store.record(&committed.handle).as_ref(), Some(&committed), "a commit survives");
     store.mark_stopped(&committed.handle).await.expect("a stop is noted");
     store.set_grace_time(&committed.handle, Duration::ZERO).await.expect("a grace time is changed");
+    let limits = Limits { pids: PidLimits { max: 7 }, ..Limits::default() };
+    store.set_limits(&committed.handle, limits).await.expect("limits are changed");
     store.mark(&committed.handle, ContainerState::Destroying).await.expect("a state is noted");
     drop(store);
     let kept = open().await.record(&committed.handle).expect("a marked record survives");
@@ -68,6 +72,7 @@ async fn commit_and_state(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
         (kept.state, kept.stopped, kept.grace_time),
         (ContainerState::Destroying, true, Duration::ZERO)
     );
+    assert_eq!(kept.spec.limits, limits);
 }
 
 async fn single_properties(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
@@ -89,6 +94,7 @@ async fn single_properties(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
         store.set(&unknown, "k", "v").await.expect_err("set on an unknown handle"),
         store.remove(&unknown, "k").await.expect_err("remove on an unknown handle"),
         store.set_grace_time(&unknown, Duration::ZERO).await.expect_err("grace time of an unknown handle"),
+        store.set_limits(&unknown, Limits::default()).await.expect_err("limits of an unknown handle"),
     ];
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::ContainerNotFound), "{errors:?}");
     assert!(store.record(&unknown).is_none(), "an unknown handle leaves no record");

@@ -101,6 +101,7 @@ impl Containerizer for FakeContainerizer {
         self.0.world.host().sandboxes.retain(|id, _| known.contains(id));
         self.0.point("containerizer.restore", Halfway).await?;
         self.0.world.host().cgroups.retain(|id| known.contains(id));
+        self.0.world.host().sandboxes.values_mut().for_each(|container| container.part = None);
         self.0.point("containerizer.restore", After).await?;
         let host = self.0.world.host();
         let restored = known.iter().map(|id| match host.sandboxes.get(id) {
@@ -243,6 +244,7 @@ impl Containerizer for FakeContainerizer {
         self.with(id, |container| {
             let mut metrics = ContainerMetrics::default();
             metrics.pids.current = 1 + container.processes.len() as u64;
+            (metrics.cpu.usage, metrics.cpu.demoted) = (container.cpu_usage, container.part.is_some());
             Ok(metrics)
         })
     }
@@ -250,12 +252,16 @@ impl Containerizer for FakeContainerizer {
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
         self.0.point("containerizer.change_limits", Before).await?;
         self.with(id, |container| {
-            let limits = &mut container.limits;
-            limits.memory.bytes = change.memory_bytes.unwrap_or(limits.memory.bytes);
-            limits.cpu.shares = change.cpu_shares.map_or(limits.cpu.shares, gdn_types::CpuShares::new);
-            limits.cpu.quota_us = change.cpu_quota_us.unwrap_or(limits.cpu.quota_us);
-            limits.pids.max = change.pids_max.unwrap_or(limits.pids.max);
-            Ok(*limits)
+            container.limits = container.limits.changed(change);
+            Ok(container.limits)
+        })
+    }
+
+    async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()> {
+        self.0.point("containerizer.demote", Before).await?;
+        self.with(id, |container| {
+            container.part = part;
+            Ok(())
         })
     }
 

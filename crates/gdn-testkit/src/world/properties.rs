@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gdn_traits::{ContainerRecord, PropertyManager};
-use gdn_types::{ContainerState, Error, ErrorKind, Handle, Result, keys};
+use gdn_types::{ContainerState, Error, ErrorKind, Handle, Limits, Result, keys};
 
 use super::{Host, Life};
 use crate::Point::{After, Before, Halfway};
@@ -142,6 +142,14 @@ impl PropertyManager for FakeProperties {
             record.properties.set(keys::GRACE_TIME, grace_time.as_nanos().to_string())
         };
         self.edit("properties.set_grace_time", handle, set).await
+    }
+
+    async fn set_limits(&self, handle: &Handle, limits: Limits) -> Result<()> {
+        let set = |record: &mut ContainerRecord| {
+            record.spec.limits = limits;
+            Ok(())
+        };
+        self.edit("properties.set_limits", handle, set).await
     }
 
     fn quarantined(&self) -> Vec<String> {

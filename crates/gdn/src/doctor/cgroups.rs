@@ -1,6 +1,7 @@
 //! Control groups: which generation, which controllers.
 
 use std::fs;
+use std::path::Path;
 
 use super::Finding;
 
@@ -30,7 +31,36 @@ pub(super) fn check() -> Vec<Finding> {
         .extend(CONTROLLERS.map(|(name, meaning)| {
             controller(&trees, unified.as_deref().unwrap_or_default(), name, meaning)
         }));
+    findings.push(block_io(&trees, unified.as_deref().unwrap_or_default()));
     findings
+}
+
+/// Whether block I/O can be limited. Only groups, and not the trees' roots, have the files of weights, so that those are
+/// looked for where the scheduler that brings them shows itself.
+fn block_io(trees: &Trees, unified: &str) -> Finding {
+    let has = |file: &str| Path::new("/sys/fs/cgroup/blkio").join(file).exists();
+    let label = "cgroup block I/O";
+    if trees.version_1.iter().any(|tree| tree == "blkio") {
+        let weight = has("blkio.bfq.io_serviced");
+        match (has("blkio.throttle.read_bps_device"), weight) {
+            (true, true) => Finding::ok(label, "version 1, weights and rates"),
+            (rates, _) => Finding::limited(
+                label,
+                if rates { "version 1, rates only" } else { "version 1, without rates" },
+                "a part of --io-weight, --io-read-bps and the like is refused",
+                "boot a kernel with CONFIG_BLK_DEV_THROTTLING and CONFIG_BFQ_GROUP_IOSCHED",
+            ),
+        }
+    } else if unified.split_whitespace().any(|known| known == "io") {
+        Finding::ok(label, "version 2")
+    } else {
+        Finding::limited(
+            label,
+            "not there",
+            "block I/O cannot be limited: --io-weight, --io-read-bps and the like are refused",
+            "boot with the controller io (CONFIG_BLK_CGROUP)",
+        )
+    }
 }
 
 fn mode(trees: &Trees) -> Finding {

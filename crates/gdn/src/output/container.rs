@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use gdn_types::{ContainerInfo, ContainerMetrics, Error, ErrorKind, Handle, Properties};
 use serde::Serialize;
 
+use super::figures::Figures;
 use super::{Show, columns, facts, time};
 
 /// Some containers, one line each.
@@ -118,17 +119,6 @@ struct Port {
     container_port: u16,
 }
 
-#[derive(Debug, Serialize)]
-struct Figures {
-    memory_bytes: u64,
-    cpu_usage_ns: u64,
-    disk_total_bytes: u64,
-    disk_exclusive_bytes: u64,
-    pids: u64,
-    pids_max: u64,
-    age_ms: u64,
-}
-
 impl ContainerDetails {
     /// Gathers what is known; the figures of a container that does not run are absent.
     pub(crate) fn new(handle: &Handle, info: ContainerInfo, metrics: Option<ContainerMetrics>) -> Self {
@@ -152,15 +142,7 @@ impl ContainerDetails {
             image_command: info.image_command,
             mapped_ports: info.mapped_ports.iter().map(port).collect(),
             properties: property_map(&info.properties),
-            metrics: metrics.map(|metrics| Figures {
-                memory_bytes: metrics.memory.usage_toward_limit,
-                cpu_usage_ns: u64::try_from(metrics.cpu.usage.as_nanos()).unwrap_or(u64::MAX),
-                disk_total_bytes: metrics.disk.total_bytes,
-                disk_exclusive_bytes: metrics.disk.exclusive_bytes,
-                pids: metrics.pids.current,
-                pids_max: metrics.pids.max,
-                age_ms: u64::try_from(metrics.age.as_millis()).unwrap_or(u64::MAX),
-            }),
+            metrics: metrics.map(Figures::from),
         }
     }
 
@@ -186,10 +168,7 @@ impl ContainerDetails {
             self.mapped_ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port));
         lines.push(("ports", ports.collect::<Vec<_>>().join(" ")));
         if let Some(figures) = &self.metrics {
-            lines.push(("memory", time::bytes(figures.memory_bytes)));
-            lines.push(("cpu time", format!("{} ms", figures.cpu_usage_ns / 1_000_000)));
-            lines.push(("disk", time::bytes(figures.disk_total_bytes)));
-            lines.push(("tasks", figures.pids.to_string()));
+            lines.extend(figures.facts());
         }
         let properties =
             self.properties.iter().map(|(key, value)| ("property".to_owned(), format!("{key}={value}")));

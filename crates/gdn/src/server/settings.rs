@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use containerizer::Policy;
-use gardener_core::{AfterReboot, Config};
+use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, SeccompProfile};
 
@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     pub(crate) after_reboot: AfterReboot,
     /// Whether all containers are destroyed at the start.
     pub(crate) destroy_on_start: bool,
+    /// What each share of a container's weight entitles it to; absent: a part of the machine.
+    pub(crate) cpu_entitlement: Option<Entitlement>,
+    /// Whether containers that used more than that give way, and how.
+    pub(crate) cpu_throttling: Option<CpuThrottling>,
     /// What holds for every container.
     pub(crate) policy: Policy,
     /// Which system calls are allowed where a client says nothing.
@@ -66,6 +70,8 @@ impl Settings {
             default_image: DEFAULT_IMAGE.to_owned(),
             after_reboot: AfterReboot::Keep,
             destroy_on_start: false,
+            cpu_entitlement: None,
+            cpu_throttling: None,
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
@@ -85,6 +91,11 @@ impl Settings {
 
     /// The orchestrator's part of it, with what it must know of the host.
     pub(crate) fn orchestrator(&self, boot_id: String) -> anyhow::Result<Config> {
+        let memory_bytes = memory_bytes()?;
+        let cpu_entitlement = match self.cpu_entitlement {
+            Some(given) => given,
+            None => Entitlement::of_machine(processors()?, memory_bytes)?,
+        };
         Ok(Config {
             max_containers: self.max_containers,
             default_grace_time: self.default_grace_time,
@@ -93,7 +104,9 @@ impl Settings {
             after_reboot: self.after_reboot,
             destroy_on_start: self.destroy_on_start,
             boot_id,
-            memory_bytes: memory_bytes()?,
+            memory_bytes,
+            cpu_entitlement,
+            cpu_throttling: self.cpu_throttling,
             ..Config::default()
         })
     }
@@ -104,6 +117,22 @@ pub(crate) fn boot_id() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     Ok(text.trim().to_owned())
+}
+
+/// The number of processors that the machine has switched on, whichever of them this process may use.
+fn processors() -> anyhow::Result<u32> {
+    let path = "/sys/devices/system/cpu/online";
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    count(text.trim()).with_context(|| format!("cannot read {text:?} in {path}"))
+}
+
+/// The length of a list such as `0-3,8`.
+fn count(list: &str) -> Option<u32> {
+    let length = |range: &str| -> Option<u32> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)?.checked_add(1)
+    };
+    list.split(',').map(length).sum()
 }
 
 /// The memory of the machine.
@@ -124,6 +153,17 @@ fn memory_bytes() -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_processors_are_counted() {
+        for (list, expected) in [("0", Some(1)), ("0-3", Some(4)), ("0-1,4,8-11", Some(7))] {
+            assert_eq!(count(list), expected, "{list}");
+        }
+        for wrong in ["", "x", "3-1", "0-", "0,,1"] {
+            assert_eq!(count(wrong), None, "{wrong}");
+        }
+        assert!(processors().unwrap() > 0);
+    }
 
     #[test]
     fn this_host_has_memory_and_a_boot_id() {

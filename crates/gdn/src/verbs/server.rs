@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use containerizer::{Policy, UserLimits};
-use gardener_core::AfterReboot;
-use gdn_types::{ApparmorProfile, SeccompProfile};
+use gardener_core::{AfterReboot, CpuThrottling, Entitlement};
+use gdn_types::{ApparmorProfile, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DONE;
@@ -55,6 +55,34 @@ pub(crate) struct Server {
     /// Processor time for each share, in microseconds of each 100 ms, of containers without a quota; 0 = no quota
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     cpu_quota_per_share: u64,
+    /// Weight of the block I/O of containers that name none, 10 to 1000; 0 = the kernel's default
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0)]
+    default_container_blockio_weight: u64,
+    /// Most bytes that a container reads from each disk in a second, unless it names another limit; 0 = no limit
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = values::size)]
+    container_io_max_read_bps: u64,
+    /// Most bytes that it writes to each disk in a second; 0 = no limit
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = values::size)]
+    container_io_max_write_bps: u64,
+    /// Most operations of it that read from each disk in a second; 0 = no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    container_io_max_read_iops: u64,
+    /// Most operations of it that write to each disk in a second; 0 = no limit
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    container_io_max_write_iops: u64,
+    /// Percent of one processor that each share of a container's weight entitles it to, as its figures tell [default: all
+    /// processors divided by the mebibytes of memory]
+    #[arg(long, value_name = "PERCENT", value_parser = entitlement)]
+    cpu_entitlement_per_share: Option<Entitlement>,
+    /// Let containers that used more processor time than they are entitled to give way to the others
+    #[arg(long)]
+    enable_cpu_throttling: bool,
+    /// Time between two looks at who did, in seconds or such as 1m
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = interval)]
+    cpu_throttling_check_interval: Duration,
+    /// How many times what they are entitled to is left to them while others are busy
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cpu_throttling_multiplier: u32,
     /// Let no program bring its caller more rights (set-user-id and the like), except in privileged containers
     #[arg(long)]
     no_new_privileges: bool,
@@ -101,9 +129,10 @@ impl Server {
         server::require_root()?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+        let settings = self.settings(global)?;
         let lock = lock(global)?;
         let mut engine = tokio::select! {
-            started = server::start(self.settings(global), lock) => started?,
+            started = server::start(settings, lock) => started?,
             _ = terminate.recv() => return Ok(DONE),
             _ = interrupt.recv() => return Ok(DONE),
         };
@@ -119,14 +148,21 @@ impl Server {
         Ok(DONE)
     }
 
-    fn settings(self, global: &Global) -> Settings {
+    fn settings(self, global: &Global) -> anyhow::Result<Settings> {
         let tls = match (self.grpc_listen, self.tls_cert, self.tls_key, self.tls_client_ca) {
             (Some(listen), Some(certificate), Some(key), Some(client_ca)) => {
                 Some(TlsSettings { listen, certificate, key, client_ca })
             }
             _ => None,
         };
-        Settings {
+        let io = IoLimits {
+            weight: IoWeight::new(self.default_container_blockio_weight)?,
+            read_bps: self.container_io_max_read_bps,
+            write_bps: self.container_io_max_write_bps,
+            read_iops: self.container_io_max_read_iops,
+            write_iops: self.container_io_max_write_iops,
+        };
+        Ok(Settings {
             root: global.root().to_owned(),
             socket: self.grpc_socket.unwrap_or_else(|| global.socket()),
             tls,
@@ -140,23 +176,46 @@ impl Server {
             },
             destroy_on_start: self.destroy_containers_on_startup,
             seccomp: self.seccomp.unwrap_or_default(),
+            cpu_entitlement: self.cpu_entitlement_per_share,
+            cpu_throttling: self.enable_cpu_throttling.then_some(CpuThrottling {
+                interval: self.cpu_throttling_check_interval,
+                multiplier: self.cpu_throttling_multiplier,
+            }),
             apparmor: self.apparmor.unwrap_or_default(),
             policy: Policy {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,
+                io,
                 user_limits: UserLimits {
                     inotify_instances: self.max_inotify_instances,
                     inotify_watches: self.max_inotify_watches,
                     namespaces: self.max_namespaces,
                 },
             },
-        }
+        })
     }
 }
 
 /// What the kernel takes for them.
 fn user_limit() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(0..=i64::from(i32::MAX))
+}
+
+/// A number of percent above 0.
+fn entitlement(text: &str) -> anyhow::Result<Entitlement> {
+    let percent =
+        text.parse().with_context(|| format!("{text:?} is not a number of percent, such as 0.05"))?;
+    Ok(Entitlement::per_share(percent)?)
+}
+
+/// A length of time above 0; a number alone is one of seconds.
+fn interval(text: &str) -> anyhow::Result<Duration> {
+    let interval = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => values::duration(text)?,
+    };
+    anyhow::ensure!(!interval.is_zero(), "an interval of {text:?} is no time");
+    Ok(interval)
 }
 
 fn lock(global: &Global) -> anyhow::Result<EngineLock> {

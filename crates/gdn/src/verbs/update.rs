@@ -2,12 +2,13 @@
 
 use anyhow::Context;
 use clap::Args;
-use gdn_types::{CpuShares, Handle, LimitChange, Limits};
+use gdn_types::{CpuShares, Handle, IoWeight, LimitChange, Limits};
 use serde::Serialize;
 
 use super::DONE;
 use crate::address;
 use crate::cli::Global;
+use crate::options::IoOptions;
 use crate::output::{self, Show, facts, time};
 use crate::values;
 
@@ -26,6 +27,9 @@ pub(crate) struct Update {
     /// Most processes and threads; 0 = no limit
     #[arg(long, value_name = "NUMBER")]
     pids: Option<u64>,
+    /// Block I/O
+    #[command(flatten)]
+    io: IoOptions,
     /// Container
     #[arg(value_name = "HANDLE", value_parser = Handle::parse)]
     handle: Handle,
@@ -38,6 +42,11 @@ struct InForce {
     cpu_weight: Option<u64>,
     cpu_quota_us: Option<u64>,
     pids: Option<u64>,
+    io_weight: Option<u64>,
+    io_read_bps: Option<u64>,
+    io_write_bps: Option<u64>,
+    io_read_iops: Option<u64>,
+    io_write_iops: Option<u64>,
 }
 
 impl From<Limits> for InForce {
@@ -48,6 +57,11 @@ impl From<Limits> for InForce {
             cpu_weight: limits.cpu.shares.map(CpuShares::get),
             cpu_quota_us: given(limits.cpu.quota_us),
             pids: given(limits.pids.max),
+            io_weight: limits.io.weight.map(IoWeight::get),
+            io_read_bps: given(limits.io.read_bps),
+            io_write_bps: given(limits.io.write_bps),
+            io_read_iops: given(limits.io.read_iops),
+            io_write_iops: given(limits.io.write_iops),
         }
     }
 }
@@ -55,18 +69,23 @@ impl From<Limits> for InForce {
 impl Show for InForce {
     fn text(&self) -> String {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "unlimited".to_owned());
-        facts([
-            ("memory".to_owned(), or_none(self.memory_bytes.map(time::bytes))),
-            (
-                "cpu weight".to_owned(),
-                self.cpu_weight.map_or_else(|| "ordinary".to_owned(), |weight| weight.to_string()),
-            ),
-            (
-                "cpu quota".to_owned(),
-                or_none(self.cpu_quota_us.map(|quota| format!("{quota} us of each 100 ms"))),
-            ),
-            ("tasks".to_owned(), or_none(self.pids.map(|most| most.to_string()))),
-        ])
+        let or_ordinary =
+            |weight: Option<u64>| weight.map_or_else(|| "ordinary".to_owned(), |weight| weight.to_string());
+        let rate =
+            |bytes: Option<u64>| or_none(bytes.map(|bytes| format!("{} a second", time::bytes(bytes))));
+        let times = |times: Option<u64>| or_none(times.map(|times| format!("{times} a second")));
+        let all = [
+            ("memory", or_none(self.memory_bytes.map(time::bytes))),
+            ("cpu weight", or_ordinary(self.cpu_weight)),
+            ("cpu quota", or_none(self.cpu_quota_us.map(|quota| format!("{quota} us of each 100 ms")))),
+            ("tasks", or_none(self.pids.map(|most| most.to_string()))),
+            ("io weight", or_ordinary(self.io_weight)),
+            ("io read", rate(self.io_read_bps)),
+            ("io written", rate(self.io_write_bps)),
+            ("io reads", times(self.io_read_iops)),
+            ("io writes", times(self.io_write_iops)),
+        ];
+        facts(all.map(|(name, value)| (name.to_owned(), value)))
     }
 }
 
@@ -78,6 +97,7 @@ impl Update {
             cpu_shares: self.cpu_weight,
             cpu_quota_us: self.cpu_quota,
             pids_max: self.pids,
+            io: self.io.change()?,
         };
         let limits = match change == LimitChange::default() {
             true => client.limits(&self.handle).await,

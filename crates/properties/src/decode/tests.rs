@@ -30,6 +30,13 @@ fn full() -> ContainerRecord {
                 disk: DiskLimits { bytes: 5, inodes: 6, scope: DiskScope::Exclusive },
                 memory: MemoryLimits { bytes: u64::MAX },
                 pids: PidLimits { max: 8 },
+                io: IoLimits {
+                    weight: IoWeight::new(10).unwrap(),
+                    read_bps: 11,
+                    write_bps: 12,
+                    read_iops: 13,
+                    write_iops: u64::MAX,
+                },
             },
             netin: vec![NetIn { host_port: 65535, container_port: 0 }],
             netout: vec![NetOutRule {

@@ -139,6 +139,7 @@ fn limits_change_while_the_container_is_in_use() {
         cpu_shares: Some(2048),
         cpu_quota_us: Some(50_000),
         pids_max: Some(20),
+        ..LimitChange::default()
     };
     let told = change(all).unwrap();
     assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (30 * MIB, 50_000, 20));
@@ -152,8 +153,13 @@ fn limits_change_while_the_container_is_in_use() {
     let told = change(LimitChange { memory_bytes: Some(60 * MIB), ..LimitChange::default() }).unwrap();
     assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (60 * MIB, 50_000, 20));
     engine.run(&handle, script(&format!("{fill}; rm /dev/shm/x"))).expect(0);
-    let none =
-        LimitChange { memory_bytes: Some(0), cpu_shares: Some(0), cpu_quota_us: Some(0), pids_max: Some(0) };
+    let none = LimitChange {
+        memory_bytes: Some(0),
+        cpu_shares: Some(0),
+        cpu_quota_us: Some(0),
+        pids_max: Some(0),
+        ..LimitChange::default()
+    };
     let told = change(none).unwrap();
     assert_eq!((told.memory.bytes, told.cpu.quota_us, told.pids.max), (0, 0, 0));
     assert_eq!(quota(&engine, &handle).0, None);

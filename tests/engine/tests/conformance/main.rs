@@ -1,6 +1,7 @@
 //! The rows of docs/conformance that can be shown over gRPC.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
 
+mod block_io;
 mod devices;
 mod exit_statuses;
 mod files;
@@ -14,4 +15,5 @@ mod processes;
 mod security;
 mod streams;
 mod terminals;
+mod throttling;
 mod user;
