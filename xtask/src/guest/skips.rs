@@ -30,6 +30,11 @@ pub(super) const SKIPS: &[Skip] = &[
     },
     Skip {
         suite: "engine-tests::conformance",
+        test: "security::the_flags_of_a_profile_are_loaded_with_it",
+        reason: "this kernel is built without CHECKPOINT_RESTORE, and so does not tell the flags of a filter",
+    },
+    Skip {
+        suite: "engine-tests::conformance",
         test: "maskedpaths::directories_of_the_hosts_hardware_are_empty",
         reason: "User-Mode Linux has neither firmware nor SCSI, so there is nothing to mask",
     },
