@@ -7,6 +7,8 @@ mod failure;
 mod hello;
 mod keeper;
 mod launcher;
+mod lent;
+mod plan;
 mod process;
 mod pump;
 mod setup;
@@ -14,6 +16,8 @@ mod sidecar;
 mod system;
 mod terminal;
 mod transfer;
+
+pub use lent::Guard;
 
 /// The name under which the engine starts the program; its standard input is then the launcher's socket.
 pub const LAUNCHER: &str = "gdn-launcher";

@@ -9,6 +9,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
 
 use super::failure::{During, Result};
+use super::lent;
+use super::system::Filter;
 use super::{setup, system};
 use crate::protocol::{Call, Create, Failure, FailureKind, Prepare, Request};
 use crate::wire;
@@ -43,6 +45,8 @@ pub(crate) struct Container {
     pub(crate) tasks: Vec<OwnedFd>,
     /// Its `/dev`, from [`Container::make_devices`] until init gets it.
     devices: Option<Result<OwnedFd, Failure>>,
+    /// Whether a child that starts a program can be held up by nobody but the kernel.
+    prompt: bool,
     /// What there is once init has built the container.
     pub(crate) built: Option<Built>,
 }
@@ -54,24 +58,9 @@ pub(crate) struct Built {
     /// Its own devpts.
     pub(crate) terminals: OwnedFd,
     /// What every process may call.
-    pub(crate) filter: Filter,
+    pub(crate) filter: Option<Filter>,
     /// The AppArmor profile of every process; empty for none.
     pub(crate) apparmor: String,
-}
-
-/// A filter of system calls.
-pub(crate) struct Filter {
-    /// The seccomp program; empty for none.
-    pub(crate) program: Vec<u8>,
-    /// How it is loaded.
-    pub(crate) flags: u32,
-}
-
-impl Filter {
-    /// Loads it into the calling process.
-    pub(crate) fn load(&self) -> std::io::Result<()> {
-        if self.program.is_empty() { Ok(()) } else { system::install_seccomp(&self.program, self.flags) }
-    }
 }
 
 impl Container {
@@ -120,6 +109,7 @@ impl Container {
             unified,
             tasks: Vec::new(),
             devices: None,
+            prompt: false,
             built: None,
         };
         hidden.during(FailureKind::Internal, || "hide the keeper's memory".into())?;
@@ -143,6 +133,8 @@ impl Container {
     pub(crate) fn order(&mut self, id: u64, create: &Create, mut mounts: Vec<OwnedFd>) -> Result<()> {
         let devices = self.devices.take().unwrap_or_else(|| self.devices())?;
         self.tasks = mounts.split_off(mounts.len().min(1 + create.mounts.len()));
+        // Privileged ones can bring file systems of their own, later.
+        self.prompt = !self.privileged && mounts.iter().all(lent::is_prompt);
         mounts.insert(1.min(mounts.len()), devices);
         let descriptors: Vec<BorrowedFd<'_>> = mounts.iter().chain(&self.tasks).map(AsFd::as_fd).collect();
         let request = Request { id, call: Some(Call::Create(create.clone())) };
@@ -189,6 +181,11 @@ impl Container {
                 .during(FailureKind::Internal, during)?;
         }
         Ok(dev.into_fd())
+    }
+
+    /// Whether its processes may borrow the keeper's memory until their exec.
+    pub(crate) fn lends(&self) -> bool {
+        self.prompt && self.built.as_ref().is_some_and(|built| built.apparmor.is_empty())
     }
 
     /// Ends every process of the container.

@@ -17,10 +17,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::container::{Built, Container, Filter};
+use super::container::{Built, Container};
 use super::failure::{During, Result, failure};
 use super::process::{Job, Process};
 use super::pump::Side;
+use super::system::Filter;
 use super::{exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
 use crate::wire::{self, Received};
@@ -405,7 +406,8 @@ impl Keeper {
         };
         let outcome = outcome.and_then(|[root, terminals]| {
             let handed = root.try_clone().during(FailureKind::Exhausted, || "hand out the root".into())?;
-            let filter = Filter { program: create.seccomp, flags: create.seccomp_flags };
+            let filter = Filter::new(&create.seccomp, create.seccomp_flags)
+                .during(FailureKind::BadRequest, || "read the seccomp program".into())?;
             container.built = Some(Built { root, terminals, filter, apparmor: create.apparmor });
             Ok(Answer { reply: Reply { pid: container.pid, ..Reply::default() }, descriptors: vec![handed] })
         });

@@ -1,6 +1,7 @@
 //! One process of the container, from its start to the record of its end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_namespaces::{Namespaces, Spawned, spawn};
 use rustix::fs::fchown;
@@ -10,9 +11,10 @@ use rustix::process::{Gid, Uid};
 use super::container::Container;
 use super::exec::{self, Stdio};
 use super::failure::{During, Result, encoded, failure};
+use super::plan::{Plan, Refusal};
 use super::pump::{Output, Progress, Retention, pipe_nonblocking};
 use super::sidecar::Sidecar;
-use super::{system, terminal};
+use super::{lent, system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
 
 /// End of file on a terminal's input (VEOF, ^D).
@@ -46,6 +48,7 @@ pub(crate) struct Process {
 /// A start whose outcome is not known yet.
 pub(crate) struct Starting {
     pub(crate) errors: OwnedFd,
+    plan: Plan,
     pub(crate) connection: u64,
     pub(crate) request: u64,
     /// The first attachment's descriptors.
@@ -53,8 +56,32 @@ pub(crate) struct Starting {
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
+impl Starting {
+    fn failure(&self, said: &[u8]) -> Failure {
+        match Refusal::parse(said) {
+            Some(refusal) => self.plan.failure(refusal),
+            None => <Failure as prost::Message>::decode(said)
+                .unwrap_or_else(|_| failure(FailureKind::Internal, "the process did not say why it failed")),
+        }
+    }
+}
+
+/// Forks a process that has a memory of its own.
+fn fork(
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> Infallible,
+) -> std::io::Result<(u32, OwnedFd)> {
+    // SAFETY: the keeper is single-threaded.
+    #[allow(unsafe_code, reason = "forking is what the keeper is for")]
+    match unsafe { spawn(Namespaces::NONE, cgroup) }? {
+        #[allow(unreachable_code, reason = "that is the point of it")]
+        Spawned::Child => match child() {},
+        Spawned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
 impl Process {
-    /// Forks the process. Whether the program could be started is told later, by [`Process::start_outcome`].
+    /// Starts the process. Whether the program could be started is told later, by [`Process::start_outcome`].
     pub(crate) fn start(
         container: &Container,
         run: &Run,
@@ -65,6 +92,7 @@ impl Process {
         let sidecar = Sidecar::of(run, descriptors, container)?;
         let unified = sidecar.as_ref().and_then(|sidecar| sidecar.unified.as_ref());
         let unified = unified.or(container.unified.as_ref());
+        let plan = Plan::new(run)?;
         let no_id =
             |id: u32| failure(FailureKind::BadRequest, format!("id {id} is not mapped in the container"));
         let uid = container.ids.to_host(run.uid).ok_or_else(|| no_id(run.uid))?;
@@ -77,18 +105,14 @@ impl Process {
             pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
         // Before the fork: whatever fails afterwards would leave a process that nobody holds.
         let (streams, descriptors) = process.attach([None; 2])?;
-        // SAFETY: the keeper is single-threaded.
-        #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-        let spawned = unsafe { spawn(Namespaces::NONE, unified.map(AsFd::as_fd)) }
-            .during(FailureKind::Exhausted, || "start a process".into())?;
-        match spawned {
-            Spawned::Child => exec::run(container, run, sidecar.as_ref(), &stdio, &child_errors),
-            Spawned::Parent { pid, pidfd } => {
-                process.pid = pid;
-                process.pidfd = pidfd;
-            }
-        }
-        process.starting = Some(Starting { errors, connection, request, streams, descriptors });
+        let child =
+            || -> Infallible { exec::run(container, &plan, sidecar.as_ref(), &stdio, child_errors.as_fd()) };
+        let unified = unified.map(AsFd::as_fd);
+        // Who is to be held up by nobody needs no memory of its own.
+        let lent = container.lends() && sidecar.is_none() && system::stays_not_dumpable();
+        let spawned = if lent { lent::spawn(unified, child) } else { fork(unified, child) };
+        (process.pid, process.pidfd) = spawned.during(FailureKind::Exhausted, || "start a process".into())?;
+        process.starting = Some(Starting { errors, plan, connection, request, streams, descriptors });
         Ok(process)
     }
 
@@ -152,11 +176,7 @@ impl Process {
         match rustix::io::read(&starting.errors, &mut said) {
             Err(Errno::AGAIN | Errno::INTR) => None,
             Ok(0) => Some(Ok(())),
-            Ok(length) => {
-                Some(Err(<Failure as prost::Message>::decode(&said[..length]).unwrap_or_else(|_| {
-                    failure(FailureKind::Internal, "the process did not say why it failed")
-                })))
-            }
+            Ok(length) => Some(Err(starting.failure(&said[..length]))),
             Err(errno) => {
                 Some(Err(errno).during(FailureKind::Internal, || "hear of the process's start".into()))
             }

@@ -11,8 +11,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat}
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
-use super::container::Filter;
 use super::failure::{During, Result, failure};
+use super::system::Filter;
 use super::{apparmor, exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request};
 use crate::wire;
@@ -326,9 +326,11 @@ fn start_init(create: &Create) {
         inheritable: CapabilitySet(create.inheritable),
     };
     system::reset_signals();
-    let filter = Filter { program: create.seccomp.clone(), flags: create.seccomp_flags };
-    let dropped =
-        capabilities.limit_bounding().and_then(|()| filter.load()).and_then(|()| capabilities.apply(0));
+    let filter = Filter::new(&create.seccomp, create.seccomp_flags);
+    let dropped = capabilities
+        .limit_bounding()
+        .and_then(|()| filter?.map_or(Ok(()), |filter| filter.install()))
+        .and_then(|()| capabilities.apply(0));
     if dropped.is_ok() {
         let _ = system::execute_descriptor(borrowed(PROGRAM), &[c"garden-init".to_owned()]);
     }

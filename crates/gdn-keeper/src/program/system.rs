@@ -2,19 +2,21 @@
 
 #![allow(unsafe_code, reason = "prctl, seccomp, ioctl and id calls")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::plan::Strings;
+
 fn done(result: impl Into<i64>) -> io::Result<()> {
     if result.into() == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Names the calling process, as `/proc/PID/comm` shows it (at most 15 bytes).
-pub(crate) fn set_name(name: &std::ffi::CStr) {
+pub(crate) fn set_name(name: &CStr) {
     // SAFETY: the kernel reads at most 16 bytes of a C string that outlives the call. It cannot fail.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
@@ -23,6 +25,17 @@ pub(crate) fn set_name(name: &std::ffi::CStr) {
 pub(crate) fn set_not_dumpable() -> io::Result<()> {
     // SAFETY: takes a number and touches no memory of ours.
     done(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+}
+
+/// Whether becoming another user leaves a process as hidden as [`set_not_dumpable`] made it. With `fs.suid_dumpable` 1, a
+/// setting for debugging, it would show its memory for a moment.
+pub(crate) fn stays_not_dumpable() -> bool {
+    static SETTING: std::sync::OnceLock<Option<std::fs::File>> = std::sync::OnceLock::new();
+    let Some(setting) = SETTING.get_or_init(|| std::fs::File::open("/proc/sys/fs/suid_dumpable").ok()) else {
+        return false;
+    };
+    let mut value = [0; 1];
+    matches!(rustix::io::pread(setting, &mut value, 0), Ok(1) if value != [b'1'])
 }
 
 /// Has the kernel kill this process when its parent dies.
@@ -87,30 +100,51 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Installs a seccomp program, given as the kernel's 8-byte instructions, with flags of `seccomp(2)`.
-pub(crate) fn install_seccomp(program: &[u8], flags: u32) -> io::Result<()> {
-    const INSTRUCTION: usize = 8;
-    if !program.len().is_multiple_of(INSTRUCTION) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // A copy with the alignment of the kernel's structure.
-    let instructions: Vec<libc::sock_filter> = program
-        .chunks_exact(INSTRUCTION)
-        .map(|bytes| libc::sock_filter {
+/// A seccomp program in the kernel's form.
+pub(crate) struct Filter {
+    instructions: Vec<libc::sock_filter>,
+    /// How it is loaded: flags of `seccomp(2)`.
+    flags: u32,
+}
+
+impl Filter {
+    /// Takes the kernel's 8-byte instructions; `None` for no instructions at all.
+    pub(crate) fn new(program: &[u8], flags: u32) -> io::Result<Option<Self>> {
+        const INSTRUCTION: usize = 8;
+        let count = program.len() / INSTRUCTION;
+        if !program.len().is_multiple_of(INSTRUCTION) || u16::try_from(count).is_err() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let instruction = |bytes: &[u8]| libc::sock_filter {
             code: u16::from_ne_bytes([bytes[0], bytes[1]]),
             jt: bytes[2],
             jf: bytes[3],
             k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        };
+        let instructions: Vec<_> = program.chunks_exact(INSTRUCTION).map(instruction).collect();
+        Ok((!instructions.is_empty()).then_some(Filter { instructions, flags }))
+    }
+
+    /// Subjects the calling thread to it, for good.
+    pub(crate) fn install(&self) -> io::Result<()> {
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.instructions.len()).expect("its length was checked when it was made"),
+            filter: self.instructions.as_ptr().cast_mut(),
+        };
+        // SAFETY: the program and its instructions outlive the call and the kernel only reads them.
+        done(unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, self.flags, &raw const program)
         })
-        .collect();
-    let program = libc::sock_fprog {
-        len: u16::try_from(instructions.len()).map_err(io::Error::other)?,
-        filter: instructions.as_ptr().cast_mut(),
-    };
-    // SAFETY: the program and its instructions outlive the call and the kernel only reads them.
-    done(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    })
+    }
+}
+
+/// Whether the working directory has a path below the calling process's root.
+pub(crate) fn is_inside_root() -> io::Result<bool> {
+    let mut path = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most the length that is passed into a buffer that outlives the call. The C library's
+    // function would walk up the tree where the kernel says that there is no path.
+    done(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    Ok(path[0] == b'/')
 }
 
 /// Becomes a user: supplementary groups, group, user. Needs the capabilities, and loses them for other users than root.
@@ -225,12 +259,11 @@ pub(crate) fn allow_files(files: u64) {
     }
 }
 
-/// Replaces the process by a program; returns only on failure.
-pub(crate) fn execute(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
-    let (args, env) = (pointers(args), pointers(env));
+/// Replaces the process by a program; returns only on failure, with its number.
+pub(crate) fn execute(path: &CStr, args: &Strings, env: &Strings) -> i32 {
     // SAFETY: path, arguments and environment are terminated strings in null-terminated arrays that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
+    unsafe { libc::execve(path.as_ptr(), args.pointers().as_ptr(), env.pointers().as_ptr()) };
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// Replaces the process by the program that a descriptor is; returns only on failure.

@@ -86,7 +86,7 @@ fn make_target(target: &Path, uid: u32, gid: u32) -> Result<()> {
     if target.is_dir() {
         return Ok(());
     }
-    make_missing(target, uid, gid)
+    make_missing(target.as_os_str().as_bytes(), uid, gid)
         .during(FailureKind::Internal, || format!("make directory {}", target.display()))
         .map_err(named_by_errno)
 }

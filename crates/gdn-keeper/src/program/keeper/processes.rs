@@ -73,6 +73,8 @@ impl Keeper {
         }
         let process = Process::start(container, run, descriptors, key, id)?;
         self.processes.push(process);
+        // A child that borrowed the keeper's memory has said everything by now.
+        self.finish_start(self.processes.len() - 1);
         Ok(())
     }
 
