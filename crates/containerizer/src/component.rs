@@ -50,6 +50,8 @@ pub struct ContainerizerConfig {
     pub seccomp: SeccompProfile,
     /// The AppArmor profile of containers that name none; [`ApparmorProfile::Engine`] is none.
     pub apparmor: ApparmorProfile,
+    /// Whether containers have a cgroup in every v1 hierarchy, as an external runtime makes them.
+    pub every_hierarchy: bool,
 }
 
 /// What the operator of an engine decided for every container.
@@ -94,7 +96,7 @@ pub struct KernelContainerizer {
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Filters,
-    apparmor: Apparmor,
+    pub(crate) apparmor: Apparmor,
 }
 
 /// What is known of a container.
@@ -113,7 +115,10 @@ impl KernelContainerizer {
     /// `Internal` when a directory, a cgroup or the launcher cannot be made.
     pub async fn start(config: ContainerizerConfig) -> Result<Self> {
         let run_dir = restore::enter_boot(&config.run_dir, &config.boot_id)?;
-        let cgroups = Cgroups::open(&format!("gdn-{}", config.engine)).map_err(cgroup_error)?;
+        let options = gdn_cgroups::Options { every_hierarchy: config.every_hierarchy };
+        let cgroups = gdn_cgroups::Layout::detect()
+            .and_then(|layout| Cgroups::open_with(layout, &format!("gdn-{}", config.engine), options))
+            .map_err(cgroup_error)?;
         let policy = limits::supported(&cgroups, config.policy)?;
         let launcher = Launcher::start().map_err(failures::keeper)?;
         // Keepers are born where their launcher is: outside the server's cgroup, so that they outlive it.
@@ -164,7 +169,7 @@ impl KernelContainerizer {
     }
 
     /// The container, if it is alive.
-    fn living(&self, id: &ContainerId) -> Result<Arc<Container>> {
+    pub(crate) fn living(&self, id: &ContainerId) -> Result<Arc<Container>> {
         match self.held().get(id) {
             Some(Held::Living(container)) => Ok(Arc::clone(container)),
             Some(Held::Lost(reason)) => {
@@ -185,7 +190,7 @@ impl KernelContainerizer {
     }
 
     /// Asks for one user of the container: at once where nothing can block, else on one of few threads that may.
-    async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
+    pub(crate) async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
         if let Some(user) = users::look_up_at_once(container.root()?, asked) {
             return user;
         }
@@ -197,7 +202,7 @@ impl KernelContainerizer {
 #[async_trait]
 impl Containerizer for KernelContainerizer {
     async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox> {
-        sandbox::prepare(self, spec).await
+        sandbox::prepare(self, spec, sandbox::of_ours).await
     }
 
     async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer> {
@@ -291,10 +296,7 @@ impl Containerizer for KernelContainerizer {
         sidecar: Option<SidecarPlan>,
     ) -> Result<(ProcessId, Attachment)> {
         let container = self.living(id)?;
-        let process = match &spec.id {
-            Some(process) => process.clone(),
-            None => ProcessId::parse(&uuid::Uuid::new_v4().to_string())?,
-        };
+        let process = process_id(spec)?;
         if let Some(plan) = sidecar {
             let reserved = Reservation::of(&container, &process)?;
             let started = sidecars::run(&container, self.policy, context, &process, spec, plan).await?;
@@ -444,8 +446,16 @@ impl KernelContainerizer {
     }
 }
 
+/// The name asked for, or a new one.
+pub(crate) fn process_id(spec: &ProcessSpec) -> Result<ProcessId> {
+    match &spec.id {
+        Some(process) => Ok(process.clone()),
+        None => ProcessId::parse(&uuid::Uuid::new_v4().to_string()),
+    }
+}
+
 /// Refuses what only a sidecar has.
-fn refuse_sidecar_parts(spec: &ProcessSpec) -> Result<()> {
+pub(crate) fn refuse_sidecar_parts(spec: &ProcessSpec) -> Result<()> {
     if spec.image.is_some() {
         return Err(Error::internal("a process with an image came without its root file system"));
     }
@@ -456,19 +466,19 @@ fn refuse_sidecar_parts(spec: &ProcessSpec) -> Result<()> {
 }
 
 /// A process's name, taken. Given back when this is dropped, unless the process was started.
-struct Reservation<'a> {
+pub(crate) struct Reservation<'a> {
     container: &'a Container,
     process: &'a ProcessId,
     kept: bool,
 }
 
 impl<'a> Reservation<'a> {
-    fn of(container: &'a Container, process: &'a ProcessId) -> Result<Self> {
+    pub(crate) fn of(container: &'a Container, process: &'a ProcessId) -> Result<Self> {
         container.shared.processes().reserve(process)?;
         Ok(Reservation { container, process, kept: false })
     }
 
-    fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.kept = true;
     }
 }
@@ -487,7 +497,7 @@ const _: () = assert!(
 );
 
 /// The descriptors of one attachment, by what the reply says they are.
-fn attachment((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<Attachment> {
+pub(crate) fn attachment((reply, descriptors): (Reply, Vec<OwnedFd>)) -> Result<Attachment> {
     let streams = reply.streams.unwrap_or_default();
     let mut descriptors = descriptors.into_iter();
     let mut next = |there: bool| if there { descriptors.next() } else { None };

@@ -36,6 +36,8 @@ pub(crate) struct Container {
     pub(crate) root: OnceLock<Root>,
     pub(crate) init_pid: AtomicU32,
     pub(crate) privileged: AtomicBool,
+    /// Whether an external runtime made it.
+    pub(crate) of_runtime: AtomicBool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lookups: Lookups,
     /// What it keeps of its processor weight.
@@ -84,6 +86,7 @@ impl Container {
         let limited = cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
         let parts = Parts { directory, keeper, cgroup, shared, limited };
         let mut container = Container::assemble(parts, status.init_pid, false, Vec::new());
+        container.of_runtime = status.runtime.into();
         container.root = root.map_or_else(OnceLock::new, |root| OnceLock::from(Root::from_fd(root)));
         Ok((container, status))
     }
@@ -100,6 +103,7 @@ impl Container {
             init_pid: init_pid.into(),
             privileged: privileged.into(),
             demotion: Demotion::default(),
+            of_runtime: false.into(),
             tasks: Mutex::new(tasks),
             shared,
             lookups: Lookups::default(),
@@ -161,6 +165,14 @@ impl Container {
             return Error::new(ErrorKind::Lost, format!("the container was lost: {error}"));
         }
         failures::keeper(error)
+    }
+
+    /// Ends every process; the keeper stays, if it is there. One that cannot be reached is dealt with by [`Container::end`].
+    pub(crate) async fn kill(&self) {
+        self.shared.leaving.store(true, Ordering::Release);
+        if let Err(error) = self.keeper.kill().await {
+            tracing::debug!(container = %self.shared.id, %error, "the keeper does not kill");
+        }
     }
 
     /// Ends every process and then the keeper. Returns whether the keeper has done so; then every process is reaped.

@@ -15,7 +15,7 @@ pub(crate) fn keeper(error: KeeperError) -> Error {
 
 fn kind_of(kind: FailureKind) -> ErrorKind {
     match kind {
-        FailureKind::Internal => ErrorKind::Internal,
+        FailureKind::Internal | FailureKind::Runtime => ErrorKind::Internal,
         FailureKind::RootFilesystem => ErrorKind::ImageInvalid,
         FailureKind::MountTarget
         | FailureKind::Sysctl

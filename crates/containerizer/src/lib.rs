@@ -2,7 +2,8 @@
 //!
 //! What it is: [`KernelContainerizer`], the implementation of [`Containerizer`](gdn_traits::Containerizer) over cgroups,
 //! namespaces and keepers. It holds one connection to each container's keeper, and in memory what clients ask most: which
-//! processes exist and how they ended.
+//! processes exist and how they ended. [`RuntimeContainerizer`] is the same with an external OCI runtime (runc, crun) for the
+//! building of containers and the starting of processes.
 //!
 //! What it is not: it knows no image, no network and no handle. What it keeps on disk is only for its own restart: below
 //! the run directory one directory for each container, named by the container's id, with the keeper's socket and exit log.
@@ -30,6 +31,7 @@ mod oom;
 mod processes;
 mod removal;
 mod restore;
+mod runtime;
 mod sandbox;
 mod sidecars;
 mod stop;
@@ -39,4 +41,5 @@ mod user_limits;
 mod users;
 
 pub use component::{ContainerizerConfig, KernelContainerizer, Policy};
+pub use runtime::{Runtime, RuntimeContainerizer};
 pub use user_limits::UserLimits;

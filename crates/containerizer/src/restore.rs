@@ -114,7 +114,7 @@ pub(crate) fn created(container: &Container) -> CreatedContainer {
 }
 
 /// Every container of this engine of which there is a directory or a cgroup.
-fn traces(containerizer: &KernelContainerizer) -> Result<Vec<ContainerId>> {
+pub(crate) fn traces(containerizer: &KernelContainerizer) -> Result<Vec<ContainerId>> {
     let run_dir = &containerizer.run_dir;
     let entries = std::fs::read_dir(run_dir).map_err(failures::os(format!("read {}", run_dir.display())))?;
     let directories = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());

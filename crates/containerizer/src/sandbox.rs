@@ -18,7 +18,11 @@ use crate::{failures, limits, restore, user_limits};
 /// The keeper is asked for the namespaces before it runs, and the cgroups of version 1 are made meanwhile: the container
 /// joins them when it is told to build itself. Only the one of version 2 has to be there first, since a process is born in
 /// it.
-pub(crate) async fn prepare(containerizer: &KernelContainerizer, spec: &SandboxSpec) -> Result<Sandbox> {
+pub(crate) async fn prepare(
+    containerizer: &KernelContainerizer,
+    spec: &SandboxSpec,
+    call: fn(&SandboxSpec, unified: bool) -> Call,
+) -> Result<Sandbox> {
     let directory = containerizer.directory(&spec.id);
     restore::make_directory(&directory)?;
     let shared = containerizer.shared(&spec.id);
@@ -30,7 +34,7 @@ pub(crate) async fn prepare(containerizer: &KernelContainerizer, spec: &SandboxS
     let (launched, prepared, cgroups) = tokio::join!(
         biased;
         launched,
-        make_namespaces(containerizer, spec, &keeper),
+        make_namespaces(containerizer, spec, &keeper, call),
         make_cgroups(containerizer, spec),
     );
     let (cgroup, tasks) = match cgroups {
@@ -62,17 +66,22 @@ async fn make_namespaces(
     containerizer: &KernelContainerizer,
     spec: &SandboxSpec,
     keeper: &Keeper,
+    call: fn(&SandboxSpec, bool) -> Call,
 ) -> Result<Result<(Reply, Vec<OwnedFd>), KeeperError>> {
     // One call of the kernel, which takes less than the way to another thread would.
     let unified = containerizer.cgroups.create_unified(spec.id.as_str()).map_err(cgroup_error)?;
     let descriptors: Vec<_> = unified.iter().map(AsFd::as_fd).collect();
-    let prepare = Prepare {
+    Ok(keeper.call(call(spec, unified.is_some()), &descriptors).await)
+}
+
+/// All namespaces, for a container that the keeper builds.
+pub(crate) fn of_ours(spec: &SandboxSpec, unified: bool) -> Call {
+    Call::Prepare(Prepare {
         privileged: spec.privileged,
-        unified: unified.is_some(),
+        unified,
         hostname: spec.hostname.clone(),
         owner: user_limits::owner(&spec.id),
-    };
-    Ok(keeper.call(Call::Prepare(prepare), &descriptors).await)
+    })
 }
 
 /// All its cgroups with their limits, and `tasks` of those of version 1.

@@ -21,12 +21,12 @@ use crate::removal::{Removals, Traces};
 use crate::{arguments, binds, failures, limits, users};
 
 /// Files of the container that its sidecars see too: they share its network.
-const SHARED_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+pub(crate) const SHARED_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 
 /// The running sidecars of one container.
 pub(crate) struct Sidecars {
     container: ContainerId,
-    cgroups: Arc<Cgroups>,
+    pub(crate) cgroups: Arc<Cgroups>,
     removals: Arc<Removals>,
     running: Mutex<HashMap<ProcessId, Group>>,
 }
@@ -141,7 +141,7 @@ pub(crate) async fn run(
 }
 
 /// Looks a user up in the sidecar's root: at once where nothing can block, else on one of few threads that may.
-async fn user(container: &Container, root: Root, asked: &str) -> Result<(Root, users::User)> {
+pub(crate) async fn user(container: &Container, root: Root, asked: &str) -> Result<(Root, users::User)> {
     if let Some(user) = users::look_up_at_once(&root, asked) {
         return Ok((root, user?));
     }
@@ -150,7 +150,7 @@ async fn user(container: &Container, root: Root, asked: &str) -> Result<(Root, u
 }
 
 /// Makes the sidecar's group and notes it, before there is a process in it.
-async fn make_group(
+pub(crate) async fn make_group(
     container: &Arc<Container>,
     policy: Policy,
     process: &ProcessId,
@@ -193,7 +193,7 @@ fn note(shared: &Shared, process: ProcessId, cgroup: Cgroup, own_limit: bool) ->
 }
 
 /// The limits of its own, if it has any, be they empty.
-fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources> {
+pub(crate) fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources> {
     let (cpu, memory) = spec.limits.as_ref()?;
     let given = |value: u64| (value > 0).then_some(value);
     Some(Resources {

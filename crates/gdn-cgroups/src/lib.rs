@@ -59,4 +59,4 @@ pub use layout::{Controller, Layout, Mode, V1Hierarchy};
 pub use resources::{
     DevicePolicy, EffectiveLimits, IoMax, Resources, Swap, blkio_to_io_weight, shares_to_weight,
 };
-pub use tree::{BlockIoSupport, Cgroups};
+pub use tree::{BlockIoSupport, Cgroups, Options};

@@ -80,6 +80,13 @@ impl Tree {
     }
 }
 
+/// What a subtree is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether groups have a directory in every v1 hierarchy, needed or not: for programs that put processes into all of them.
+    pub every_hierarchy: bool,
+}
+
 /// One engine's subtree in every hierarchy, opened once. Cheap to clone; all work is relative to the opened directories.
 #[derive(Clone)]
 pub struct Cgroups {
@@ -95,20 +102,34 @@ impl Cgroups {
         Self::open_in(Layout::detect()?, name)
     }
 
+    /// As [`Cgroups::open_with`] with the default options.
+    ///
+    /// # Errors
+    /// As [`Cgroups::open_with`].
+    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
+        Self::open_with(layout, name, Options::default())
+    }
+
     /// Opens the subtree `name` directly below the root of every needed hierarchy, making it where it is missing. It is
     /// placed there, and not below the group of this process, so that the groups survive the end of this process's service.
     ///
     /// # Errors
     /// [`Error::InvalidName`] unless `name` is one file name of ASCII letters, digits, `_`, `-` and `.`;
     /// [`Error::NoHierarchy`] for a layout of no use; [`Error::Path`] or [`Error::Value`] when the kernel refuses.
-    pub fn open_in(layout: Layout, name: &str) -> Result<Self> {
+    pub fn open_with(layout: Layout, name: &str, options: Options) -> Result<Self> {
         check_name(name)?;
         let mut hierarchies = Vec::new();
         if let Some(mount) = &layout.unified {
             hierarchies.push(open_v2(mount, name)?);
         }
         let beside_unified = !hierarchies.is_empty();
-        for v1 in layout.v1.iter().filter(|hierarchy| hierarchy.is_needed(beside_unified)) {
+        let is_needed = |hierarchy: &&V1Hierarchy| {
+            options.every_hierarchy
+                || hierarchy.is_needed(beside_unified)
+                // An earlier run wanted it: its groups there are to be found and removed.
+                || hierarchy.mount.join(name).is_dir()
+        };
+        for v1 in layout.v1.iter().filter(is_needed) {
             let mount = Directory::open(&v1.mount)?;
             mount.make(name)?;
             let directory = Directory::open(&v1.mount.join(name))?;
@@ -156,6 +177,11 @@ impl Cgroups {
     /// [`Error::Path`] or [`Error::Value`] when the kernel refuses.
     pub fn block_io_support(&self) -> Result<BlockIoSupport> {
         self.tree.block_io_support()
+    }
+
+    /// The path of the group `name` below the root of each hierarchy.
+    pub fn path(&self, name: &str) -> String {
+        format!("/{}/{name}", self.tree.name)
     }
 
     /// Makes the group `name` in every hierarchy and sets its limits. A group left by a crash is taken over.

@@ -1,6 +1,8 @@
 //! Pid 1 of every container: reaps what is orphaned, and nothing else.
 //!
-//! Without the standard library, so that it occupies a few pages. Compiled by the build script on its own.
+//! Without the standard library, so that it occupies a few pages. Compiled by the build script on its own, twice: with
+//! `of_runtime` it is what an external runtime starts, whose parent ends at once. It then learns of the keeper's end by that of
+//! its standard input.
 #![no_std]
 #![no_main]
 
@@ -18,8 +20,12 @@ global_asm!(".globl _start", "_start:", "mov x29, #0", "bl start");
 
 #[cfg(target_arch = "x86_64")]
 mod number {
+    #[cfg(of_runtime)]
+    pub const READ: usize = 0;
+    #[cfg(not(of_runtime))]
     pub const POLL: usize = 7;
     pub const RT_SIGACTION: usize = 13;
+    #[cfg(not(of_runtime))]
     pub const RT_SIGSUSPEND: usize = 130;
     pub const EXIT_GROUP: usize = 231;
     pub const PRCTL: usize = 157;
@@ -27,8 +33,12 @@ mod number {
 }
 #[cfg(target_arch = "aarch64")]
 mod number {
+    #[cfg(of_runtime)]
+    pub const READ: usize = 63;
+    #[cfg(not(of_runtime))]
     pub const POLL: usize = 73; // ppoll, with a null timeout replaced by a zero one
     pub const RT_SIGACTION: usize = 134;
+    #[cfg(not(of_runtime))]
     pub const RT_SIGSUSPEND: usize = 133;
     pub const EXIT_GROUP: usize = 94;
     pub const PRCTL: usize = 167;
@@ -62,35 +72,59 @@ fn exit(status: usize) -> ! {
     loop {}
 }
 
+#[cfg(not(of_runtime))]
 const PR_SET_PDEATHSIG: usize = 1;
 const PR_SET_NAME: usize = 15;
+#[cfg(not(of_runtime))]
 const SIGKILL: usize = 9;
 const SIGCHLD: usize = 17;
 const SIG_IGN: usize = 1;
 const SA_NOCLDWAIT: usize = 2;
+#[cfg(not(of_runtime))]
 const POLLHUP: u16 = 0x10;
 
 /// Descriptor on which the keeper is; it hangs up when the keeper is gone.
+#[cfg(not(of_runtime))]
 const KEEPER: i32 = 3;
 
 #[no_mangle]
 extern "C" fn start() -> ! {
     call(number::PRCTL, PR_SET_NAME, c"garden-init".as_ptr() as usize, 0, 0);
+    ignore_children();
+    hold()
+}
+
+/// Ignored children are reaped by the kernel, without ever waking us.
+fn ignore_children() {
+    let ignore: [usize; 4] = [SIG_IGN, SA_NOCLDWAIT, 0, 0];
+    call(number::RT_SIGACTION, SIGCHLD, ignore.as_ptr() as usize, 0, 8);
+}
+
+#[cfg(not(of_runtime))]
+fn hold() -> ! {
     // If the keeper dies, so do we; if it died before this line, its descriptor has hung up.
     call(number::PRCTL, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     if keeper_is_gone() {
         exit(0);
     }
     call(number::CLOSE_RANGE, 0, u32::MAX as usize, 0, 0);
-    // Ignored children are reaped by the kernel, without ever waking us.
-    let ignore: [usize; 4] = [SIG_IGN, SA_NOCLDWAIT, 0, 0];
-    call(number::RT_SIGACTION, SIGCHLD, ignore.as_ptr() as usize, 0, 8);
     let every_signal: u64 = u64::MAX;
     loop {
         call(number::RT_SIGSUSPEND, &raw const every_signal as usize, 8, 0, 0);
     }
 }
 
+/// Standard input is a pipe whose other end only the keeper has, and into which nobody writes.
+#[cfg(of_runtime)]
+fn hold() -> ! {
+    const EINTR: isize = -4;
+    call(number::CLOSE_RANGE, 1, u32::MAX as usize, 0, 0);
+    let mut byte = 0_u8;
+    while call(number::READ, 0, &raw mut byte as usize, 1, 0) == EINTR {}
+    exit(0)
+}
+
+#[cfg(not(of_runtime))]
 fn keeper_is_gone() -> bool {
     #[repr(C)]
     struct PollFd {

@@ -11,6 +11,7 @@ mod lent;
 mod plan;
 mod process;
 mod pump;
+mod runtime;
 mod setup;
 mod sidecar;
 mod system;

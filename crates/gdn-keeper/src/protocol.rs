@@ -18,7 +18,7 @@ pub struct Request {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// What to do.
-    #[prost(oneof = "Call", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "Call", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub call: Option<Call>,
 }
 
@@ -71,6 +71,18 @@ pub enum Call {
     /// Forget the record of a process that has ended.
     #[prost(message, tag = "15")]
     Forget(Forget),
+    /// To a keeper, instead of [`Call::Prepare`]: make the namespaces that an external runtime's container is to live in.
+    /// Reply descriptors: pidfd of the process that holds them, the network namespace.
+    #[prost(message, tag = "16")]
+    Sandbox(Sandbox),
+    /// Instead of [`Call::Create`]: have an external runtime make the container, whose init is then the keeper's child.
+    /// Descriptors: one detached mount for each of the client's `mounts`, then the container's `tasks` in each cgroup v1 tree.
+    /// Reply descriptors: the root directory.
+    #[prost(message, tag = "17")]
+    Assemble(Assemble),
+    /// Run a client of an external runtime to its end, for example to delete what it remembers of a container.
+    #[prost(message, tag = "18")]
+    Client(Client),
 }
 
 /// Make a keeper.
@@ -108,6 +120,58 @@ pub struct Prepare {
     /// The host's user that owns the user namespace: what the kernel counts by owner is counted for this container alone.
     #[prost(uint32, tag = "4")]
     pub owner: u32,
+}
+
+/// Make a user namespace (unless it is to be privileged) and a network namespace, for an external runtime.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Sandbox {
+    /// No user namespace.
+    #[prost(bool, tag = "1")]
+    pub privileged: bool,
+    /// Whether the first descriptor is the container's cgroup v2 directory.
+    #[prost(bool, tag = "2")]
+    pub unified: bool,
+}
+
+/// Have an external runtime make the container.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Assemble {
+    /// The program that makes it. It ends once init runs; init's number is then in its `pid_file`.
+    #[prost(message, optional, tag = "1")]
+    pub client: Option<Client>,
+}
+
+/// One execution of an external runtime: a program that starts a process, leaves it to the keeper, and ends.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Client {
+    /// Program, an absolute path, and arguments.
+    #[prost(string, repeated, tag = "1")]
+    pub args: Vec<String>,
+    /// The directory it is started in; only root can enter it.
+    #[prost(string, tag = "2")]
+    pub dir: String,
+    /// Where it writes the number of the process that it started; empty when it starts none.
+    #[prost(string, tag = "3")]
+    pub pid_file: String,
+    /// The name, in `dir`, of the socket to which it sends the terminal of that process; empty without a terminal.
+    #[prost(string, tag = "4")]
+    pub console: String,
+    /// The name, in `stage`, under which each mount descriptor is shown, in order.
+    #[prost(string, repeated, tag = "5")]
+    pub mounts: Vec<String>,
+    /// Mounts of the host that are taken off in a mount namespace of the client's own.
+    #[prost(string, repeated, tag = "6")]
+    pub hidden: Vec<String>,
+    /// A directory that everybody can enter, on which, in that namespace, a read-only file system with `garden-init` and the
+    /// mounts is shown; empty for none.
+    #[prost(string, tag = "7")]
+    pub stage: String,
+    /// Born in the container's cgroup v2 node (a sidecar's: in the sidecar's). Otherwise the runtime alone places what it starts.
+    #[prost(bool, tag = "8")]
+    pub inside: bool,
+    /// Files of the container that are shown on the stage: the path in the container and the name, alternating.
+    #[prost(string, repeated, tag = "9")]
+    pub shared: Vec<String>,
 }
 
 /// Set up the root file system and start init.
@@ -194,6 +258,10 @@ pub struct Run {
     /// A root file system of its own.
     #[prost(message, optional, tag = "13")]
     pub sidecar: Option<Sidecar>,
+    /// The client of an external runtime that starts it, in a container that a runtime made. Descriptors: the cgroup v2
+    /// directory of a sidecar if [`Sidecar::unified`], then one mount for each of the client's.
+    #[prost(message, optional, tag = "16")]
+    pub runtime: Option<Client>,
 }
 
 /// A process with a root file system of its own, in the container's other namespaces. Its descriptors are the cgroup v2
@@ -388,6 +456,9 @@ pub struct Status {
     /// Names of the processes that run.
     #[prost(string, repeated, tag = "4")]
     pub running: Vec<String>,
+    /// Whether an external runtime made the container; only that one can start processes in it.
+    #[prost(bool, tag = "5")]
+    pub runtime: bool,
 }
 
 /// Why a request failed.
@@ -442,6 +513,8 @@ pub enum FailureKind {
     Exhausted = 15,
     /// The kernel does not confine by that profile.
     Confinement = 16,
+    /// The client of an external runtime ended without success; its log tells why.
+    Runtime = 17,
 }
 
 /// A process that runs now.

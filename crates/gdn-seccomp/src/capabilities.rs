@@ -33,6 +33,14 @@ impl Capabilities {
         })
     }
 
+    /// The names of those that have one, in the order of their numbers.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES
+            .into_iter()
+            .enumerate()
+            .filter_map(move |(number, name)| (self.0 & 1 << number != 0).then_some(name))
+    }
+
     /// These and the others.
     pub const fn and(self, others: Capabilities) -> Self {
         Capabilities(self.0 | others.0)
@@ -61,6 +69,8 @@ mod tests {
         }
         assert_eq!(Capabilities::named(["CAP_BPF", "CAP_SYS_UNKNOWN"]), None);
         assert_eq!(Capabilities::named([]), Some(Capabilities::NONE));
+        let two = Capabilities::from_bits(1 << 18 | 1 | 1 << 63);
+        assert_eq!(two.names().collect::<Vec<_>>(), ["CAP_CHOWN", "CAP_SYS_CHROOT"]);
     }
 
     #[test]

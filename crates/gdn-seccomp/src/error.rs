@@ -69,4 +69,10 @@ pub enum Error {
         /// The number.
         errno: u32,
     },
+    /// A rule that the form of the OCI specification has no words for.
+    #[error("the rule for {name} cannot be said as a list of conditions")]
+    NotExpressible {
+        /// The call.
+        name: String,
+    },
 }

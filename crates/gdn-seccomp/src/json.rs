@@ -11,6 +11,7 @@ use crate::profile::Profile;
 mod document;
 mod rules;
 mod values;
+mod write;
 
 /// Largest text that is read: several times the largest profile in use.
 const MAX_BYTES: usize = 1 << 20;
@@ -82,6 +83,15 @@ impl Profile {
             reason: error.to_string(),
         })?;
         rules::profile(document, target)
+    }
+
+    /// The profile as `linux.seccomp` of an OCI runtime configuration, for this machine. Rules depend on nothing any more.
+    ///
+    /// # Errors
+    /// [`Error::NotExpressible`] for a rule whose last resort is not the default action, unless all its cases compare one
+    /// argument with an `int`: the form knows only what holds.
+    pub fn to_json(&self) -> Result<serde_json::Value, Error> {
+        write::document(self)
     }
 }
 

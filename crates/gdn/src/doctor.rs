@@ -11,6 +11,7 @@ use crate::output::{Show, columns};
 mod cgroups;
 mod kernel;
 mod mounts;
+mod plugins;
 mod procfs;
 mod rights;
 mod storage;
@@ -86,6 +87,7 @@ impl Diagnosis {
             vec![procfs::check()],
             rights::check(),
             storage::check(root),
+            plugins::check(),
         ];
         Diagnosis::from_findings(groups.into_iter().flatten().collect())
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use containerizer::{ContainerizerConfig, KernelContainerizer};
+use containerizer::{ContainerizerConfig, KernelContainerizer, RuntimeContainerizer};
 use gardener_core::{Components, EventHub, Gardener};
 use gdn_grpc::{Gate, ServeError};
 use gdn_namespaces::IdMap;
+use gdn_traits::Containerizer;
 use networker::LoopbackNetworker;
 use properties::PropertyStore;
 use tokio::task::JoinHandle;
@@ -105,6 +106,7 @@ async fn components(
         policy: settings.policy,
         seccomp: settings.seccomp.clone(),
         apparmor: settings.apparmor.clone(),
+        every_hierarchy: settings.runtime.is_some(),
     })
     .await
     .context("cannot start the containerizer")?;
@@ -122,12 +124,24 @@ async fn components(
     .context("cannot open the image store")?;
     let (containerizer, volumizer) = (Arc::new(containerizer), Arc::new(volumizer));
     let components = Components {
-        containerizer: containerizer.clone(),
+        containerizer: by_runtime(settings, &containerizer)?,
         networker: Arc::new(LoopbackNetworker::new()),
         volumizer: volumizer.clone(),
         properties: Arc::new(properties),
     };
     Ok((components, containerizer, volumizer))
+}
+
+/// The engine's own containers, or those of the runtime that was chosen.
+fn by_runtime(
+    settings: &Settings,
+    containerizer: &Arc<KernelContainerizer>,
+) -> anyhow::Result<Arc<dyn Containerizer>> {
+    let Some(runtime) = settings.runtime.clone() else { return Ok(containerizer.clone()) };
+    tracing::info!(program = runtime.program(), "containers are made by a runtime plug-in");
+    let by_runtime = RuntimeContainerizer::new(containerizer.clone(), runtime, settings.seccomp.clone())
+        .context("cannot use the runtime plug-in")?;
+    Ok(Arc::new(by_runtime))
 }
 
 impl Running {

@@ -83,8 +83,11 @@ impl Engine {
     /// The words after `gdn` with which the server is started.
     pub fn server_arguments(&self, options: &[&str]) -> Vec<String> {
         let root = images::path_text(&self.root());
+        let plugin =
+            std::env::var("GDN_TEST_RUNTIME").ok().filter(|_| !options.contains(&"--runtime-plugin"));
+        let plugin = plugin.as_deref().map_or_else(Vec::new, |runtime| vec!["--runtime-plugin", runtime]);
         let fixed = ["server", "--root", &root];
-        fixed.iter().chain(options).map(ToString::to_string).collect()
+        fixed.iter().chain(&plugin).chain(options).map(ToString::to_string).collect()
     }
 
     /// Starts the server by a command that becomes it, and waits until it answers.

@@ -8,7 +8,8 @@
 //! Start with [`Engine::start`]; end with [`Engine::finish`], which asks the leak oracle.
 //!
 //! Invariants: whatever a test started is gone when it ends, also when it fails; nothing is waited for without a deadline;
-//! the binary is the one in `GDN_BIN`, else the development build of this workspace.
+//! the binary is the one in `GDN_BIN`, else the development build of this workspace. With `GDN_TEST_RUNTIME` (`runc`, say)
+//! every server has that runtime plug-in.
 //!
 //! Limitations: needs root, and a static busybox in `/bin`.
 //!

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_mounts::{Attributes, Filesystem};
-use gdn_namespaces::{IdMap, Namespaces, Spawned, spawn, spawn_owned};
+use gdn_namespaces::{IdMap, Namespaces, Spawned, join, spawn, spawn_owned};
 use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mkdirat, mknodat, symlinkat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
@@ -47,6 +47,9 @@ pub(crate) struct Container {
     devices: Option<Result<OwnedFd, Failure>>,
     /// Whether a child that starts a program can be held up by nobody but the kernel.
     prompt: bool,
+    /// The host's pid namespace, where an external runtime's container has it: the keeper's children are born there, since
+    /// most are clients of the runtime.
+    pub(crate) host_pids: Option<OwnedFd>,
     /// What there is once init has built the container.
     pub(crate) built: Option<Built>,
 }
@@ -110,16 +113,57 @@ impl Container {
             tasks: Vec::new(),
             devices: None,
             prompt: false,
+            host_pids: None,
             built: None,
         };
         hidden.during(FailureKind::Internal, || "hide the keeper's memory".into())?;
-        if !prepare.privileged {
-            container
-                .ids
-                .write(pid)
-                .during(FailureKind::Internal, || "write the container's id maps".into())?;
-        }
+        container.map_ids()?;
         Ok(container)
+    }
+
+    /// What an external runtime's container is until the runtime has made it: a process that holds its namespaces.
+    pub(crate) fn of_runtime(holder: (u32, OwnedFd), life: OwnedFd, privileged: bool) -> Result<Self> {
+        let host_pids = std::fs::File::open("/proc/self/ns/pid")
+            .during(FailureKind::Internal, || "keep the host's pid namespace".into())?;
+        let container = Container {
+            pid: holder.0,
+            pidfd: holder.1,
+            ids: if privileged { IdMap::identity() } else { IdMap::container_default() },
+            init: life,
+            privileged,
+            unified: None,
+            tasks: Vec::new(),
+            devices: None,
+            prompt: false,
+            host_pids: Some(host_pids.into()),
+            built: None,
+        };
+        container.map_ids()?;
+        Ok(container)
+    }
+
+    fn map_ids(&self) -> Result<()> {
+        if self.privileged {
+            return Ok(());
+        }
+        self.ids.write(self.pid).during(FailureKind::Internal, || "write the container's id maps".into())
+    }
+
+    /// Forks a child that is born in the container's pid namespace.
+    ///
+    /// # Safety
+    /// As [`spawn`].
+    #[allow(unsafe_code, reason = "forking is what the keeper is for")]
+    pub(crate) unsafe fn spawn_inside(&self, cgroup: Option<BorrowedFd<'_>>) -> std::io::Result<Spawned> {
+        if let Some(_host) = &self.host_pids {
+            join(self.pidfd.as_fd(), Namespaces::PID)?;
+        }
+        // SAFETY: the caller's promise.
+        let spawned = unsafe { spawn(Namespaces::NONE, cgroup) };
+        match (&self.host_pids, &spawned) {
+            (None, _) | (_, Ok(Spawned::Child)) => spawned,
+            (Some(host), _) => join(host.as_fd(), Namespaces::PID).and(spawned),
+        }
     }
 
     /// The container's network namespace.
@@ -185,7 +229,9 @@ impl Container {
 
     /// Whether its processes may borrow the keeper's memory until their exec.
     pub(crate) fn lends(&self) -> bool {
-        self.prompt && self.built.as_ref().is_some_and(|built| built.apparmor.is_empty())
+        self.prompt
+            && self.host_pids.is_none()
+            && self.built.as_ref().is_some_and(|built| built.apparmor.is_empty())
     }
 
     /// Ends every process of the container.

@@ -32,6 +32,14 @@ pub(crate) struct Stdio {
     pub(crate) terminal: bool,
 }
 
+impl Stdio {
+    /// Three times the null device, which the keeper has in the standard places.
+    pub(crate) fn null() -> std::io::Result<Self> {
+        let copy = || Ok::<_, std::io::Error>(rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?);
+        Ok(Stdio { stdin: copy()?, stdout: copy()?, stderr: copy()?, terminal: false })
+    }
+}
+
 /// Why there is no program.
 enum Refused {
     At(Refusal),
@@ -155,7 +163,7 @@ fn set_limit(resource: u64, value: u64) -> std::result::Result<(), Refusal> {
 }
 
 /// Puts the standard streams at 0, 1 and 2, where the keeper has its null device; everything else is closed at exec.
-fn place_streams(stdio: &Stdio) -> std::io::Result<()> {
+pub(crate) fn place_streams(stdio: &Stdio) -> std::io::Result<()> {
     for (number, fd) in (0..).zip([&stdio.stdin, &stdio.stdout, &stdio.stderr]) {
         system::place(rustix::io::fcntl_dupfd_cloexec(fd, 3)?, number)?;
     }

@@ -3,6 +3,7 @@
 //! It sleeps until a client, a child or a pipe has something to say. By a clock it wakes up only where a reader that does
 //! not read holds others back.
 
+mod clients;
 mod ends;
 mod past;
 mod processes;
@@ -26,6 +27,7 @@ use super::{exec, system};
 use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
 use crate::wire::{self, Received};
 
+use clients::Clients;
 use past::Past;
 pub(crate) use readiness::Readiness;
 
@@ -67,6 +69,7 @@ pub(crate) struct Keeper {
     processes: Vec<Process>,
     past: Past,
     jobs: Vec<Job>,
+    runtime: Clients,
     /// Who waits for the container's end.
     mourners: Vec<(u64, u64)>,
     /// Init has been reaped, and with it every process.
@@ -119,6 +122,7 @@ impl Keeper {
             processes: Vec::new(),
             past: Past::default(),
             jobs: Vec::new(),
+            runtime: Clients::default(),
             mourners: Vec::new(),
             dead: false,
             leaving: false,
@@ -272,6 +276,15 @@ impl Keeper {
                 return self.container.iter_mut().for_each(Container::make_devices);
             }
             Some(Call::Create(create)) => return self.create(key, id, create, descriptors),
+            Some(Call::Sandbox(sandbox)) => self.make_sandbox(&sandbox, descriptors),
+            Some(Call::Assemble(assemble)) => match self.assemble(key, id, &assemble, descriptors) {
+                Ok(()) => return,
+                Err(failure) => Err(failure),
+            },
+            Some(Call::Client(client)) => match self.run_client(key, id, &client) {
+                Ok(()) => return,
+                Err(failure) => Err(failure),
+            },
             Some(Call::Run(run)) => match self.run(key, id, &run, descriptors) {
                 Ok(()) => return,
                 Err(failure) => Err(failure),
@@ -345,9 +358,10 @@ impl Keeper {
             running: self
                 .processes
                 .iter()
-                .filter(|process| !process.ended && process.starting.is_none())
+                .filter(|process| !process.ended && process.starting.is_none() && process.client.is_none())
                 .map(|process| process.name.clone())
                 .collect(),
+            runtime: container.is_some_and(|container| container.host_pids.is_some()),
         };
         let descriptors = match built {
             Some(built) => {
@@ -423,6 +437,7 @@ impl Keeper {
 
     /// Kills init. Returns whether the answer has to wait for its end.
     fn kill(&mut self, key: u64, id: u64, leave: bool) -> Result<bool> {
+        self.kill_clients();
         match &self.container {
             Some(container) if !self.dead => {
                 container.kill()?;
@@ -438,10 +453,10 @@ impl Keeper {
     }
 
     fn signal_everyone(&mut self, signal: i32) -> Result<()> {
-        self.running()?;
+        let container = self.running()?;
         // SAFETY: the keeper is single-threaded.
         #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-        let spawned = unsafe { gdn_namespaces::spawn(gdn_namespaces::Namespaces::NONE, None) }
+        let spawned = unsafe { container.spawn_inside(None) }
             .during(FailureKind::Exhausted, || "signal every process".into())?;
         if let gdn_namespaces::Spawned::Child = spawned {
             // Nobody there to be signalled is success.

@@ -42,12 +42,18 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    fn new(list: &[Vec<u8>]) -> Result<Self> {
+    /// Refuses a string with a NUL byte.
+    pub(crate) fn new(list: &[Vec<u8>]) -> Result<Self> {
         let strings = list.iter().map(|bytes| CString::new(bytes.as_slice())).collect::<Result<Vec<_>, _>>();
         let strings = strings
             .map_err(|_| failure(FailureKind::BadRequest, "an argument or a variable contains a NUL byte"))?;
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
         Ok(Strings { strings, pointers })
+    }
+
+    /// The first string.
+    pub(crate) fn first(&self) -> Option<&CStr> {
+        self.strings.first().map(CString::as_c_str)
     }
 
     /// The list; its strings live as long as `self`.

@@ -13,6 +13,7 @@ use super::exec::{self, Stdio};
 use super::failure::{During, Result, encoded, failure};
 use super::plan::{Plan, Refusal};
 use super::pump::{Output, Progress, Retention, pipe_nonblocking};
+use super::runtime::Pending;
 use super::sidecar::Sidecar;
 use super::{lent, system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
@@ -27,14 +28,16 @@ pub(crate) const MAX_KEPT: usize = 4 * 1024 * 1024;
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) pid: u32,
-    pidfd: OwnedFd,
+    pub(super) pidfd: OwnedFd,
     /// Set until the program has been exec'd: where the child says why it could not, and who wants to know.
     pub(crate) starting: Option<Starting>,
+    /// Set while an external runtime starts it; until then it has no number.
+    pub(crate) client: Option<Pending>,
     /// The write end of standard input, for attachments to come; gone once it was closed.
-    stdin: Option<OwnedFd>,
+    pub(super) stdin: Option<OwnedFd>,
     /// With a terminal: its master, and the read end of the pipe whose bytes it gets.
-    terminal: Option<OwnedFd>,
-    relay: Option<OwnedFd>,
+    pub(super) terminal: Option<OwnedFd>,
+    pub(super) relay: Option<OwnedFd>,
     /// Typed, but the terminal had no room yet.
     typed: Vec<u8>,
     /// Standard output and error (with a terminal, only the first).
@@ -116,12 +119,13 @@ impl Process {
         Ok(process)
     }
 
-    fn new(run: &Run, pidfd: OwnedFd, stdin: OwnedFd, outputs: Vec<Option<Output>>) -> Self {
+    pub(super) fn new(run: &Run, pidfd: OwnedFd, stdin: OwnedFd, outputs: Vec<Option<Output>>) -> Self {
         Process {
             name: run.process.clone(),
             pid: 0,
             pidfd,
             starting: None,
+            client: None,
             stdin: Some(stdin),
             terminal: None,
             relay: None,
@@ -132,7 +136,7 @@ impl Process {
         }
     }
 
-    fn with_pipes(run: &Run, uid: u32, gid: u32) -> Result<(Self, Stdio)> {
+    pub(super) fn with_pipes(run: &Run, uid: u32, gid: u32) -> Result<(Self, Stdio)> {
         let during = || "make the process's pipes".to_owned();
         let (stdin, our_stdin) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .during(FailureKind::Exhausted, during)?;
@@ -319,6 +323,13 @@ impl Process {
         }
     }
 
+    /// It was never started: nothing of it is of interest.
+    pub(crate) fn give_up(&mut self) {
+        self.ended = true;
+        // They keep their places: this turn of the loop may still have news of them.
+        self.outputs.iter_mut().for_each(|output| *output = None);
+    }
+
     /// Bytes of it that are kept after its end.
     pub(crate) fn held(&self) -> usize {
         self.outputs.iter().flatten().map(Output::held).sum()
@@ -336,12 +347,15 @@ impl Process {
 
     /// Whether nothing of it is left to be held.
     pub(crate) fn is_over(&self) -> bool {
-        self.ended && self.starting.is_none() && self.outputs.iter().all(Option::is_none)
+        self.ended
+            && self.starting.is_none()
+            && self.client.is_none()
+            && self.outputs.iter().all(Option::is_none)
     }
 }
 
 /// What becomes of output that nobody reads, and of output that a reader lost on its way.
-fn retention(run: &Run) -> Retention {
+pub(super) fn retention(run: &Run) -> Retention {
     let keep = usize::try_from(run.keep_output).unwrap_or(usize::MAX).min(MAX_KEPT);
     Retention { block: run.block_output, keep }
 }
@@ -367,7 +381,7 @@ impl Job {
             pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
         // SAFETY: the keeper is single-threaded.
         #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-        let spawned = unsafe { spawn(Namespaces::NONE, container.unified.as_ref().map(AsFd::as_fd)) }
+        let spawned = unsafe { container.spawn_inside(container.unified.as_ref().map(AsFd::as_fd)) }
             .during(FailureKind::Exhausted, || "start a copy".into())?;
         match spawned {
             Spawned::Parent { pid, .. } => Ok(Job { pid, errors, connection, request }),

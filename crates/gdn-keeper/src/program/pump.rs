@@ -110,6 +110,11 @@ impl Output {
         next
     }
 
+    /// Changes what becomes of output. What is kept too much goes once no reader lacks it.
+    pub(crate) fn retain(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
     /// The number of the first byte that is still there.
     fn first(&self) -> u64 {
         self.position - self.recent.len() as u64

@@ -44,6 +44,12 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     done(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
 }
 
+/// Becomes the parent of whatever our descendants leave behind.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: takes a number and touches no memory of ours.
+    done(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+}
+
 /// Has the kernel reap our children unasked.
 pub(crate) fn ignore_children() {
     // SAFETY: SIG_IGN is a valid disposition and no handler of ours exists.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use containerizer::Policy;
+use containerizer::{Policy, Runtime};
 use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, SeccompProfile};
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) seccomp: SeccompProfile,
     /// Which AppArmor profile confines containers where a client says nothing.
     pub(crate) apparmor: ApparmorProfile,
+    /// The program that makes containers and starts processes, if not the engine itself.
+    pub(crate) runtime: Option<Runtime>,
 }
 
 /// A port for clients of other hosts.
@@ -75,6 +77,7 @@ impl Settings {
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
+            runtime: None,
         }
     }
 

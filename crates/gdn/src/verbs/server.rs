@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use containerizer::{Policy, UserLimits};
+use containerizer::{Policy, Runtime, UserLimits};
 use gardener_core::{AfterReboot, CpuThrottling, Entitlement};
 use gdn_types::{ApparmorProfile, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,6 +103,13 @@ pub(crate) struct Server {
     /// AppArmor profile of unprivileged containers whose client names none; the kernel must have it [default: none]
     #[arg(long, value_name = "NAME", value_parser = ApparmorProfile::parse)]
     apparmor: Option<ApparmorProfile>,
+    /// Program that makes containers and starts processes, instead of the engine itself: an OCI runtime such as runc or crun,
+    /// by name or path
+    #[arg(long, value_name = "NAME|PATH")]
+    runtime_plugin: Option<String>,
+    /// First argument of the runtime plug-in at every call; may be repeated
+    #[arg(long, value_name = "ARGUMENT", requires = "runtime_plugin", allow_hyphen_values = true)]
+    runtime_plugin_extra_arg: Vec<String>,
     /// Image of containers whose client names none
     #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
     default_image: String,
@@ -149,6 +156,8 @@ impl Server {
     }
 
     fn settings(self, global: &Global) -> anyhow::Result<Settings> {
+        let extra = self.runtime_plugin_extra_arg;
+        let runtime = self.runtime_plugin.map(|name| Runtime::find(&name, extra)).transpose()?;
         let tls = match (self.grpc_listen, self.tls_cert, self.tls_key, self.tls_client_ca) {
             (Some(listen), Some(certificate), Some(key), Some(client_ca)) => {
                 Some(TlsSettings { listen, certificate, key, client_ca })
@@ -192,6 +201,7 @@ impl Server {
                     namespaces: self.max_namespaces,
                 },
             },
+            runtime,
         })
     }
 }

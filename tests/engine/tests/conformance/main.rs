@@ -12,6 +12,7 @@ mod metrics;
 mod peas;
 mod process;
 mod processes;
+mod runtime_plugin;
 mod security;
 mod streams;
 mod terminals;

@@ -22,7 +22,7 @@ impl Keeper {
         }
     }
 
-    fn ended(&mut self, pid: u32, wait_status: i32) {
+    pub(super) fn ended(&mut self, pid: u32, wait_status: i32) {
         if let Some(index) = self.processes.iter().position(|process| process.pid == pid && !process.ended) {
             // The start may not have been answered yet: the program can be faster than we are. Then its whole output is in
             // the pipes before the client gets them, and the client needs not wait for any of it.
@@ -46,6 +46,8 @@ impl Keeper {
                 self.reply(key, id, Ok(Answer::default()));
             }
             self.stopping |= self.leaving;
+        } else {
+            self.client_ended(pid, wait_status);
         }
     }
 

@@ -71,7 +71,18 @@ impl Keeper {
                 format!("process ID '{}' already in use", run.process),
             ));
         }
-        let process = Process::start(container, run, descriptors, key, id)?;
+        let process = match (&run.runtime, &container.host_pids) {
+            (None, None) => Process::start(container, run, descriptors, key, id)?,
+            (Some(client), Some(_)) => {
+                Process::start_by_runtime(container, run, client, descriptors, (key, id))?
+            }
+            _ => {
+                return Err(failure(
+                    FailureKind::NotRunning,
+                    "the container is not of this engine's runtime",
+                ));
+            }
+        };
         self.processes.push(process);
         // A child that borrowed the keeper's memory has said everything by now.
         self.finish_start(self.processes.len() - 1);
