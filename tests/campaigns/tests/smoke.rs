@@ -1,7 +1,7 @@
 //! Every row of every campaign with as few attempts as show that it works.
 #![allow(clippy::unwrap_used, reason = "a step that fails is a failed test")]
 
-use gdn_campaigns::{Attempts, Plan, run};
+use gdn_campaigns::{Attempts, Plan, find, run};
 
 fn play(campaign: &str, rows: &[&str]) {
     let report = run(&Plan::new(campaign, rows, Attempts::Fewest), |_| {}).unwrap();
@@ -9,14 +9,45 @@ fn play(campaign: &str, rows: &[&str]) {
     assert!(report.is_good(), "{:#?}", report.complaints());
 }
 
+const USERS: &[&str] = &["S4.01", "S4.02", "S4.03", "S4.04", "S4.05"];
+const CAPABILITIES: &[&str] = &["S4.06", "S4.07", "S4.09"];
+const SECRETS: &[&str] = &["S4.08", "S4.10", "S4.11", "S4.12"];
+const IDENTITY: &[&str] = &["S4.13", "S4.14"];
+const CALLS: &[&str] = &["S5.01"];
+
 #[test]
 fn users_and_groups_are_what_the_image_says() {
-    play("S4", &["S4.01"]);
+    play("S4", USERS);
+}
+
+#[test]
+fn capabilities_are_those_declared_and_never_handed_on() {
+    play("S4", CAPABILITIES);
+}
+
+#[test]
+fn environments_terminals_and_keyrings_stay_where_they_belong() {
+    play("S4", SECRETS);
+}
+
+#[test]
+fn processes_inherit_nothing_of_the_host() {
+    play("S4", IDENTITY);
 }
 
 #[test]
 fn every_system_call_answers_as_declared() {
-    play("S5", &["S5.01"]);
+    play("S5", CALLS);
+}
+
+#[test]
+fn every_row_is_played_here() {
+    let played = [USERS, CAPABILITIES, SECRETS, IDENTITY, CALLS].concat();
+    for campaign in ["S4", "S5"] {
+        for row in find(campaign).unwrap().rows {
+            assert!(played.contains(&row.id), "{}", row.id);
+        }
+    }
 }
 
 #[test]

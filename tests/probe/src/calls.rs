@@ -62,7 +62,10 @@ pub(crate) fn call(door: &str, number: &str, arguments: &[&str]) -> Result<u8, S
     for (place, argument) in values.iter_mut().zip(arguments) {
         *place = value(argument)?;
     }
-    println!("{}", in_child(door, value(number)? | bit, values)?);
+    match in_child(door, value(number)? | bit, values)? {
+        Answer::Returned(returned @ 0..) => println!("ok {returned}"),
+        answer => println!("{answer}"),
+    }
     Ok(0)
 }
 

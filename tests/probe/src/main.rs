@@ -9,8 +9,11 @@ mod bare;
 #[cfg(target_arch = "x86_64")]
 mod calls;
 mod filter;
+mod identity;
+mod keys;
 mod onlooker;
 mod system;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,18 @@ fn main() -> ExitCode {
         ["sweep", door, first, last] => calls::sweep(door, first, last),
         #[cfg(target_arch = "x86_64")]
         ["call", door, number, arguments @ ..] => calls::call(door, number, arguments),
+        #[cfg(target_arch = "x86_64")]
+        ["push", door, request] => terminal::push(door, request),
+        #[cfg(target_arch = "x86_64")]
+        ["grab-and-push", door, request] => terminal::grab_and_push(door, request),
+        ["identity"] => identity::show(),
+        ["odd", command @ ..] => identity::odd(command),
+        ["keys", "session"] => keys::session(),
+        ["keys", "add", name] => keys::add(name),
+        ["keys", "search", name] => keys::search(name),
+        ["keys", "with", name, command @ ..] => keys::with(name, command),
+        ["cat", file] => system::cat(file),
+        ["slurp", file] => system::slurp(file),
         ["filter", pid] => filter::show(pid),
         ["overwrite"] => onlooker::overwrite(),
         ["spy"] => onlooker::spy(),

@@ -30,6 +30,10 @@ pub(crate) fn run() -> i32 {
     system::set_name(c"gdn-launcher");
     system::default_signals();
     system::ignore_children();
+    if let Err(error) = system::forget_starter() {
+        // Not worth refusing to work: containers then run at the engine's own priority.
+        eprintln!("gdn-launcher: cannot take the priorities of a fresh process: {error}");
+    }
     // Whatever the engine's starter left open: a keeper would hold it for as long as its container lives.
     let prepared = system::close_from(3)
         .and_then(|()| system::set_not_dumpable())

@@ -74,12 +74,37 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
 /// Gives the launcher, and so everything it forks, the signals a fresh process has: whoever started the engine may have
 /// ignored some (`nohup`).
 pub(crate) fn default_signals() {
-    // SAFETY: SIG_DFL is a valid disposition for every signal; the kernel refuses KILL and STOP, which is as it should be.
-    unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+    // The kernel's `struct sigaction` (handler, flags, restorer, mask) in its default state. The C library's own call leaves
+    // signals 32 and 33 alone, which its `posix_spawn` has ignored.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads one action and a mask of eight bytes; it refuses KILL and STOP, which is as it should be.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8_usize);
         }
     }
+}
+
+/// Gives the launcher, and so everything it forks, the priorities and the personality of a fresh process: a service's
+/// `Nice=` or `OOMScoreAdjust=` is meant for the engine, and addresses that are not random for nobody. Resource limits stay:
+/// they are how an operator sets those of all processes.
+///
+/// All are tried; the error is that of the last that failed.
+pub(crate) fn forget_starter() -> io::Result<()> {
+    let mut outcome = std::fs::write("/proc/self/oom_score_adj", "0");
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: numbers, and a parameter that lives through its call; they change this process only.
+    let answers = unsafe {
+        [
+            libc::personality(0),
+            libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary),
+            libc::setpriority(libc::PRIO_PROCESS, 0, 0),
+        ]
+    };
+    if answers.contains(&-1) {
+        outcome = Err(io::Error::last_os_error());
+    }
+    outcome
 }
 
 /// Takes back, in a child, what the keeper changed of its signals.

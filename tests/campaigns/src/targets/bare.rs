@@ -11,12 +11,14 @@ use super::{Seen, Target, finish, probe};
 pub struct Bare {
     root: PathBuf,
     namespaces: Vec<&'static str>,
+    inherited: Vec<(&'static str, &'static str)>,
+    wrapper: Vec<&'static str>,
 }
 
 impl Bare {
     /// On a directory of the host.
     pub fn new(root: &Path) -> Self {
-        Bare { root: root.to_owned(), namespaces: Vec::new() }
+        Bare { root: root.to_owned(), namespaces: Vec::new(), inherited: Vec::new(), wrapper: Vec::new() }
     }
 
     /// With some namespaces of its own: `mount` (with procfs, and the host's `/dev` and `/sys`), `pid`, `ipc`, `uts`, `net`.
@@ -31,6 +33,19 @@ impl Bare {
         self.with(&["mount", "pid", "ipc", "uts", "net"])
     }
 
+    /// With a variable of the runtime's own environment, which it hands on.
+    #[must_use]
+    pub fn inheriting(mut self, name: &'static str, value: &'static str) -> Self {
+        self.inherited.push((name, value));
+        self
+    }
+
+    /// Started by a command of the probe that becomes it.
+    #[must_use]
+    pub fn started_by(self, wrapper: &[&'static str]) -> Self {
+        Bare { wrapper: wrapper.to_vec(), ..self }
+    }
+
     /// Not even a root directory of its own: programs are those of the host.
     #[must_use]
     pub fn unchanged_root(self) -> Self {
@@ -41,8 +56,12 @@ impl Bare {
 impl Target for Bare {
     fn run(&self, user: &str, words: &[&str]) -> Seen {
         let mut command = Command::new(probe());
+        if !self.wrapper.is_empty() {
+            command.args(&self.wrapper).arg(probe());
+        }
         command.arg("bare").arg(&self.root).arg(self.namespaces.join(",")).arg(user).args(words);
         command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin");
+        command.envs(self.inherited.iter().copied());
         finish(command)
     }
 }
