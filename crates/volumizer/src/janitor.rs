@@ -1,6 +1,6 @@
 //! The thread that deletes what was thrown away, a moment later and behind everyone else.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +12,9 @@ use crate::volumes::Volumes;
 /// How long what was thrown away lies: deleting changes the file system's journal, and the destroy that threw it away is
 /// about to wait for that journal. Long enough for many destroys at once, and far below the 5 s in which files are gone.
 const MOMENT: Duration = Duration::from_millis(200);
+/// How long an engine that stops waits for what is being deleted. A container can leave more files than can be deleted in
+/// any time that whoever stops an engine waits (10 s until it is killed, in Garden's deployments).
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The lowest there is: whoever is waited for goes first.
 const NICENESS: i32 = 19;
 
@@ -22,20 +25,34 @@ pub(crate) struct Janitor(Mutex<Option<Thread>>);
 #[derive(Debug)]
 struct Thread {
     wake: SyncSender<()>,
+    /// Hangs up when the thread has ended.
+    over: Receiver<()>,
     ended: JoinHandle<()>,
 }
 
 impl Janitor {
     pub(crate) fn start(volumes: Arc<Volumes>) -> Result<Self> {
+        Janitor::with(move || {
+            if let Err(error) = volumes.empty_trash() {
+                tracing::warn!(%error, "empty the trash; the next removal tries again");
+            }
+        })
+    }
+
+    fn with(empty: impl Fn() + Send + 'static) -> Result<Self> {
         // One waiting call is enough: the trash is emptied wholly each time.
         let (wake, woken) = sync_channel(1);
+        let (running, over) = sync_channel(0);
         let ended = std::thread::Builder::new()
             .name("gdn-trash".to_owned())
-            .spawn(move || run(&volumes, &woken))
+            .spawn(move || {
+                run(&empty, &woken);
+                drop(running);
+            })
             .map_err(|error| {
                 Error::caused(ErrorKind::Internal, "start the thread that empties the trash", error)
             })?;
-        Ok(Janitor(Mutex::new(Some(Thread { wake, ended }))))
+        Ok(Janitor(Mutex::new(Some(Thread { wake, over, ended }))))
     }
 
     pub(crate) fn wake(&self) {
@@ -49,18 +66,25 @@ impl Janitor {
         }
     }
 
-    /// Waits until everything thrown away so far is deleted. What is thrown away later waits for the next engine.
+    /// Waits until everything thrown away so far is deleted, but not for ever: what is left then, and what is thrown away
+    /// later, waits for the next engine.
     pub(crate) fn close(&self) {
+        self.close_within(PATIENCE);
+    }
+
+    fn close_within(&self, patience: Duration) {
         let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Thread { wake, ended }) = thread else { return };
+        let Some(Thread { wake, over, ended }) = thread else { return };
         drop(wake);
-        if ended.join().is_err() {
+        if over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(?patience, "the trash is not empty yet; the next engine goes on with it");
+        } else if ended.join().is_err() {
             tracing::error!("the thread that empties the trash panicked");
         }
     }
 }
 
-fn run(volumes: &Volumes, woken: &Receiver<()>) {
+fn run(empty: &impl Fn(), woken: &Receiver<()>) {
     let lowered = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     if let Err(errno) = lowered {
         tracing::debug!(%errno, "the trash is emptied at ordinary priority");
@@ -69,8 +93,31 @@ fn run(volumes: &Volumes, woken: &Receiver<()>) {
         let due = Instant::now() + MOMENT;
         // Further calls are for the same round. It ends early when nobody can call any more.
         while woken.recv_timeout(due.saturating_duration_since(Instant::now())).is_ok() {}
-        if let Err(error) = volumes.empty_trash() {
-            tracing::warn!(%error, "empty the trash; the next removal tries again");
-        }
+        empty();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_waits_for_the_trash_but_not_for_ever() {
+        let (release, held) = sync_channel::<()>(0);
+        let held = Mutex::new(held);
+        let janitor = Janitor::with(move || {
+            // Hangs up when the test is over.
+            let _ = held.lock().unwrap().recv();
+        })
+        .unwrap();
+        janitor.wake();
+        janitor.close_within(Duration::ZERO);
+        drop(release);
+
+        let (tell, told) = sync_channel(1);
+        let janitor = Janitor::with(move || tell.send(()).unwrap()).unwrap();
+        janitor.wake();
+        janitor.close();
+        assert_eq!(told.try_recv(), Ok(()), "closing waited for the trash to be emptied");
     }
 }

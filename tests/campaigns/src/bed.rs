@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use engine_tests::{Engine, binary, images};
+use engine_tests::{Engine, binary, images, until};
 use gdn_types::{ContainerSpec, Handle, ImageRef};
 
 use crate::stage::message;
@@ -129,7 +129,13 @@ impl Bed {
     /// Stops the engine, and tells what it left on the host.
     pub(crate) fn finish(self) -> Option<String> {
         let Bed { engine, .. } = self;
-        catch_unwind(AssertUnwindSafe(|| engine.finish())).err().map(|panic| message(&*panic))
+        let finish = || {
+            // A server that stops leaves what it could not delete in time to the next one.
+            let trash = engine.root().join("trash");
+            until("the files of containers to be deleted", || fs::read_dir(&trash).unwrap().next().is_none());
+            engine.finish();
+        };
+        catch_unwind(AssertUnwindSafe(finish)).err().map(|panic| message(&*panic))
     }
 }
 

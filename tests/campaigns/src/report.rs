@@ -40,6 +40,8 @@ pub struct RowReport {
     pub escaped: Vec<(usize, String, String)>,
     /// Number, name and error of those that could not be played.
     pub broken: Vec<(usize, String, String)>,
+    /// Number, name and reason of those that are known not to hold.
+    pub excepted: Vec<(usize, String, String)>,
     /// The controls.
     pub controls: Vec<ControlReport>,
     /// What was wrong after the row.
@@ -70,6 +72,7 @@ impl RowReport {
             held: 0,
             escaped: Vec::new(),
             broken: Vec::new(),
+            excepted: Vec::new(),
             controls: Vec::new(),
             faults: Vec::new(),
             seconds: 0.0,
@@ -132,8 +135,8 @@ impl Report {
         let mut page = format!("# Campaign {}: {}\n\n", self.campaign, self.title);
         page.push_str(&format!(
             "Written by `cargo xtask campaign {0} --page docs/campaigns/{0}.md`; what rows, cases and controls are is told in \
-             `tests/campaigns/src/lib.rs`.\n\n| row | what must hold | seen as | cases | attempts each | held | escaped | broken | \
-             red against |\n|---|---|---|---|---|---|---|---|---|\n",
+             `tests/campaigns/src/lib.rs`.\n\n| row | what must hold | seen as | cases | attempts each | held | escaped | broken | excepted | \
+             red against |\n|---|---|---|---|---|---|---|---|---|---|\n",
             self.campaign
         ));
         for row in &self.rows {
@@ -143,7 +146,7 @@ impl Report {
                 .map(|control| format!("{}{}", if control.red { "" } else { "NOT RED: " }, control.name))
                 .collect();
             page.push_str(&format!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
                 row.id,
                 row.title,
                 row.reference,
@@ -152,21 +155,28 @@ impl Report {
                 row.held,
                 row.escaped.len(),
                 row.broken.len(),
+                row.excepted.len(),
                 controls.join("; ")
             ));
         }
         page.push_str(&format!("\n{}\n", self.totals()));
+        let excepted = self.rows.iter().flat_map(|row| row.excepted.iter().map(move |case| (row, case)));
+        for (index, (row, (number, name, reason))) in excepted.enumerate() {
+            let title = if index == 0 { "\n## Excepted\n" } else { "" };
+            page.push_str(&format!("{title}* {} case {number} ({name}): {reason}\n", row.id));
+        }
         page
     }
 
     fn totals(&self) -> String {
         format!(
-            "{} rows, {} cases: {} held, {} escaped, {} broken; {} of {} rows red against their controls.",
+            "{} rows, {} cases: {} held, {} escaped, {} broken, {} excepted; {} of {} rows red against their controls.",
             self.rows.len(),
             self.sum(|row| row.played),
             self.sum(|row| row.held),
             self.sum(|row| row.escaped.len()),
             self.sum(|row| row.broken.len()),
+            self.sum(|row| row.excepted.len()),
             self.sum(|row| row.control_is_red().into()),
             self.rows.len()
         )
@@ -176,17 +186,18 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} (seed {})", self.campaign, self.title, self.seed)?;
-        writeln!(f, "row     cases attempts  held escaped broken control  seconds  what must hold")?;
+        writeln!(f, "row     cases attempts  held escaped broken excepted control  seconds  what must hold")?;
         for row in &self.rows {
             writeln!(
                 f,
-                "{:7} {:>5} {:>8} {:>5} {:>7} {:>6} {:>7} {:>8.1}  {}",
+                "{:7} {:>5} {:>8} {:>5} {:>7} {:>6} {:>8} {:>7} {:>8.1}  {}",
                 row.id,
                 row.played,
                 row.attempts,
                 row.held,
                 row.escaped.len(),
                 row.broken.len(),
+                row.excepted.len(),
                 if row.control_is_red() { "red" } else { "NOT RED" },
                 row.seconds,
                 row.title

@@ -13,7 +13,9 @@ const USERS: &[&str] = &["S4.01", "S4.02", "S4.03", "S4.04", "S4.05"];
 const CAPABILITIES: &[&str] = &["S4.06", "S4.07", "S4.09"];
 const SECRETS: &[&str] = &["S4.08", "S4.10", "S4.11", "S4.12"];
 const IDENTITY: &[&str] = &["S4.13", "S4.14"];
-const CALLS: &[&str] = &["S5.01"];
+const CALLS: &[&str] = &["S5.01", "S5.02", "S5.03"];
+const REACH: &[&str] = &["S5.04", "S5.05", "S5.06", "S5.07", "S5.08"];
+const ABUSE: &[&str] = &["S5.09"];
 
 #[test]
 fn users_and_groups_are_what_the_image_says() {
@@ -41,8 +43,18 @@ fn every_system_call_answers_as_declared() {
 }
 
 #[test]
+fn nothing_outside_of_a_container_is_reached() {
+    play("S5", REACH);
+}
+
+#[test]
+fn a_greedy_container_leaves_its_neighbours_theirs() {
+    play("S5", ABUSE);
+}
+
+#[test]
 fn every_row_is_played_here() {
-    let played = [USERS, CAPABILITIES, SECRETS, IDENTITY, CALLS].concat();
+    let played = [USERS, CAPABILITIES, SECRETS, IDENTITY, CALLS, REACH, ABUSE].concat();
     for campaign in ["S4", "S5"] {
         for row in find(campaign).unwrap().rows {
             assert!(played.contains(&row.id), "{}", row.id);

@@ -12,10 +12,8 @@ const SESSION: i32 = -3;
 /// `keys session`: prints the serial number of the session keyring.
 pub(crate) fn session() -> Result<u8, String> {
     // SAFETY: numbers only.
-    println!(
-        "{}",
-        checked("keyctl", unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) })?
-    );
+    let keyring = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
+    println!("{}", checked("keyctl", keyring)?);
     Ok(0)
 }
 

@@ -6,12 +6,13 @@
 #![allow(unsafe_code, reason = "attempts are raw system calls")]
 
 mod bare;
-#[cfg(target_arch = "x86_64")]
 mod calls;
 mod filter;
+mod hoard;
 mod identity;
 mod keys;
 mod onlooker;
+mod reach;
 mod system;
 mod terminal;
 
@@ -24,14 +25,15 @@ fn main() -> ExitCode {
         ["bare", root, namespaces, user, command @ ..] if !command.is_empty() => {
             bare::run(root, namespaces, user, command)
         }
-        #[cfg(target_arch = "x86_64")]
         ["sweep", door, first, last] => calls::sweep(door, first, last),
-        #[cfg(target_arch = "x86_64")]
         ["call", door, number, arguments @ ..] => calls::call(door, number, arguments),
-        #[cfg(target_arch = "x86_64")]
         ["push", door, request] => terminal::push(door, request),
-        #[cfg(target_arch = "x86_64")]
         ["grab-and-push", door, request] => terminal::grab_and_push(door, request),
+        ["hoard", kind, seconds] => hoard::hoard(kind, seconds),
+        ["take", kind] => hoard::take(kind),
+        ["read-memory", pid, address] => reach::read_memory(pid, address),
+        ["open-by-handle", path, inode] => reach::open_by_handle(path, inode),
+        ["connect-abstract", name] => reach::connect_abstract(name),
         ["identity"] => identity::show(),
         ["odd", command @ ..] => identity::odd(command),
         ["keys", "session"] => keys::session(),

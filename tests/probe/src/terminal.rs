@@ -7,7 +7,6 @@ static BYTE: u8 = b'#';
 
 /// `push REQUEST`: asks the terminal of standard input to take a byte as if it was typed (TIOCSTI is 0x5412), and prints what
 /// the kernel answered; 32 bits of dirt above the request are kept.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn push(door: &str, request: &str) -> Result<u8, String> {
     let ioctl = if door == "i386" { "54" } else { "16" };
     crate::calls::call(door, ioctl, &["0", request, &format!("{:#x}", &raw const BYTE as usize)])
@@ -15,7 +14,6 @@ pub(crate) fn push(door: &str, request: &str) -> Result<u8, String> {
 
 /// `grab-and-push`: makes the terminal of standard input this process's own, in a new session, and then as `push`. Whoever may
 /// not take a terminal away from its session is told so by the errno of that.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn grab_and_push(door: &str, request: &str) -> Result<u8, String> {
     match grab()? {
         0 => push(door, request),
