@@ -106,17 +106,21 @@ fn is_refused(target: &dyn Target, filters: &Filters, refusal: Refusal) -> Verdi
     })
 }
 
-/// The host's number of a process that runs in the container beside the first.
-fn other_process(bed: &Bed, handle: &Handle) -> u32 {
+/// The host's number of the program `sleep` in the container. Before it is that program it is still the keeper's child, which
+/// loads its filter as one of its last steps.
+fn sleeper(bed: &Bed, handle: &Handle) -> u32 {
     let init = bed.engine().init_pid(handle.as_str());
-    until_some("a process of the container", || processes_beside(init).first().copied())
+    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    until_some("the program sleep in the container", || {
+        processes_beside(init).into_iter().find(|pid| name(pid) == "sleep\n")
+    })
 }
 
 /// The filters of the processes of a container, by one that waits.
 fn installed(bed: &Bed, handle: &Handle) -> Filters {
-    let sleeper = bed.engine().begin(["exec", handle.as_str(), "sleep", "1000"]);
-    let filters = Filters::of(other_process(bed, handle));
-    drop(sleeper);
+    let sleeping = bed.engine().begin(["exec", handle.as_str(), "sleep", "1000"]);
+    let filters = Filters::of(sleeper(bed, handle));
+    drop(sleeping);
     bed.engine().gdn(["stop", "--kill", handle.as_str()]).expect_status(0);
     filters
 }
