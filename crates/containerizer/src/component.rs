@@ -31,7 +31,8 @@ use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
 use crate::{
-    arguments, binds, failures, figures, limits, restore, sandbox, sidecars, stop, sysctls, transfers, users,
+    arguments, binds, failures, figures, limits, removal, restore, sandbox, sidecars, stop, sysctls,
+    transfers, users,
 };
 
 /// How the component is set up.
@@ -249,20 +250,22 @@ impl Containerizer for KernelContainerizer {
     async fn destroy(&self, id: &ContainerId) -> Result<()> {
         let held = self.held().get(id).cloned();
         let mut errors = Vec::new();
+        let mut groups = vec![id.as_str().to_owned()];
+        groups.extend(match &held {
+            Some(Held::Living(container)) => container.shared.sidecars.own_groups(),
+            Some(Held::Lost(_)) | None => sidecars::own_groups_of(Arc::clone(&self.cgroups), *id).await?,
+        });
         let mut reaped = match held {
             Some(Held::Living(container)) => container.end(&mut errors).await,
             Some(Held::Lost(_)) | None => false,
         };
-        // A keeper whose init has ended, or that has dropped our connection, lives on until it is told.
-        if !reaped && let Some(container) = restore::find_keeper(self, id).await {
-            reaped = container.end(&mut errors).await;
+        // A keeper whose init has ended, that has dropped our connection, or that is held up lives on until it is told.
+        if !reaped {
+            removal::kill(&self.cgroups, &groups).await;
+            if let Some(container) = restore::find_keeper(self, id).await {
+                reaped = container.end(&mut errors).await;
+            }
         }
-        let mut groups = vec![id.as_str().to_owned()];
-        let held = self.held().get(id).cloned();
-        groups.extend(match held {
-            Some(Held::Living(container)) => container.shared.sidecars.own_groups(),
-            Some(Held::Lost(_)) | None => sidecars::own_groups_of(Arc::clone(&self.cgroups), *id).await?,
-        });
         let traces = Traces {
             cgroups: Arc::clone(&self.cgroups),
             id: *id,

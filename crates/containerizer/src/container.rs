@@ -14,12 +14,14 @@ use gdn_traits::EventSink;
 use gdn_types::{ContainerId, Error, ErrorKind, ExitStatus, ProcessId, Result};
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::demotion::Demotion;
 use crate::failures;
 use crate::lookups::Lookups;
 use crate::oom::{OomReport, Owner};
 use crate::processes::{Processes, exit_status};
+use crate::removal::ANSWER;
 use crate::sidecars::Sidecars;
 
 /// How long after a failure the keeper may take to tell that init has ended: it has been told by the kernel when it failed, or
@@ -175,13 +177,18 @@ impl Container {
         }
     }
 
-    /// Ends every process and then the keeper. Returns whether the keeper has done so; then every process is reaped.
+    /// Ends every process and then the keeper. Returns whether the keeper has done so; then every process is reaped. A keeper
+    /// that does not answer has not.
     pub(crate) async fn end(&self, errors: &mut Vec<Error>) -> bool {
         self.shared.leaving.store(true, Ordering::Release);
-        match self.keeper.end().await {
-            Ok(()) => true,
-            Err(gdn_launcher::Error::Gone { .. }) => false,
-            Err(error) => {
+        match timeout(ANSWER, self.keeper.end()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(gdn_launcher::Error::Gone { .. })) => false,
+            Err(_) => {
+                tracing::warn!(container = %self.shared.id, "the keeper does not answer");
+                false
+            }
+            Ok(Err(error)) => {
                 errors.push(failures::keeper(error));
                 false
             }
@@ -249,7 +256,7 @@ impl Shared {
     /// Whether it has ended, or is told to have within that time.
     async fn has_ended_within(&self, time: Duration) -> bool {
         let mut ended = self.ended.subscribe();
-        tokio::time::timeout(time, ended.wait_for(|ended| *ended)).await.is_ok()
+        timeout(time, ended.wait_for(|ended| *ended)).await.is_ok()
     }
 
     /// Called for everything the keeper tells, in order.

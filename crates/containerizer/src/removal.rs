@@ -20,6 +20,27 @@ pub(crate) const LEAVE: Duration = Duration::from_secs(5);
 /// The pause after a removal that failed: what stands in the way for longer than [`LEAVE`] does so for long.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// How long a keeper may take to answer what it answers at once as a rule. One that is stopped, or stuck in the kernel, must
+/// hold up neither its container's destroy nor the engine's start.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// Kills what is in these groups, and with it what may hold a keeper up. A failure shows itself again in the removal.
+pub(crate) async fn kill(cgroups: &Arc<Cgroups>, groups: &[String]) {
+    let (cgroups, groups) = (Arc::clone(cgroups), groups.to_vec());
+    let killing = tokio::task::spawn_blocking(move || {
+        for group in groups {
+            let killed =
+                cgroups.open_existing(&group).and_then(|left| left.map_or(Ok(()), |left| left.kill()));
+            if let Err(error) = killed {
+                tracing::warn!(group, %error, "could not kill a group");
+            }
+        }
+    });
+    if let Err(error) = killing.await {
+        tracing::warn!(%error, "could not kill groups");
+    }
+}
+
 /// What is left of one container or sidecar.
 #[derive(Clone)]
 pub(crate) struct Traces {

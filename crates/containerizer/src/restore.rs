@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::join_all;
 use gdn_traits::{Containerizer, CreatedContainer, Restored};
 use gdn_types::{ContainerId, Error, Result};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
 use crate::container::Container;
-use crate::removal::LEAVE;
+use crate::removal::{ANSWER, LEAVE};
 use crate::{failures, sidecars};
 
 /// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
@@ -45,11 +46,10 @@ pub(crate) async fn restore(
     containerizer: &KernelContainerizer,
     known: &[ContainerId],
 ) -> Result<Vec<Restored>> {
-    let mut restored = Vec::with_capacity(known.len());
     let mut groups = sidecars::groups_by_container(&containerizer.cgroups)?;
-    for id in known {
-        restored.push(adopt(containerizer, id, groups.remove(id).unwrap_or_default()).await);
-    }
+    // All at once: one that does not answer must not keep the others waiting.
+    let adoptions = known.iter().map(|id| adopt(containerizer, id, groups.remove(id).unwrap_or_default()));
+    let restored = join_all(adoptions).await;
     let known: HashSet<&ContainerId> = known.iter().collect();
     let mut errors = Vec::new();
     for id in traces(containerizer)? {
@@ -75,7 +75,10 @@ async fn adopt(containerizer: &KernelContainerizer, id: &ContainerId, groups: Ve
             (Held::Living(container), Restored::Running(created))
         }
         Some(_) => (Held::Lost("its init has ended".into()), Restored::Lost("its init has ended".into())),
-        None => (Held::Lost("its keeper is gone".into()), Restored::Lost("its keeper is gone".into())),
+        None => {
+            let reason = "its keeper is gone, or does not answer";
+            (Held::Lost(reason.into()), Restored::Lost(reason.into()))
+        }
     };
     containerizer.held().insert(*id, held);
     restored
@@ -89,8 +92,12 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
     }
     let cgroup = containerizer.cgroups.create(id.as_str(), &gdn_cgroups::Resources::default()).ok()?;
     let shared = containerizer.shared(id);
-    match Container::connect(shared, directory.clone(), cgroup).await {
-        Ok((container, status)) => {
+    match timeout(ANSWER, Container::connect(shared, directory.clone(), cgroup)).await {
+        Err(_) => {
+            tracing::warn!(container = %id, "its keeper does not answer");
+            None
+        }
+        Ok(Ok((container, status))) => {
             container.shared.adopt(&status.running, &directory.join("exits"));
             container.init_pid.store(status.init_pid, Ordering::Relaxed);
             if let Err(error) = container.promote_after_restart() {
@@ -98,7 +105,7 @@ pub(crate) async fn find_keeper(containerizer: &KernelContainerizer, id: &Contai
             }
             Some(container)
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::debug!(container = %id, %error, "no keeper answers");
             None
         }

@@ -7,7 +7,6 @@ mod failure;
 mod hello;
 mod keeper;
 mod launcher;
-mod lent;
 mod plan;
 mod process;
 mod pump;
@@ -17,8 +16,6 @@ mod sidecar;
 mod system;
 mod terminal;
 mod transfer;
-
-pub use lent::Guard;
 
 /// The name under which the engine starts the program; its standard input is then the launcher's socket.
 pub const LAUNCHER: &str = "gdn-launcher";

@@ -194,32 +194,6 @@ async fn input_output_signals_and_attachments_reach_the_process() {
     container.end().await;
 }
 
-/// Page faults that the kernel has counted for a process (`proc_pid_stat(5)`, field 10).
-fn page_faults(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(7).unwrap().parse().unwrap()
-}
-
-/// A forked child costs the keeper some twenty page faults, a child on borrowed memory none.
-#[tokio::test]
-async fn processes_start_without_a_copy_of_the_keepers_memory() {
-    const PROCESSES: u64 = 40;
-    let mut container = container().await;
-    let keeper = container.pid;
-    let mut before = 0;
-    for number in 0..2 * PROCESSES {
-        if number == PROCESSES {
-            before = page_faults(keeper);
-        }
-        let name = number.to_string();
-        container.run(Run { process: name.clone(), ..command("true", &["true"]) }).await.unwrap();
-        assert_eq!(container.exit(&name).await, 0);
-    }
-    let faults = page_faults(keeper) - before;
-    assert!(faults < 5 * PROCESSES, "{faults} page faults for {PROCESSES} processes");
-    container.end().await;
-}
-
 #[tokio::test]
 async fn a_terminal_is_the_containers_own() {
     let mut container = container().await;

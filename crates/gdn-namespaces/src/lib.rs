@@ -3,8 +3,8 @@
 //! What it is: the few calls a container engine makes to put a process into namespaces of its own ([`spawn`]), to join
 //! existing ones ([`join`]), to map ids ([`IdMap`]) and to give up privileges ([`Capabilities`]).
 //!
-//! What it is not: no helper programs (`newuidmap`), no name service, no threads. [`spawn`] forks and [`lend`] lends the
-//! caller's memory to a child, so both are only for single-threaded processes.
+//! What it is not: no helper programs (`newuidmap`), no name service, no threads. [`spawn`] forks, so it is only for
+//! single-threaded processes.
 //!
 //! # Limitations
 //! Needs `clone3` with `CLONE_INTO_CGROUP` (Linux 5.7) and `setns` on a pidfd (5.8).
@@ -19,10 +19,8 @@
 
 mod capabilities;
 mod idmap;
-mod lend;
 mod process;
 
 pub use capabilities::{Capabilities, CapabilitySet};
 pub use idmap::{IdMap, IdRange};
-pub use lend::lend;
 pub use process::{Namespaces, Spawned, join, pidfd_open, pidfd_signal, spawn, spawn_owned};

@@ -86,6 +86,8 @@ pub fn path_text(path: &Path) -> String {
 
 fn packed(directory: &Path) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
+    // A file that was just written may look like a hole.
+    archive.sparse(false);
     archive.follow_symlinks(false);
     archive.append_dir_all(".", directory).unwrap();
     archive.into_inner().unwrap()

@@ -9,7 +9,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
 
 use super::failure::{During, Result};
-use super::lent;
 use super::system::Filter;
 use super::{setup, system};
 use crate::protocol::{Call, Create, Failure, FailureKind, Prepare, Request};
@@ -45,8 +44,6 @@ pub(crate) struct Container {
     pub(crate) tasks: Vec<OwnedFd>,
     /// Its `/dev`, from [`Container::make_devices`] until init gets it.
     devices: Option<Result<OwnedFd, Failure>>,
-    /// Whether a child that starts a program can be held up by nobody but the kernel.
-    prompt: bool,
     /// The host's pid namespace, where an external runtime's container has it: the keeper's children are born there, since
     /// most are clients of the runtime.
     pub(crate) host_pids: Option<OwnedFd>,
@@ -112,7 +109,6 @@ impl Container {
             unified,
             tasks: Vec::new(),
             devices: None,
-            prompt: false,
             host_pids: None,
             built: None,
         };
@@ -134,7 +130,6 @@ impl Container {
             unified: None,
             tasks: Vec::new(),
             devices: None,
-            prompt: false,
             host_pids: Some(host_pids.into()),
             built: None,
         };
@@ -177,8 +172,6 @@ impl Container {
     pub(crate) fn order(&mut self, id: u64, create: &Create, mut mounts: Vec<OwnedFd>) -> Result<()> {
         let devices = self.devices.take().unwrap_or_else(|| self.devices())?;
         self.tasks = mounts.split_off(mounts.len().min(1 + create.mounts.len()));
-        // Privileged ones can bring file systems of their own, later.
-        self.prompt = !self.privileged && mounts.iter().all(lent::is_prompt);
         mounts.insert(1.min(mounts.len()), devices);
         let descriptors: Vec<BorrowedFd<'_>> = mounts.iter().chain(&self.tasks).map(AsFd::as_fd).collect();
         let request = Request { id, call: Some(Call::Create(create.clone())) };
@@ -225,13 +218,6 @@ impl Container {
                 .during(FailureKind::Internal, during)?;
         }
         Ok(dev.into_fd())
-    }
-
-    /// Whether its processes may borrow the keeper's memory until their exec.
-    pub(crate) fn lends(&self) -> bool {
-        self.prompt
-            && self.host_pids.is_none()
-            && self.built.as_ref().is_some_and(|built| built.apparmor.is_empty())
     }
 
     /// Ends every process of the container.

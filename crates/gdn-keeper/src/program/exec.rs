@@ -3,9 +3,8 @@
 //! Until the exec it is our code inside the container, so it is not dumpable (the flag comes from the launcher), its
 //! descriptors are closed, and it takes no name and no path from the container except as an argument of a system call.
 //!
-//! It may run on the keeper's own memory and be killed at any moment, so nothing here allocates, frees or takes a lock
-//! ([`lent`](super::lent) sees to that); only entering a sidecar and asking for an AppArmor profile do, and their
-//! children have a memory of their own.
+//! What needs memory is worked out before there is a child (`plan`): a fork pays a page fault for each page that it
+//! touches. Only entering a sidecar and asking for an AppArmor profile need some.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,7 +42,7 @@ impl Stdio {
 /// Why there is no program.
 enum Refused {
     At(Refusal),
-    /// In words, of which only a child with a memory of its own can make some.
+    /// In words, where a step has more to tell.
     Told(Failure),
 }
 
@@ -77,7 +76,7 @@ fn start(
     stdio: &Stdio,
     errors: BorrowedFd<'_>,
 ) -> Refused {
-    // While the host's procfs is in sight. Without a profile it needs no memory.
+    // While the host's procfs is in sight.
     let apparmor = container.built.as_ref().map_or("", |built| &built.apparmor);
     if let Err(failure) = apparmor::at_exec(apparmor) {
         return Refused::Told(failure);

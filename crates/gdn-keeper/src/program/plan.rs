@@ -1,7 +1,6 @@
 //! What a process is started with, worked out by the keeper before there is a child.
 //!
-//! A child that borrows the keeper's memory may not allocate (it can be killed at any moment, also in the middle of that),
-//! so everything that needs memory is made here, and the child tells why it failed in a few bytes ([`Refusal`]) from which
+//! The child then needs no memory of its own: it tells why it failed in a few bytes ([`Refusal`]), from which
 //! [`Plan::failure`] makes words.
 
 use std::ffi::{CStr, CString, c_char};

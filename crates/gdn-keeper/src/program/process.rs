@@ -1,7 +1,6 @@
 //! One process of the container, from its start to the record of its end.
 
-use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use gdn_namespaces::{Namespaces, Spawned, spawn};
 use rustix::fs::fchown;
@@ -15,7 +14,7 @@ use super::plan::{Plan, Refusal};
 use super::pump::{Output, Progress, Retention, pipe_nonblocking};
 use super::runtime::Pending;
 use super::sidecar::Sidecar;
-use super::{lent, system, terminal};
+use super::{system, terminal};
 use crate::protocol::{Failure, FailureKind, Run, Streams, Window};
 
 /// End of file on a terminal's input (VEOF, ^D).
@@ -69,22 +68,8 @@ impl Starting {
     }
 }
 
-/// Forks a process that has a memory of its own.
-fn fork(
-    cgroup: Option<BorrowedFd<'_>>,
-    child: impl FnOnce() -> Infallible,
-) -> std::io::Result<(u32, OwnedFd)> {
-    // SAFETY: the keeper is single-threaded.
-    #[allow(unsafe_code, reason = "forking is what the keeper is for")]
-    match unsafe { spawn(Namespaces::NONE, cgroup) }? {
-        #[allow(unreachable_code, reason = "that is the point of it")]
-        Spawned::Child => match child() {},
-        Spawned::Parent { pid, pidfd } => Ok((pid, pidfd)),
-    }
-}
-
 impl Process {
-    /// Starts the process. Whether the program could be started is told later, by [`Process::start_outcome`].
+    /// Forks the process. Whether the program could be started is told later, by [`Process::start_outcome`].
     pub(crate) fn start(
         container: &Container,
         run: &Run,
@@ -108,13 +93,14 @@ impl Process {
             pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
         // Before the fork: whatever fails afterwards would leave a process that nobody holds.
         let (streams, descriptors) = process.attach([None; 2])?;
-        let child =
-            || -> Infallible { exec::run(container, &plan, sidecar.as_ref(), &stdio, child_errors.as_fd()) };
-        let unified = unified.map(AsFd::as_fd);
-        // Who is to be held up by nobody needs no memory of its own.
-        let lent = container.lends() && sidecar.is_none() && system::stays_not_dumpable();
-        let spawned = if lent { lent::spawn(unified, child) } else { fork(unified, child) };
-        (process.pid, process.pidfd) = spawned.during(FailureKind::Exhausted, || "start a process".into())?;
+        // SAFETY: the keeper is single-threaded.
+        #[allow(unsafe_code, reason = "forking is what the keeper is for")]
+        let spawned = unsafe { spawn(Namespaces::NONE, unified.map(AsFd::as_fd)) }
+            .during(FailureKind::Exhausted, || "start a process".into())?;
+        match spawned {
+            Spawned::Child => exec::run(container, &plan, sidecar.as_ref(), &stdio, child_errors.as_fd()),
+            Spawned::Parent { pid, pidfd } => (process.pid, process.pidfd) = (pid, pidfd),
+        }
         process.starting = Some(Starting { errors, plan, connection, request, streams, descriptors });
         Ok(process)
     }

@@ -27,17 +27,6 @@ pub(crate) fn set_not_dumpable() -> io::Result<()> {
     done(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
 }
 
-/// Whether becoming another user leaves a process as hidden as [`set_not_dumpable`] made it. With `fs.suid_dumpable` 1, a
-/// setting for debugging, it would show its memory for a moment.
-pub(crate) fn stays_not_dumpable() -> bool {
-    static SETTING: std::sync::OnceLock<Option<std::fs::File>> = std::sync::OnceLock::new();
-    let Some(setting) = SETTING.get_or_init(|| std::fs::File::open("/proc/sys/fs/suid_dumpable").ok()) else {
-        return false;
-    };
-    let mut value = [0; 1];
-    matches!(rustix::io::pread(setting, &mut value, 0), Ok(1) if value != [b'1'])
-}
-
 /// Has the kernel kill this process when its parent dies.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     // SAFETY: takes numbers and touches no memory of ours.

@@ -1,7 +1,9 @@
 //! Several engines, several servers, several clients at once.
 
 use std::process::Stdio;
+use std::time::Duration;
 
+use engine_tests::session::{program, script};
 use engine_tests::{Engine, Gdn, inside, until};
 use gdn_types::{ContainerSpec, ErrorKind, Handle, ImageRef};
 use rustix::process::Signal;
@@ -99,4 +101,31 @@ fn a_port_without_certificates_is_refused() {
     let files = ["--tls-cert", missing, "--tls-key", missing, "--tls-client-ca", missing];
     let arguments = ["server", "--grpc-listen", "127.0.0.1:0"];
     engine.gdn(arguments.into_iter().chain(files)).expect_status(1).expect_error(missing);
+}
+
+/// Whoever is root in a container can stop what is on its way to a program there.
+#[test]
+fn a_container_that_stops_every_process_holds_up_only_itself() {
+    /// Starts to try: one is stopped on its way after a few of them.
+    const STARTS: usize = 60;
+    let mut engine = Engine::start();
+    let (hostile, neighbour) = (engine.create(&[]), engine.create(&[]));
+    engine.with_client(async |client| {
+        let handle = Handle::parse(&hostile).unwrap();
+        client.run(&handle, script("while :; do kill -STOP -1; done")).await.unwrap();
+        for _ in 0..STARTS {
+            let start = client.run(&handle, program(&["true"]));
+            if tokio::time::timeout(Duration::from_secs(2), start).await.is_err() {
+                break;
+            }
+        }
+    });
+    engine.shell(&neighbour, "true").expect_status(0);
+
+    engine.kill_server();
+    engine.start_server(&[]);
+    engine.shell(&neighbour, "true").expect_status(0);
+    engine.gdn(["destroy", &hostile]).expect_status(0);
+    assert_eq!(engine.handles(), [neighbour]);
+    engine.finish();
 }

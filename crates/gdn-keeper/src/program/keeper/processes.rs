@@ -84,8 +84,6 @@ impl Keeper {
             }
         };
         self.processes.push(process);
-        // A child that borrowed the keeper's memory has said everything by now.
-        self.finish_start(self.processes.len() - 1);
         Ok(())
     }
 
