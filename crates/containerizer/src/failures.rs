@@ -26,9 +26,10 @@ fn kind_of(kind: FailureKind) -> ErrorKind {
         FailureKind::NoProcess => ErrorKind::ProcessNotFound,
         FailureKind::ProcessExists => ErrorKind::AlreadyExists,
         FailureKind::NoExecutable | FailureKind::NotExecutable => ErrorKind::ExecutableNotFound,
-        FailureKind::NoTerminal | FailureKind::NotRunning | FailureKind::Confinement => {
-            ErrorKind::FailedPrecondition
-        }
+        FailureKind::NoTerminal
+        | FailureKind::NotRunning
+        | FailureKind::Confinement
+        | FailureKind::OtherRuntime => ErrorKind::FailedPrecondition,
         FailureKind::Permission => ErrorKind::PermissionDenied,
         FailureKind::Exhausted => ErrorKind::ResourceExhausted,
     }

@@ -513,6 +513,8 @@ pub enum FailureKind {
     Exhausted = 15,
     /// The kernel does not confine by that profile.
     Confinement = 16,
+    /// The container was made by an external runtime, and the engine runs without one, or the other way round.
+    OtherRuntime = 18,
     /// The client of an external runtime ended without success; its log tells why.
     Runtime = 17,
 }

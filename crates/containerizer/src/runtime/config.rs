@@ -14,7 +14,10 @@ use crate::arguments;
 /// Where init's program is shown: in a file system that is the container's own, not in the image.
 const INIT: &str = "/dev/.garden-init";
 /// What of procfs and sysfs concerns the host.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/latency_stats",
     "/proc/sched_debug",
@@ -22,6 +25,7 @@ const MASKED: [&str; 8] = [
     "/proc/timer_list",
     "/proc/timer_stats",
     "/proc/keys",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 

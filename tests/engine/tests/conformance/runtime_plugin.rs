@@ -137,7 +137,12 @@ fn an_engine_without_the_plugin_removes_what_one_with_it_made() {
     engine.stop_server();
     engine.start_server(&[]);
     let error = engine.try_run(&handle, program(&["true"])).unwrap_err();
-    assert!(error.message().contains("not of this engine's runtime"), "{}", error.report());
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{}", error.report());
+    assert!(
+        error.message().contains("start the engine with the same --runtime-plugin"),
+        "{}",
+        error.report()
+    );
     engine.finish();
 }
 

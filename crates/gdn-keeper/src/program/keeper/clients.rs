@@ -89,7 +89,8 @@ impl Keeper {
     pub(super) fn kill_clients(&self) {
         let starts = self.processes.iter().filter_map(|process| process.client.as_ref());
         let making = self.runtime.assembling.as_ref().map(|assembling| &assembling.client);
-        starts.map(|pending| &pending.client).chain(making).for_each(Client::kill);
+        let others = self.runtime.others.iter().map(|(client, ..)| client);
+        starts.map(|pending| &pending.client).chain(making).chain(others).for_each(Client::kill);
     }
 
     /// A child has ended that is no process that we know: a client, or what one has started.

@@ -78,8 +78,9 @@ impl Keeper {
             }
             _ => {
                 return Err(failure(
-                    FailureKind::NotRunning,
-                    "the container is not of this engine's runtime",
+                    FailureKind::OtherRuntime,
+                    "the container was made by a runtime plug-in, or by another: start the engine with the same \
+                     --runtime-plugin to run processes in it",
                 ));
             }
         };

@@ -72,7 +72,8 @@ impl Process {
         Ok((process, stdio, Some((console, window))))
     }
 
-    /// The client has ended: takes over what it started, and attaches the one who asked for it.
+    /// The client has ended: takes over what it started, and attaches the one who asked for it. A process that cannot be
+    /// attached to is ended: nobody would hold it.
     pub(crate) fn take_over(
         &mut self,
         pending: &Pending,
@@ -82,6 +83,14 @@ impl Process {
         pending.client.outcome(wait_status)?;
         let orphan = pending.client.orphan(early)?;
         (self.pid, self.pidfd) = (orphan.pid, orphan.pidfd);
+        self.wire(pending).inspect_err(|_| {
+            // It fails only for one that has ended by itself.
+            let _ = self.signal(libc::SIGKILL);
+        })
+    }
+
+    /// Its outputs and its first attachment.
+    fn wire(&mut self, pending: &Pending) -> Result<(Streams, Vec<OwnedFd>)> {
         if let Some((console, window)) = &pending.console {
             let during = || "take over the process's terminal".to_owned();
             let master = console.received()?;
