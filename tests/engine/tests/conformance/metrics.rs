@@ -140,7 +140,9 @@ fn the_peak_of_memory_and_what_was_killed_for_it_are_among_the_figures() {
     assert!(line.is_some_and(|line| line.contains("MiB")), "{}", shown.text());
     let shown = engine.gdn(["--format", "json", "stats", handle.as_str()]).expect_status(0);
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
-    assert_eq!(shown[0]["metrics"]["oom_kills"].as_u64(), kills);
+    // What fills the memory is still there: the count may have grown between two looks.
+    let (shown_kills, later) = (shown[0]["metrics"]["oom_kills"].as_u64(), figures(&engine, &handle));
+    assert!(kills <= shown_kills && shown_kills <= later.memory.oom_kills, "{kills:?}, then {shown_kills:?}");
     assert!(shown[0]["metrics"]["memory_peak_bytes"].as_u64().unwrap() > 20_000_000);
     engine.gdn(["stats", "nobody"]).expect_error("nobody");
     engine.finish();
