@@ -30,6 +30,7 @@
 //! while let Some(event) = process.next().await? {
 //!     match event {
 //!         ProcessEvent::Stdout(bytes) | ProcessEvent::Stderr(bytes) => print!("{}", String::from_utf8_lossy(&bytes)),
+//!         ProcessEvent::StdoutLost(lost) | ProcessEvent::StderrLost(lost) => println!("[{lost} bytes were lost here]"),
 //!         ProcessEvent::Exited(status) => println!("{status}"),
 //!     }
 //! }
