@@ -25,7 +25,7 @@ const INIT: &str = include_str!("guest/init.sh");
 /// Size of the guest's disk. The file is sparse: it takes what the tests of one run wrote.
 const DISK_BYTES: u64 = 8 << 30;
 
-/// The chosen tests together take some four minutes on two cores, all of them twelve; a guest that takes this long makes no progress.
+/// The chosen tests together take some six minutes; a guest that takes this long makes no progress.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
 /// What is asked of `cargo xtask guest`.

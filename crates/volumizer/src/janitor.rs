@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gdn_types::{Error, ErrorKind, Result};
+use rustix::process::{Pid, setpriority_process};
+use rustix::thread::gettid;
 
 use crate::volumes::Volumes;
 
@@ -15,8 +17,11 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// How long an engine that stops waits for what is being deleted. A container can leave more files than can be deleted in
 /// any time that whoever stops an engine waits (10 s until it is killed, in Garden's deployments).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The lowest there is: whoever is waited for goes first.
-const NICENESS: i32 = 19;
+/// Whoever is waited for goes first. Not the lowest there is, which busy containers would leave a hundredth of a processor:
+/// files are to be gone in seconds on a busy host too.
+const NICENESS: i32 = 10;
+/// As it was, once an engine that stops waits for the rest.
+const WAITED_FOR: i32 = 0;
 
 /// Wakes the thread that empties the trash. The thread ends when this is closed or dropped.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub(crate) struct Janitor(Mutex<Option<Thread>>);
 #[derive(Debug)]
 struct Thread {
     wake: SyncSender<()>,
+    id: Pid,
     /// Hangs up when the thread has ended.
     over: Receiver<()>,
     ended: JoinHandle<()>,
@@ -43,16 +49,21 @@ impl Janitor {
         // One waiting call is enough: the trash is emptied wholly each time.
         let (wake, woken) = sync_channel(1);
         let (running, over) = sync_channel(0);
+        let (tell_id, id) = sync_channel(1);
         let ended = std::thread::Builder::new()
             .name("gdn-trash".to_owned())
             .spawn(move || {
+                set_niceness(gettid(), NICENESS);
+                // Whoever starts this waits for it.
+                let _ = tell_id.send(gettid());
                 run(&empty, &woken);
                 drop(running);
             })
             .map_err(|error| {
                 Error::caused(ErrorKind::Internal, "start the thread that empties the trash", error)
             })?;
-        Ok(Janitor(Mutex::new(Some(Thread { wake, over, ended }))))
+        let id = id.recv().map_err(|_| Error::internal("the thread that empties the trash ended at once"))?;
+        Ok(Janitor(Mutex::new(Some(Thread { wake, id, over, ended }))))
     }
 
     pub(crate) fn wake(&self) {
@@ -74,7 +85,8 @@ impl Janitor {
 
     fn close_within(&self, patience: Duration) {
         let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Thread { wake, over, ended }) = thread else { return };
+        let Some(Thread { wake, id, over, ended }) = thread else { return };
+        set_niceness(id, WAITED_FOR);
         drop(wake);
         if over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!(?patience, "the trash is not empty yet; the next engine goes on with it");
@@ -85,15 +97,18 @@ impl Janitor {
 }
 
 fn run(empty: &impl Fn(), woken: &Receiver<()>) {
-    let lowered = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-    if let Err(errno) = lowered {
-        tracing::debug!(%errno, "the trash is emptied at ordinary priority");
-    }
     while woken.recv().is_ok() {
         let due = Instant::now() + MOMENT;
         // Further calls are for the same round. It ends early when nobody can call any more.
         while woken.recv_timeout(due.saturating_duration_since(Instant::now())).is_ok() {}
         empty();
+    }
+}
+
+/// Sets a thread's niceness, where that is allowed: raising it again takes a right that an unprivileged engine lacks.
+fn set_niceness(thread: Pid, niceness: i32) {
+    if let Err(errno) = setpriority_process(Some(thread), niceness) {
+        tracing::debug!(%errno, niceness, "the thread that empties the trash keeps its priority");
     }
 }
 

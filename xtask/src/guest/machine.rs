@@ -55,7 +55,7 @@ impl Machine {
     /// A guest that ends otherwise, for example by a panic, or does not end before the deadline: it is ended then, and the
     /// end of its console shown.
     pub(super) fn run(&self, deadline: Duration) -> Result<()> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         if self.console == Console::Terminal {
             let status = command.status().with_context(|| format!("start {KERNEL}"))?;
             return if status.success() { Ok(()) } else { bail!("the guest ended with {status}") };
@@ -69,8 +69,11 @@ impl Machine {
         outcome.with_context(|| format!("the guest ended with {status}"))
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(KERNEL);
+    /// The guest on one of the host's processors. Its kernel and its programs are processes of the host that take turns at
+    /// every call and fault; to wake one on another, sleeping processor costs ten times as much as the rest of the turn.
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &one_processor()?, KERNEL]);
         command.current_dir(&self.root).args([MEMORY, "quiet", "root=/dev/root", "rootfstype=hostfs"]);
         // The host's root is read-only in the guest: what a test does wrong there cannot reach the host.
         command.args(["rootflags=/", "ro", "con=null", "con0=fd:0,fd:1"]);
@@ -86,8 +89,16 @@ impl Machine {
             // it must, or it could not read.
             command.process_group(0);
         }
-        command
+        Ok(command)
     }
+}
+
+/// The last of the processors that this program may run on, as `taskset` counts them.
+fn one_processor() -> Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let last = allowed.and_then(|list| list.trim().rsplit([',', '-']).next());
+    last.map(str::to_owned).context("/proc/self/status names no processor to run on")
 }
 
 /// A guest that runs. Its processes are processes of the host too, in one group with it.

@@ -12,8 +12,8 @@ use super::suites::Suite;
 /// Instead of tests: a shell on the console, with the terminal's job control.
 pub(super) const SHELL: &str = "echo 'guest: exit ends the guest'\nsetsid -c sh -i\n";
 
-/// Longest time for one test program, in seconds. The longest takes eight minutes on a quiet machine.
-const SUITE_SECONDS: u32 = 1500;
+/// Longest time for one test program, in seconds. The longest takes three minutes on a quiet machine.
+const SUITE_SECONDS: u32 = 900;
 
 /// Tests that run at the same time in one program. More than one, because tests wait more than they compute, although the
 /// guest has one processor.
@@ -22,8 +22,8 @@ const THREADS: u32 = 2;
 /// Rounds of the tests that repeat themselves; on the host each does more. One round takes a minute in the guest.
 const ROUNDS: u32 = 1;
 
-/// Of the black-box tests, those that another kernel could fail. All of them run by `cargo xtask guest ''`, in some ten
-/// minutes: the guest computes at a tenth of the host's speed.
+/// Of the black-box tests, those that another kernel could fail. All of them run by `cargo xtask guest ''`: the guest
+/// computes at a tenth of the host's speed.
 const OF_THE_KERNEL: [(&str, &[&str]); 2] = [
     (
         "engine-tests::conformance",
