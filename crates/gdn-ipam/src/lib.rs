@@ -1,0 +1,1 @@
+//! Pools of subnets, addresses and ports as pure logic.
