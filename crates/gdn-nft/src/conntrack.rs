@@ -1,0 +1,193 @@
+//! Deleting tracked connections of an address.
+//!
+//! Rules are asked for the first packets of a connection only where they accept what is established, and a translation
+//! is kept for as long as its connection: when an address or a port is withdrawn, its connections have to go too.
+
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+use crate::attribute::{Attributes, Header, Message, message};
+use crate::batch::REQUEST;
+use crate::channel::{ACKNOWLEDGE, Channel, DUMP};
+use crate::{Error, Result};
+
+/// `NFNL_SUBSYS_CTNETLINK`.
+const SUBSYSTEM: u8 = 1;
+const GET: u8 = 1;
+const DELETE: u8 = 2;
+/// The most connections of one address.
+const MOST: usize = 1 << 20;
+
+/// `enum ctattr_type`.
+mod attribute {
+    pub(super) const ORIGINAL: u16 = 1;
+    pub(super) const REPLY: u16 = 2;
+    pub(super) const ID: u16 = 12;
+    pub(super) const ZONE: u16 = 18;
+    pub(super) const FILTER: u16 = 25;
+}
+
+/// A socket to the connection tracking of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Conntrack {
+    channel: Channel,
+}
+
+/// Which connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Selector {
+    address: IpAddr,
+    /// Transport protocol, and destination port as its first packet had it.
+    service: Option<(u8, u16)>,
+}
+
+/// Where in a connection an address is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    direction: u16,
+    destination: bool,
+}
+
+const PLACES: [Place; 4] = [
+    Place { direction: attribute::ORIGINAL, destination: false },
+    Place { direction: attribute::REPLY, destination: false },
+    Place { direction: attribute::ORIGINAL, destination: true },
+    Place { direction: attribute::REPLY, destination: true },
+];
+
+/// What the kernel wants to know of the connection to be deleted.
+#[derive(Debug)]
+struct Entry {
+    original: Vec<u8>,
+    id: Option<Vec<u8>>,
+    zone: Option<Vec<u8>>,
+}
+
+impl Conntrack {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// As for [`Socket::open`](crate::Socket::open).
+    pub fn open() -> Result<Conntrack> {
+        Ok(Conntrack { channel: Channel::open()? })
+    }
+
+    /// Deletes all connections from or to an address, before or after translation, and gives their number.
+    ///
+    /// Those that begin while it runs may stay: take the rule away first.
+    ///
+    /// # Errors
+    /// What the kernel refused; [`Error::TooLong`] beyond a million.
+    pub fn delete_of(&mut self, address: IpAddr) -> Result<usize> {
+        self.delete(Selector { address, service: None })
+    }
+
+    /// Like [`delete_of`](Conntrack::delete_of), but only connections of a transport protocol (6 is TCP) whose first
+    /// packet went to this port: those of one mapped port.
+    ///
+    /// # Errors
+    /// As for [`delete_of`](Conntrack::delete_of).
+    pub fn delete_of_port(&mut self, address: IpAddr, protocol: u8, port: u16) -> Result<usize> {
+        self.delete(Selector { address, service: Some((protocol, port)) })
+    }
+
+    fn delete(&mut self, selector: Selector) -> Result<usize> {
+        let family = if selector.address.is_ipv6() {
+            rustix::net::AddressFamily::INET6
+        } else {
+            rustix::net::AddressFamily::INET
+        };
+        let family = u8::try_from(family.as_raw()).unwrap_or(0);
+        let mut deleted = 0;
+        for place in PLACES {
+            let entries = match self.list(family, selector, Some(place)) {
+                // A kernel that knows the filter but not this one: all are read, and looked at here.
+                Err(error) if error.errno() == Some(Errno::INVAL) => self.list(family, selector, None)?,
+                other => other?,
+            };
+            for entry in entries {
+                deleted += usize::from(self.delete_entry(family, &entry)?);
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The connections selected. The kernel picks those that have the address at the place (Linux 5.8; older ones give
+    /// all); in any case they are looked at here.
+    fn list(&mut self, family: u8, selector: Selector, place: Option<Place>) -> Result<Vec<Entry>> {
+        let mut request = Vec::new();
+        let header = Header { kind: kind(GET), flags: REQUEST | DUMP, family, resource: 0 };
+        message(&mut request, header, |body| {
+            let Some(place) = place else { return };
+            body.nest(place.direction, |tuple| {
+                tuple.nest(1, |ip| match selector.address {
+                    IpAddr::V4(address) => ip.bytes(1 + u16::from(place.destination), &address.octets()),
+                    IpAddr::V6(address) => ip.bytes(3 + u16::from(place.destination), &address.octets()),
+                });
+            });
+            body.nest(attribute::FILTER, |filter| {
+                // Bit 0 compares the source, bit 1 the destination; numbered as the directions are.
+                let flags: u32 = if place.destination { 2 } else { 1 };
+                filter.bytes(place.direction, &flags.to_ne_bytes());
+            });
+        });
+        let operation = format!("list connections of {}", selector.address);
+        self.channel.dump(&operation, &request, MOST, |message, found| found.extend(entry(message, selector)))
+    }
+
+    /// Whether it was there still.
+    fn delete_entry(&mut self, family: u8, entry: &Entry) -> Result<bool> {
+        let mut request = Vec::new();
+        let header = Header { kind: kind(DELETE), flags: REQUEST | ACKNOWLEDGE, family, resource: 0 };
+        message(&mut request, header, |body| {
+            body.nest(attribute::ORIGINAL, |tuple| tuple.raw(&entry.original));
+            if let Some(id) = &entry.id {
+                body.bytes(attribute::ID, id);
+            }
+            if let Some(zone) = &entry.zone {
+                body.bytes(attribute::ZONE, zone);
+            }
+        });
+        match self.channel.request("delete connection", request) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn kind(number: u8) -> u16 {
+    u16::from_be_bytes([SUBSYSTEM, number])
+}
+
+/// The connection a message tells of, if it is one of those selected.
+fn entry(message: Message<'_>, selector: Selector) -> Option<Entry> {
+    if message.kind != kind(0) {
+        return None;
+    }
+    let attributes = message.attributes();
+    let original = attributes.inside(attribute::ORIGINAL);
+    let reply = attributes.inside(attribute::REPLY);
+    let involved = has(original, selector.address) || has(reply, selector.address);
+    let wanted = selector.service.is_none_or(|service| goes_to(original, service));
+    (involved && wanted).then(|| Entry {
+        original: original.0.to_vec(),
+        id: attributes.find(attribute::ID).map(<[u8]>::to_vec),
+        zone: attributes.find(attribute::ZONE).map(<[u8]>::to_vec),
+    })
+}
+
+/// Whether source or destination of a tuple is an address.
+fn has(tuple: Attributes<'_>, address: IpAddr) -> bool {
+    let mut ip = tuple.inside(1);
+    match address {
+        IpAddr::V4(address) => ip.any(|(kind, value)| matches!(kind, 1 | 2) && value == address.octets()),
+        IpAddr::V6(address) => ip.any(|(kind, value)| matches!(kind, 3 | 4) && value == address.octets()),
+    }
+}
+
+fn goes_to(tuple: Attributes<'_>, (protocol, port): (u8, u16)) -> bool {
+    let transport = tuple.inside(2);
+    transport.find(1) == Some(&[protocol]) && transport.find(3) == Some(&port.to_be_bytes())
+}

@@ -1,0 +1,248 @@
+//! What becomes of packets between two namespaces, and of the connections that are tracked.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gdn_nft::{
+    Batch, Chain, ChainType, Conntrack, CtState, Element, Family, Field, Hook, Load, Policy, Protocol,
+    Reject, Rule, Set, Socket, Table, Value, Verdict, ct_state, iifname_begins,
+};
+
+use crate::ground::{attempt, in_own_network, run, socket, table};
+
+/// A second namespace, linked to the test's by `gab1` (10.7.0.1, fd07::1) and its own `eth0` (10.7.0.2, fd07::2).
+struct Peer {
+    holder: Child,
+}
+
+impl Peer {
+    fn new() -> Peer {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo up; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 3];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        let peer = Peer { holder };
+        run(&format!("ip link add gab1 type veth peer name eth0 netns {}", peer.holder.id()));
+        for line in
+            ["addr add 10.7.0.1/24 dev gab1", "addr add fd07::1/64 dev gab1 nodad", "link set gab1 up"]
+        {
+            run(&format!("ip {line}"));
+        }
+        for line in [
+            "addr add 10.7.0.2/24 dev eth0",
+            "addr add fd07::2/64 dev eth0 nodad",
+            "link set eth0 up",
+            "link set lo up",
+            "route add default via 10.7.0.1",
+        ] {
+            run(&peer.inside(&format!("ip {line}")));
+        }
+        peer
+    }
+
+    /// The line that runs a program in it.
+    fn inside(&self, line: &str) -> String {
+        format!("nsenter --net=/proc/{}/ns/net {line}", self.holder.id())
+    }
+
+    /// Whether a connection from it is accepted within a second.
+    fn connects(&self, to: &str) -> bool {
+        let (host, port) = to.rsplit_once(':').unwrap();
+        let script = format!("import socket;socket.create_connection((\"{host}\",{port}),1)");
+        let line = self.inside("python3 -c");
+        let mut words: Vec<&str> = line.split(' ').collect();
+        words.push(&script);
+        let out = Command::new(words[0]).args(&words[1..]).output().unwrap();
+        out.status.success()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn v4(text: &str) -> Value {
+    Value::from(text.parse::<IpAddr>().unwrap())
+}
+
+fn accepting() -> TcpListener {
+    TcpListener::bind("0.0.0.0:0").unwrap()
+}
+
+/// A dispatch by interface and source, then what the source may reach, else a reset: the rules that engines have.
+#[test]
+fn packets_are_dropped_accepted_and_reset_as_maps_and_sets_say() {
+    in_own_network(|| {
+        let peer = Peer::new();
+        let (open, closed) = (accepting(), accepting());
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let (open, closed) = (port(&open), port(&closed));
+        let _ = (&open, &closed);
+        let table = table();
+        let sources = Set::new("sources4", [Field::IfName, Field::Ipv4]).map_to_verdicts();
+        let allowed = Set::new("allowed4", [Field::Ipv4, Field::Protocol, Field::Port]).intervals();
+        let known = Element::new([Value::IfName("gab1".to_owned()), v4("10.7.0.2")]);
+        let known = known.verdict(Verdict::Goto("from_known".to_owned()));
+        let range = Element::range([
+            (v4("10.7.0.0"), v4("10.7.0.200")),
+            (Value::Byte(6), Value::Byte(6)),
+            (Value::Port(open), Value::Port(open)),
+        ]);
+        let mut batch = Batch::new();
+        batch
+            .add_table(&table)
+            .add_chain(&table, &Chain::base("in", ChainType::Filter, Hook::Input, -10).policy(Policy::Accept))
+            .add_chain(&table, &Chain::new("from_any"))
+            .add_chain(&table, &Chain::new("from_known"))
+            .add_set(&table, &sources)
+            .add_set(&table, &allowed)
+            .add_rule(&table, &Rule::new("in").matches(iifname_begins("gab")).jump("from_any"))
+            .add_rule(&table, &Rule::new("from_any").matches(ct_state(CtState::ESTABLISHED)).accept())
+            .add_rule(
+                &table,
+                &Rule::new("from_any").verdict_from("sources4", [Load::IifName, Load::IpSource]),
+            )
+            .add_rule(&table, &Rule::new("from_any").counter().drop())
+            .add_rule(
+                &table,
+                &Rule::new("from_known")
+                    .in_set("allowed4", [Load::IpDestination, Load::L4Proto, Load::DestinationPort])
+                    .accept(),
+            )
+            .add_rule(&table, &Rule::new("from_known").reject(Reject::TcpReset));
+        let mut socket = socket();
+        assert!(peer.connects(&format!("10.7.0.1:{open}")));
+        socket.commit(&batch).unwrap();
+        // The source is not known: dropped.
+        assert!(!peer.connects(&format!("10.7.0.1:{open}")));
+        let mut batch = Batch::new();
+        batch.add_elements(&table, &sources, &[known]).add_elements(
+            &table,
+            &allowed,
+            std::slice::from_ref(&range),
+        );
+        socket.commit(&batch).unwrap();
+        assert!(peer.connects(&format!("10.7.0.1:{open}")));
+        assert!(!peer.connects(&format!("10.7.0.1:{closed}")));
+        let mut batch = Batch::new();
+        batch.delete_elements(&table, &allowed, &[range]);
+        socket.commit(&batch).unwrap();
+        assert!(!peer.connects(&format!("10.7.0.1:{open}")));
+        let shown = run("nft list chain inet t from_any");
+        assert!(!shown.contains("counter packets 0 "), "{shown}");
+    });
+}
+
+/// An address of this host whose port 8080 is mapped to the peer, seen from a third namespace's place: this host.
+fn map_a_port(socket: &mut Socket, table: &Table, family: Protocol, to: Value) {
+    let (name, field) = match family {
+        Protocol::Ipv4 => ("ports4", Field::Ipv4),
+        Protocol::Ipv6 => ("ports6", Field::Ipv6),
+    };
+    let map = Set::new(name, [Field::Protocol, Field::Port]).map_to([field, Field::Port]);
+    let port = Element::new([Value::Byte(6), Value::Port(8080)]).data([to, Value::Port(80)]);
+    let mut batch = Batch::new();
+    batch
+        .add_table(table)
+        .add_chain(table, &Chain::base("out", ChainType::Nat, Hook::Output, -100))
+        .add_set(table, &map)
+        .add_elements(table, &map, &[port])
+        .add_rule(table, &Rule::new("out").dnat_from(name, family, [Load::L4Proto, Load::DestinationPort]));
+    socket.commit(&batch).unwrap();
+}
+
+/// A listener in the peer that answers with a word.
+fn serve(peer: &Peer, address: &str) -> Child {
+    let script = format!(
+        "import socket\ns=socket.create_server((\"{address}\",80),family=socket.AF_INET6 if \":\" in \"{address}\" else socket.AF_INET)\nprint(\"up\",flush=True)\nkept=[]\nwhile True:\n c,_=s.accept(); c.sendall(b\"hello\"); kept.append(c)"
+    );
+    let line = peer.inside("python3 -c");
+    let mut words: Vec<&str> = line.split(' ').collect();
+    words.push(&script);
+    let mut child = Command::new(words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    child
+}
+
+fn greeted(by: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&by, Duration::from_secs(5)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut word = [0; 5];
+    stream.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"hello");
+    stream
+}
+
+fn tracked(family: &str) -> usize {
+    let (fine, text) = attempt(&format!("conntrack -L -f {family}"));
+    assert!(fine, "{text}");
+    text.lines().filter(|line| line.contains("src=")).count()
+}
+
+#[test]
+fn a_mapped_port_leads_to_the_peer_and_its_connections_are_deleted_with_it() {
+    in_own_network(|| {
+        let peer = Peer::new();
+        let mut socket = socket();
+        let mut conntrack = Conntrack::open().unwrap();
+        for (protocol, name, host, to) in [
+            (Protocol::Ipv4, "ipv4", "10.7.0.1:8080", "10.7.0.2"),
+            (Protocol::Ipv6, "ipv6", "[fd07::1]:8080", "fd07::2"),
+        ] {
+            let table = Table::new(Family::Inet, name);
+            map_a_port(&mut socket, &table, protocol, v4(to));
+            let mut server = serve(&peer, to);
+            let to: IpAddr = to.parse().unwrap();
+            let mut mapped = greeted(host.parse().unwrap());
+            mapped.write_all(b"x").unwrap();
+            let straight = greeted(SocketAddr::new(to, 80));
+            // One to somebody else, which has to stay.
+            let listener = TcpListener::bind(SocketAddr::new(
+                if to.is_ipv6() { "::1" } else { "127.0.0.1" }.parse().unwrap(),
+                0,
+            ))
+            .unwrap();
+            let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            assert_eq!(tracked(name), 3);
+
+            assert_eq!(conntrack.delete_of_port(to, 17, 8080).unwrap(), 0);
+            assert_eq!(conntrack.delete_of_port(to, 6, 8081).unwrap(), 0);
+            assert_eq!(conntrack.delete_of_port(to, 6, 8080).unwrap(), 1);
+            assert_eq!(tracked(name), 2);
+            assert_eq!(conntrack.delete_of(to).unwrap(), 1);
+            assert_eq!(tracked(name), 1);
+            assert_eq!(conntrack.delete_of(to).unwrap(), 0);
+            drop((straight, other, mapped));
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    });
+}
+
+#[test]
+fn connections_are_found_wherever_the_address_is_and_however_many_there_are() {
+    in_own_network(|| {
+        run("nft add table inet x");
+        run("nft add chain inet x c { type filter hook output priority 0 ; }");
+        run("nft add rule inet x c ct state new");
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for port in 1000..2000 {
+            // Somebody may answer that the port is closed, on a later send.
+            let _ = from.send_to(b"x", ("127.0.0.2", port));
+        }
+        let all = tracked("ipv4");
+        assert!(all > 500, "{all}");
+        let mut conntrack = Conntrack::open().unwrap();
+        assert_eq!(conntrack.delete_of("127.0.0.3".parse().unwrap()).unwrap(), 0);
+        assert_eq!(conntrack.delete_of("127.0.0.2".parse().unwrap()).unwrap(), all);
+        assert_eq!(tracked("ipv4"), 0);
+    });
+}
