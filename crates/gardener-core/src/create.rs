@@ -200,6 +200,7 @@ impl Creation {
         };
         let network = NetworkRequest {
             handle: self.container.handle.clone(),
+            privileged: spec.privileged,
             mode: spec.network.clone(),
             netin: spec.netin.clone(),
             netout: spec.netout.clone(),

@@ -57,6 +57,8 @@ pub trait Networker: Send + Sync + 'static {
 pub struct NetworkRequest {
     /// For log prefixes and the hosts file.
     pub handle: Handle,
+    /// Whether the host's root is the container's: it owns the files shown inside.
+    pub privileged: bool,
     /// Which network.
     pub mode: NetworkMode,
     /// Ports to map.

@@ -87,6 +87,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "rm")]
     Destroy(verbs::destroy::Destroy),
     Cp(verbs::cp::Cp),
+    Net(verbs::net::Net),
     Property(verbs::property::Property),
     Capacity(verbs::capacity::Capacity),
     Ping(verbs::ping::Ping),

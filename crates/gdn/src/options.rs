@@ -6,7 +6,7 @@ use clap::Args;
 use gdn_types::{
     ApparmorProfile, BindMount, CapabilityProfile, ContainerSpec, CpuLimits, CpuShares, DiskLimits,
     Environment, Handle, ImageRef, IoChange, IoLimits, IoWeight, LimitChange, Limits, MemoryLimits, NetIn,
-    NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result, SeccompProfile,
+    NetOutRule, NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result, SeccompProfile, keys,
 };
 
 use crate::values;
@@ -47,12 +47,19 @@ pub(crate) struct ContainerOptions {
     /// Without a user namespace and with wide capabilities: as good as root on the host
     #[arg(long)]
     pub(crate) privileged: bool,
-    /// Network: none, or a network of the server
+    /// Network: none, or an address or a subnet of the container's own such as 10.9.0.2 or 10.9.0.0/24 [default: an address
+    /// out of the server's pool, if it has one]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
     /// Port of the host that leads into the container; may be repeated
     #[arg(long = "publish", value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
     pub(crate) ports: Vec<NetIn>,
+    /// What it may reach beyond the default, such as tcp,to=10.0.0.0/8,ports=443; may be repeated
+    #[arg(long = "allow", value_name = "RULE", value_parser = values::net_out_rule)]
+    pub(crate) allowed: Vec<NetOutRule>,
+    /// What it may reach that no rule allows: everything the operator does not deny, or nothing [default: the server's]
+    #[arg(long, value_name = "allow|deny", value_parser = ["allow", "deny"])]
+    pub(crate) egress: Option<String>,
     /// Kernel setting of the container's own namespaces; may be repeated
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = values::pair)]
     pub(crate) sysctls: Vec<(String, String)>,
@@ -77,6 +84,7 @@ impl ContainerOptions {
     /// # Errors
     /// `InvalidArgument` naming the option's value that is wrong.
     pub(crate) fn spec(&self) -> Result<ContainerSpec> {
+        let egress = self.egress.iter().map(|egress| (keys::EGRESS.to_owned(), egress.clone()));
         let uri = self.image.as_deref().map(values::image).transpose()?.unwrap_or_default();
         Ok(ContainerSpec {
             handle: self.handle.clone(),
@@ -84,12 +92,12 @@ impl ContainerOptions {
             image: ImageRef::uri(uri),
             bind_mounts: self.binds.clone(),
             network: self.network_mode(),
-            properties: Properties::from_pairs(self.properties.iter().cloned())?,
+            properties: Properties::from_pairs(self.properties.iter().cloned().chain(egress))?,
             env: environment(&self.env)?,
             privileged: self.privileged,
             limits: self.limits()?,
             netin: self.ports.clone(),
-            netout: Vec::new(),
+            netout: self.allowed.clone(),
             sysctls: self.sysctls.clone(),
             seccomp: self.seccomp.clone().unwrap_or_default(),
             capabilities: self.capabilities.unwrap_or_default(),

@@ -12,8 +12,8 @@ use containerizer::{ContainerizerConfig, KernelContainerizer, RuntimeContaineriz
 use gardener_core::{Components, EventHub, Gardener};
 use gdn_grpc::{Gate, ServeError};
 use gdn_namespaces::IdMap;
-use gdn_traits::Containerizer;
-use networker::LoopbackNetworker;
+use gdn_traits::{Containerizer, Networker};
+use networker::{KernelNetworker, LoopbackNetworker, NetworkerConfig};
 use properties::PropertyStore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub(crate) mod notify;
 mod settings;
 
 pub(crate) use lock::EngineLock;
-pub(crate) use settings::{DEFAULT_IMAGE, Settings, TlsSettings};
+pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, Settings, TlsSettings};
 
 use crate::failure::Advised;
 use layout::Layout;
@@ -40,6 +40,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Running {
     gardener: Arc<Gardener>,
     containerizer: Arc<KernelContainerizer>,
+    networker: Option<Arc<KernelNetworker>>,
     volumizer: Arc<ImageVolumizer>,
     socket: PathBuf,
     stop: CancellationToken,
@@ -68,12 +69,13 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         tracing::info!(%address, "listening with TLS");
     }
     let events = EventHub::new();
-    let (components, containerizer, volumizer) = components(&settings, &layout, &boot_id, &events).await?;
+    let parts = parts(&settings, &layout, &boot_id, &events).await?;
+    let Parts { components, containerizer, networker, volumizer } = parts;
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
-    let running =
-        Running { gardener, containerizer, volumizer, socket: settings.socket, stop, gate, _lock: lock };
+    let socket = settings.socket;
+    let running = Running { gardener, containerizer, networker, volumizer, socket, stop, gate, _lock: lock };
     let report = running.gardener.start().await.context("cannot restore the containers")?;
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
@@ -88,12 +90,20 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     Ok(running)
 }
 
-async fn components(
+/// The components, and those of them that the engine itself has to close.
+struct Parts {
+    components: Components,
+    containerizer: Arc<KernelContainerizer>,
+    networker: Option<Arc<KernelNetworker>>,
+    volumizer: Arc<ImageVolumizer>,
+}
+
+async fn parts(
     settings: &Settings,
     layout: &Layout,
     boot_id: &str,
     events: &Arc<EventHub>,
-) -> anyhow::Result<(Components, Arc<KernelContainerizer>, Arc<ImageVolumizer>)> {
+) -> anyhow::Result<Parts> {
     let properties =
         PropertyStore::open(&layout.state).context("cannot open the records of the containers")?;
     let engine = properties.engine_id();
@@ -122,14 +132,46 @@ async fn components(
         builtin: vec![hello::image()],
     })
     .context("cannot open the image store")?;
+    let networker = networker(settings, layout, &properties, root_id)?;
     let (containerizer, volumizer) = (Arc::new(containerizer), Arc::new(volumizer));
     let components = Components {
         containerizer: by_runtime(settings, &containerizer)?,
-        networker: Arc::new(LoopbackNetworker::new()),
+        networker: match &networker {
+            Some(networker) => networker.clone(),
+            None => Arc::new(LoopbackNetworker::new()) as Arc<dyn Networker>,
+        },
         volumizer: volumizer.clone(),
         properties: Arc::new(properties),
     };
-    Ok((components, containerizer, volumizer))
+    Ok(Parts { components, containerizer, networker, volumizer })
+}
+
+/// The engine's own network, where it has a range of addresses.
+fn networker(
+    settings: &Settings,
+    layout: &Layout,
+    properties: &PropertyStore,
+    root_id: u32,
+) -> anyhow::Result<Option<Arc<KernelNetworker>>> {
+    let Some(network) = settings.network.clone() else { return Ok(None) };
+    let config = NetworkerConfig {
+        engine: properties.engine_id(),
+        directory: layout.network.clone(),
+        pool: network.pool,
+        pool6: network.pool6,
+        port_pool_start: network.port_pool_start,
+        port_pool_size: network.port_pool_size,
+        default_egress: network.default_egress,
+        deny_networks: network.deny_networks,
+        allow_host_access: network.allow_host_access,
+        dns: network.dns,
+        external_ip: network.external_ip,
+        mtu: network.mtu,
+        container_root: (root_id, root_id),
+    };
+    let networker = KernelNetworker::open(config, properties.state().clone())
+        .context("cannot start the network of containers")?;
+    Ok(Some(Arc::new(networker)))
 }
 
 /// The engine's own containers, or those of the runtime that was chosen.
@@ -167,9 +209,14 @@ impl Running {
         self.stop.cancel();
         let served = self.gate.await.context("the gate ended")?;
         self.gardener.shutdown().await;
+        let unlinked = match &self.networker {
+            Some(networker) => networker.close().await,
+            None => Ok(()),
+        };
         let emptied = self.volumizer.close().await;
         self.containerizer.close().await.context("cannot close the containerizer")?;
         emptied.context("cannot wait for the removal of files")?;
+        unlinked.context("cannot close the network of containers")?;
         served.context("cannot close the gate")
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Each parser takes the text after the option and refuses with the text, what is wrong with it and what is right.
 
+mod network;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile};
+
+pub(crate) use network::{ip_range, net_out_rule};
 
 /// Units of sizes, all powers of 1024: a limit is a limit of pages.
 const SIZE_UNITS: [(&str, u64); 5] =

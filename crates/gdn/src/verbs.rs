@@ -19,6 +19,7 @@ pub(crate) mod exec;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod net;
 pub(crate) mod ping;
 pub(crate) mod property;
 pub(crate) mod run;
@@ -56,6 +57,7 @@ async fn client_verb(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Kill(verb) => verb.perform(global).await,
         Command::Destroy(verb) => verb.perform(global).await,
         Command::Cp(verb) => Box::pin(verb.perform(global)).await,
+        Command::Net(verb) => verb.perform(global).await,
         Command::Property(verb) => verb.perform(global).await,
         Command::Capacity(verb) => verb.perform(global).await,
         Command::Ping(verb) => verb.perform(global).await,

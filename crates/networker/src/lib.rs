@@ -1,81 +1,33 @@
-//! The networker component.
+//! The networker component: addresses, a link to the host, a firewall.
 //!
-//! What it is: [`LoopbackNetworker`], which gives a container a network namespace of its own with the loopback interface
-//! and nothing else (the mode `none`). The namespace is made with the container's sandbox, so there is nothing to reserve,
-//! nothing to attach and nothing to leak.
+//! What it is: [`KernelNetworker`] gives each container an address out of a pool, a point-to-point link to the host made over
+//! netlink, and a chain in one nftables table of the engine's own. [`LoopbackNetworker`] gives it a network namespace with
+//! the loopback interface and nothing else (the mode `none`), for engines that have no pool.
 //!
-//! What it is not (yet): the engine's own network with addresses, links and a firewall. Whoever asks for that gets a clear
-//! error.
+//! What it is not: no bridge, no proxy for ports, no name server, no plug-ins. No program is run.
 //!
-//! ```
-//! use gdn_traits::Networker;
-//! assert_eq!(networker::LoopbackNetworker::new().capacity(), u64::MAX);
-//! ```
+//! # Invariants
+//! - A container's rules are in force before its link exists, and its link before one byte of its image runs.
+//! - What is handed out is written down first. An address is handed out again only when the link of its last holder is gone.
+//! - Every link, the table and its chains carry the engine's id; what carries another's is not touched.
+//!
+//! # Limitations
+//! Mapped ports are of TCP. `127.0.0.1` on the host does not serve them.
 
-use std::os::fd::OwnedFd;
+mod component;
+mod config;
+mod files;
+mod firewall;
+mod host;
+mod leaving;
+mod links;
+mod loopback;
+mod netout;
+mod pools;
+mod record;
+mod store;
 
-use async_trait::async_trait;
-use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
-use gdn_types::{ContainerId, Error, NetIn, NetOutRule, NetworkMode, NetworkStat, Properties, Result};
-
-/// Containers with loopback only.
-#[derive(Debug, Default)]
-pub struct LoopbackNetworker(());
-
-impl LoopbackNetworker {
-    /// A networker without state.
-    pub fn new() -> Self {
-        LoopbackNetworker(())
-    }
-}
-
-#[async_trait]
-impl Networker for LoopbackNetworker {
-    async fn reserve(&self, _id: &ContainerId, request: &NetworkRequest) -> Result<NetworkInfo> {
-        match &request.mode {
-            NetworkMode::None | NetworkMode::Default => {}
-            NetworkMode::Pool(network) => {
-                return Err(Error::not_yet(&format!(
-                    "the network {network:?} (use `none`): a container's address"
-                )));
-            }
-        }
-        if let Some(port) = request.netin.first() {
-            return Err(Error::not_yet(&format!("mapping host port {}", port.host_port)));
-        }
-        // Rules that allow more than nothing change nothing where nothing can leave.
-        Ok(NetworkInfo::default())
-    }
-
-    async fn attach(&self, _id: &ContainerId, _sandbox: &Sandbox) -> Result<()> {
-        Ok(())
-    }
-
-    async fn destroy(&self, _id: &ContainerId) -> Result<()> {
-        Ok(())
-    }
-
-    async fn restore(&self, _known: &[(ContainerId, Properties)]) -> Result<()> {
-        Ok(())
-    }
-
-    async fn net_in(&self, _id: &ContainerId, request: NetIn) -> Result<NetIn> {
-        Err(Error::not_yet(&format!("mapping host port {}", request.host_port)))
-    }
-
-    async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
-        Err(Error::not_yet("opening destinations of a container without a network"))
-    }
-
-    async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
-        Ok(None)
-    }
-
-    fn capacity(&self) -> u64 {
-        u64::MAX
-    }
-
-    fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
-        None
-    }
-}
+pub use component::KernelNetworker;
+pub use config::{DnsConfig, Egress, NetworkerConfig};
+pub use gdn_ipam::{Prefix, Subnet};
+pub use loopback::LoopbackNetworker;

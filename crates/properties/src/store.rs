@@ -29,7 +29,7 @@ enum Promise {
 /// Container records over a durable store.
 #[derive(Debug)]
 pub struct PropertyStore {
-    state: Store,
+    state: Arc<Store>,
     table: Arc<Table>,
 }
 
@@ -43,6 +43,11 @@ impl PropertyStore {
     pub fn open(dir: &Path) -> Result<PropertyStore> {
         let state = Store::open(dir)
             .map_err(|error| translate(format!("open state store {}", dir.display()), error))?;
+        Ok(PropertyStore::on(Arc::new(state)))
+    }
+
+    /// The records in a store that others use too: their keys begin with `container/`.
+    pub fn on(state: Arc<Store>) -> PropertyStore {
         let table = Table::default();
         for (key, value) in state.scan(PREFIX) {
             let name = String::from_utf8_lossy(&key[PREFIX.len()..]);
@@ -56,7 +61,12 @@ impl PropertyStore {
             };
             table.lock().insert(handle, Entry::new(content));
         }
-        Ok(PropertyStore { state, table: Arc::new(table) })
+        PropertyStore { state, table: Arc::new(table) }
+    }
+
+    /// The store, for others that keep records in it: one commit makes durable what all of them handed over before.
+    pub fn state(&self) -> &Arc<Store> {
+        &self.state
     }
 
     /// The name of this store, minted at its first start.

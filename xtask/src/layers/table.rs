@@ -84,7 +84,16 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
     ("tonic-prost", &["gdn-proto"], "only generated code names it"),
     (
         "prost",
-        &["gdn-proto", "gdn-grpc", "gdn-client", "gdn-keeper", "gdn-launcher", "properties", "xtask"],
+        &[
+            "gdn-proto",
+            "gdn-grpc",
+            "gdn-client",
+            "gdn-keeper",
+            "gdn-launcher",
+            "networker",
+            "properties",
+            "xtask",
+        ],
         "only what speaks or stores protocol buffers",
     ),
     ("nix", &[], "rustix and libc cover what is needed; a second wrapper of the same calls is not"),
@@ -93,6 +102,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
         &[
             "gdn-launcher",
             "containerizer",
+            "networker",
             "volumizer",
             "properties",
             "gardener-core",

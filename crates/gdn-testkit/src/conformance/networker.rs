@@ -10,6 +10,7 @@ pub async fn networker(networker: &dyn Networker) {
     networker.destroy(&one).await.expect("destroy of an unknown container succeeds");
     let request = NetworkRequest {
         handle: Handle::parse("suite").expect("the suite's name is a handle"),
+        privileged: false,
         mode: NetworkMode::Default,
         netin: Vec::new(),
         netout: Vec::new(),

@@ -13,13 +13,16 @@ pub(crate) struct Layout {
     pub(crate) state: PathBuf,
     /// Run-time files: sockets of keepers, exit records.
     pub(crate) run: PathBuf,
+    /// The files that containers see as `/etc/hosts` and `/etc/resolv.conf`.
+    pub(crate) network: PathBuf,
 }
 
 impl Layout {
     /// Makes what is missing of it.
     pub(crate) fn make(root: &Path) -> anyhow::Result<Self> {
-        let layout = Layout { state: root.join("state"), run: root.join("run") };
-        for directory in [root, &layout.state, &layout.run] {
+        let layout =
+            Layout { state: root.join("state"), run: root.join("run"), network: root.join("network") };
+        for directory in [root, &layout.state, &layout.run, &layout.network] {
             make_private(directory)?;
         }
         Ok(layout)
@@ -61,7 +64,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("a/b");
         let layout = Layout::make(&root).unwrap();
-        for directory in [&root, &layout.state, &layout.run] {
+        for directory in [&root, &layout.state, &layout.run, &layout.network] {
             assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700, "{directory:?}");
         }
         Layout::make(&root).unwrap();

@@ -1,6 +1,6 @@
 //! What an engine is started with.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use anyhow::Context;
 use containerizer::{Policy, Runtime};
 use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
-use gdn_types::{ApparmorProfile, SeccompProfile};
+use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
+use networker::{DnsConfig, Egress, Prefix, Subnet};
 
 use crate::cli::Global;
 
@@ -46,8 +47,25 @@ pub(crate) struct Settings {
     pub(crate) seccomp: SeccompProfile,
     /// Which AppArmor profile confines containers where a client says nothing.
     pub(crate) apparmor: ApparmorProfile,
+    /// The network of containers; absent: they have loopback only.
+    pub(crate) network: Option<NetworkSettings>,
     /// The program that makes containers and starts processes, if not the engine itself.
     pub(crate) runtime: Option<Runtime>,
+}
+
+/// The network of containers.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkSettings {
+    pub(crate) pool: Subnet,
+    pub(crate) pool6: Option<(Prefix, u8)>,
+    pub(crate) port_pool_start: u16,
+    pub(crate) port_pool_size: u16,
+    pub(crate) default_egress: Egress,
+    pub(crate) deny_networks: Vec<IpRange>,
+    pub(crate) allow_host_access: bool,
+    pub(crate) dns: DnsConfig,
+    pub(crate) external_ip: Option<Ipv4Addr>,
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A port for clients of other hosts.
@@ -77,6 +95,7 @@ impl Settings {
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
+            network: None,
             runtime: None,
         }
     }

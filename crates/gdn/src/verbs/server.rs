@@ -12,12 +12,16 @@ use gardener_core::{AfterReboot, CpuThrottling, Entitlement};
 use gdn_types::{ApparmorProfile, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
+mod network;
+
 use super::DONE;
 use crate::cli::Global;
 use crate::failure::Advised;
 use crate::server::logging::{self, LogFormat, LogLevel};
 use crate::server::{self, DEFAULT_IMAGE, EngineLock, Settings, TlsSettings, notify};
 use crate::values;
+
+use network::NetworkOptions;
 
 /// Run the engine until it is told to stop by TERM or INT; the containers stay.
 #[derive(Debug, Args)]
@@ -103,6 +107,8 @@ pub(crate) struct Server {
     /// AppArmor profile of unprivileged containers whose client names none; the kernel must have it [default: none]
     #[arg(long, value_name = "NAME", value_parser = ApparmorProfile::parse)]
     apparmor: Option<ApparmorProfile>,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Program that makes containers and starts processes, instead of the engine itself: an OCI runtime such as runc or crun,
     /// by name or path
     #[arg(long, value_name = "NAME|PATH")]
@@ -201,6 +207,7 @@ impl Server {
                     namespaces: self.max_namespaces,
                 },
             },
+            network: self.network.settings()?,
             runtime,
         })
     }

@@ -1,0 +1,140 @@
+//! `gdn net`: ports and firewall rules of a container.
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use gdn_types::{Handle, NetIn, NetOutRule};
+use serde::Serialize;
+
+use super::DONE;
+use crate::address;
+use crate::cli::Global;
+use crate::output::{self, Show, columns};
+use crate::values;
+
+/// Map ports of a container and open destinations to it.
+#[derive(Debug, Args)]
+pub(crate) struct Net {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lead ports of the host into the container
+    In {
+        /// Container
+        #[arg(value_parser = Handle::parse)]
+        handle: Handle,
+        /// Ports; without one of the host, the next of the server's pool
+        #[arg(required = true, value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
+        ports: Vec<NetIn>,
+    },
+    /// Let the container reach further destinations, all of the rules or none
+    ///
+    /// A rule is a protocol (all, tcp, udp, icmp, icmpv6) with words behind commas: to=IP/LENGTH or to=IP-IP, ports=N or
+    /// ports=N-N, type=N/CODE, log. What is not said is not limited: `tcp,ports=443` goes to every address.
+    #[command(verbatim_doc_comment)]
+    Out {
+        /// Container
+        #[arg(value_parser = Handle::parse)]
+        handle: Handle,
+        /// Rules, such as tcp,to=10.0.0.0/8,ports=80-90,log
+        #[arg(required = true, value_name = "RULE", value_parser = values::net_out_rule)]
+        rules: Vec<NetOutRule>,
+    },
+    /// Print the container's addresses and mapped ports
+    Show {
+        /// Container
+        #[arg(value_parser = Handle::parse)]
+        handle: Handle,
+    },
+}
+
+/// Mapped ports, one line each.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Ports(Vec<Port>);
+
+#[derive(Debug, Serialize)]
+struct Port {
+    host_port: u16,
+    container_port: u16,
+}
+
+impl Show for Ports {
+    fn text(&self) -> String {
+        self.0.iter().map(|port| format!("{} -> {}\n", port.host_port, port.container_port)).collect()
+    }
+}
+
+/// A container's place in the network.
+#[derive(Debug, Serialize)]
+struct Place {
+    handle: String,
+    container_ip: String,
+    container_ipv6: String,
+    gateway: String,
+    external_ip: String,
+    ports: Vec<Port>,
+}
+
+impl Show for Place {
+    fn text(&self) -> String {
+        let ports: Vec<String> =
+            self.ports.iter().map(|port| format!("{} -> {}", port.host_port, port.container_port)).collect();
+        let row = [
+            self.handle.clone(),
+            self.container_ip.clone(),
+            self.container_ipv6.clone(),
+            self.gateway.clone(),
+            self.external_ip.clone(),
+            ports.join(", "),
+        ];
+        columns(["HANDLE", "IP", "IPV6", "GATEWAY", "EXTERNAL IP", "PORTS"], [row].into_iter())
+    }
+}
+
+impl Net {
+    pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
+        let client = address::connect(global).await?;
+        match self.action {
+            Action::In { handle, ports } => {
+                let mut mapped = Vec::new();
+                for port in ports {
+                    let NetIn { host_port, container_port } =
+                        client.net_in(&handle, port).await.with_context(|| {
+                            format!("cannot map port {} of \"{handle}\"", port.container_port)
+                        })?;
+                    mapped.push(Port { host_port, container_port });
+                }
+                output::show(global.format, &Ports(mapped))?;
+            }
+            Action::Out { handle, rules } => {
+                client
+                    .net_out(&handle, &rules)
+                    .await
+                    .with_context(|| format!("cannot open destinations to \"{handle}\""))?;
+            }
+            Action::Show { handle } => {
+                let info =
+                    client.info(&handle).await.with_context(|| format!("cannot inspect \"{handle}\""))?;
+                let port = |mapping: gdn_types::PortMapping| Port {
+                    host_port: mapping.host_port,
+                    container_port: mapping.container_port,
+                };
+                output::show(
+                    global.format,
+                    &Place {
+                        handle: handle.to_string(),
+                        container_ip: info.container_ip,
+                        container_ipv6: info.container_ipv6,
+                        gateway: info.host_ip,
+                        external_ip: info.external_ip,
+                        ports: info.mapped_ports.into_iter().map(port).collect(),
+                    },
+                )?;
+            }
+        }
+        Ok(DONE)
+    }
+}

@@ -1,0 +1,115 @@
+//! The server's options about the network of containers.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::Args;
+use gdn_types::IpRange;
+use networker::{DnsConfig, Egress, Prefix, Subnet};
+
+use crate::server::NetworkSettings;
+use crate::values;
+
+/// Length of the IPv6 prefix of each container, where the range has room for it.
+const USUAL_PREFIX: u8 = 64;
+
+/// How containers reach others. Names and defaults are those of the reference engine, where it has them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkOptions {
+    /// Range that containers get their IPv4 addresses out of, such as 10.254.0.0/22 [default: none, containers have loopback
+    /// only]
+    #[arg(long, value_name = "IP/LENGTH")]
+    network_pool: Option<Subnet>,
+    /// Range that they get IPv6 prefixes out of, and the length of each [default length: 64, or 126 in a smaller range]
+    #[arg(long, value_name = "IP/LENGTH[,LENGTH]", value_parser = prefixes, requires = "network_pool")]
+    network_pool6: Option<(Prefix, u8)>,
+    /// What containers may reach whose client says nothing: everything that is not denied, or nothing
+    #[arg(long, value_name = "allow|deny", default_value = "allow")]
+    default_egress: Egress,
+    /// Addresses that no container may reach unless a rule of its own allows it; may be repeated
+    #[arg(long = "deny-network", value_name = "IP[/LENGTH]|IP-IP", value_parser = values::ip_range)]
+    deny_networks: Vec<IpRange>,
+    /// Let containers connect to the host itself
+    #[arg(long)]
+    allow_host_access: bool,
+    /// Name server of containers, in place of the host's; may be repeated
+    #[arg(long = "dns-server", value_name = "IP")]
+    dns_servers: Vec<IpAddr>,
+    /// Name server behind those; may be repeated
+    #[arg(long = "additional-dns-server", value_name = "IP")]
+    additional_dns_servers: Vec<IpAddr>,
+    /// Line at the end of /etc/hosts, such as "10.0.0.7 seven"; may be repeated
+    #[arg(long = "additional-host-entry", value_name = "LINE", value_parser = line)]
+    additional_host_entries: Vec<String>,
+    /// Address by which others reach mapped ports [default: the first of the interface that leads out]
+    #[arg(long, value_name = "IP")]
+    external_ip: Option<Ipv4Addr>,
+    /// First of the host ports that are handed out
+    #[arg(long, value_name = "PORT", default_value_t = 61001)]
+    port_pool_start: u16,
+    /// How many host ports are handed out
+    #[arg(long, value_name = "NUMBER", default_value_t = 4534)]
+    port_pool_size: u16,
+    /// Largest packet of containers, in bytes [default: that of the interface that leads out, at most 1500]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1280..=65535))]
+    mtu: Option<u32>,
+}
+
+impl NetworkOptions {
+    pub(super) fn settings(self) -> anyhow::Result<Option<NetworkSettings>> {
+        let Some(pool) = self.network_pool else { return Ok(None) };
+        Ok(Some(NetworkSettings {
+            pool,
+            pool6: self.network_pool6,
+            port_pool_start: self.port_pool_start,
+            port_pool_size: self.port_pool_size,
+            default_egress: self.default_egress,
+            deny_networks: self.deny_networks,
+            allow_host_access: self.allow_host_access,
+            dns: DnsConfig {
+                servers: self.dns_servers,
+                additional: self.additional_dns_servers,
+                host_entries: self.additional_host_entries,
+            },
+            external_ip: self.external_ip,
+            mtu: self.mtu,
+        }))
+    }
+}
+
+/// `fd00::/48` or `fd00::/48,64`.
+fn prefixes(text: &str) -> anyhow::Result<(Prefix, u8)> {
+    let (range, length) = match text.split_once(',') {
+        Some((range, length)) => (range.parse::<Prefix>()?, length.parse()?),
+        None => {
+            let range: Prefix = text.parse()?;
+            let length = if range.length() <= USUAL_PREFIX { USUAL_PREFIX } else { Prefix::SMALLEST };
+            (range, length)
+        }
+    };
+    Ok((range, length))
+}
+
+/// One line of a hosts file.
+fn line(text: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(!text.contains(['\n', '\r', '\0']), "{text:?} is more than one line");
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_prefixes_has_a_length_of_each() {
+        for (text, length) in
+            [("fd00::/48", 64), ("fd00::/64", 64), ("fd00::/112", 126), ("fd00::/48,80", 80)]
+        {
+            assert_eq!(prefixes(text).unwrap().1, length, "{text}");
+        }
+        for wrong in ["", "fd00::", "10.0.0.0/8", "fd00::/48,x", "fd00::/48,"] {
+            assert!(prefixes(wrong).is_err(), "{wrong}");
+        }
+        assert!(line("10.0.0.1 a\n10.0.0.2 b").is_err());
+    }
+}

@@ -1,0 +1,441 @@
+//! The component.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use gdn_ipam::Network;
+use gdn_links::LinkIndex;
+use gdn_state::Store;
+use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
+use gdn_types::{
+    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties,
+    Result, keys,
+};
+
+use crate::config::{Egress, NetworkerConfig};
+use crate::files::Files;
+use crate::firewall::{Firewall, check_ranges};
+use crate::leaving::{Leaver, Leaving, SharedPools};
+use crate::links::Links;
+use crate::netout::Destinations;
+use crate::pools::{Addresses, Pools, refused};
+use crate::record::Reservation;
+use crate::store::{Ledger, Stored, unwritten};
+
+/// How long a create waits for the address of a container that is just leaving when there is no other.
+const FOR_ADDRESSES: Duration = Duration::from_secs(3);
+
+/// The engine's own network: addresses out of a pool, a link to the host, a firewall.
+#[derive(Debug)]
+pub struct KernelNetworker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: NetworkerConfig,
+    ledger: Ledger,
+    pools: Arc<SharedPools>,
+    files: Files,
+    links: Arc<Links>,
+    firewall: Firewall,
+    leaving: Leaving,
+    networks: Mutex<HashMap<ContainerId, Entry>>,
+}
+
+/// A container's network. The orchestrator sees to it that only one call at a time changes it.
+#[derive(Debug)]
+struct Entry {
+    reservation: Reservation,
+    destinations: Destinations,
+    /// The number of the next rules in the ledger.
+    next_rules: u32,
+    /// Its link, once it is made. The firewall has its rules from a moment before.
+    link: Option<LinkIndex>,
+    /// Whether the firewall knows it.
+    guarded: bool,
+}
+
+impl KernelNetworker {
+    /// A networker whose records lie in the engine's store. Nothing is made before the first container.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for pools that are none; `Internal` when a thread cannot be started.
+    pub fn open(config: NetworkerConfig, store: Arc<Store>) -> Result<Self> {
+        check_ranges(&config.deny_networks)?;
+        let ledger = Ledger::new(store);
+        let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
+        let links = Arc::new(Links::new(config.engine));
+        let leaving = Leaving::start(links.clone(), pools.clone())?;
+        let files = Files::new(config.directory.clone(), config.dns.clone(), config.container_root);
+        let firewall = Firewall::new(&config, links.prefix());
+        let networks = Mutex::default();
+        Ok(KernelNetworker(Arc::new(Shared {
+            config,
+            ledger,
+            pools,
+            files,
+            links,
+            firewall,
+            leaving,
+            networks,
+        })))
+    }
+
+    /// Lets go of the firewall: where no container has a network it is removed, else it stays in force.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub async fn close(&self) -> Result<()> {
+        self.blocking(|shared| if shared.networks().is_empty() { shared.firewall.remove() } else { Ok(()) })
+            .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(|error| Error::internal(format!("the networker failed: {error}")))?
+    }
+}
+
+#[async_trait]
+impl Networker for KernelNetworker {
+    async fn reserve(&self, id: &ContainerId, request: &NetworkRequest) -> Result<NetworkInfo> {
+        let wanted = match &request.mode {
+            NetworkMode::None => return without_network(request),
+            NetworkMode::Default => Network::Dynamic,
+            NetworkMode::Pool(text) => Network::parse(text).map_err(refused)?,
+        };
+        let (id, request) = (*id, request.clone());
+        self.blocking(move |shared| shared.reserve(&id, &wanted, &request)).await
+    }
+
+    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<()> {
+        if !self.0.networks().contains_key(id) {
+            return Ok(());
+        }
+        let netns = sandbox.netns.try_clone().map_err(|error| {
+            Error::caused(ErrorKind::Internal, "hold the network namespace of a sandbox", error)
+        })?;
+        let id = *id;
+        self.blocking(move |shared| shared.attach(&id, &netns)).await
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.destroy(&id)).await
+    }
+
+    async fn restore(&self, known: &[(ContainerId, Properties)]) -> Result<()> {
+        let known: Vec<ContainerId> = known.iter().map(|(id, _)| *id).collect();
+        self.blocking(move |shared| shared.restore(&known)).await
+    }
+
+    async fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
+        let id = *id;
+        self.blocking(move |shared| shared.net_in(&id, request)).await
+    }
+
+    async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
+        let (id, rules) = (*id, rules.to_vec());
+        self.blocking(move |shared| shared.net_out(&id, &rules)).await
+    }
+
+    async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {
+        let link = self.0.networks().get(id).and_then(|entry| entry.link);
+        let Some(link) = link else { return Ok(None) };
+        // A look-up by number: less than handing it to another thread.
+        self.0.links.counters(link)
+    }
+
+    fn capacity(&self) -> u64 {
+        self.0.pools.lock().capacity()
+    }
+
+    fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
+        None
+    }
+}
+
+/// A container with loopback only: there is nothing to map, and nothing leaves whatever the rules say.
+fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
+    match request.netin.first() {
+        None => Ok(NetworkInfo::default()),
+        Some(port) => Err(no_port(port.host_port)),
+    }
+}
+
+fn no_port(host_port: u16) -> Error {
+    Error::new(
+        ErrorKind::FailedPrecondition,
+        format!("host port {host_port} cannot be mapped: the container has no network"),
+    )
+}
+
+impl Shared {
+    fn networks(&self) -> MutexGuard<'_, HashMap<ContainerId, Entry>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserve(&self, id: &ContainerId, wanted: &Network, request: &NetworkRequest) -> Result<NetworkInfo> {
+        self.firewall.must_work()?;
+        let egress = match request.properties.get(keys::EGRESS) {
+            Some(text) => text.parse()?,
+            None => self.config.default_egress,
+        };
+        let mut destinations = Destinations::default();
+        destinations.add(&request.netout)?;
+        let (addresses, ports) = self.pools.take(FOR_ADDRESSES, |pools| {
+            let addresses = pools.take_addresses(wanted)?;
+            match pools.take_ports(&request.netin) {
+                Ok(ports) => Ok((addresses, ports)),
+                Err(error) => {
+                    pools.give_back_addresses(addresses);
+                    Err(error)
+                }
+            }
+        })?;
+        let last_port = handed_out(&request.netin, &ports);
+        let Addresses { lease, prefix } = addresses;
+        let reservation = Reservation {
+            handle: request.handle.clone(),
+            lease,
+            prefix,
+            ports,
+            egress,
+            privileged: request.privileged,
+        };
+        let entry = Entry {
+            reservation: reservation.clone(),
+            destinations,
+            next_rules: 1,
+            link: None,
+            guarded: false,
+        };
+        self.networks().insert(*id, entry);
+        // From here on the destroy that follows a failed create takes everything back.
+        let written = self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
+        let bind_mounts = self.files.write(id, &reservation)?;
+        written.wait().map_err(unwritten)?;
+        let external_ip = self.external_ip()?;
+        Ok(NetworkInfo {
+            properties: properties(&reservation, &external_ip, &self.links.name(id))?,
+            bind_mounts,
+            mapped_ports: reservation.ports.clone(),
+            host_ip: reservation.lease.gateway().to_string(),
+            container_ip: reservation.lease.address.to_string(),
+            container_ipv6: reservation.address6().map(|address| address.to_string()).unwrap_or_default(),
+            external_ip,
+        })
+    }
+
+    fn external_ip(&self) -> Result<String> {
+        let found = match self.config.external_ip {
+            Some(address) => Some(IpAddr::V4(address)),
+            None => self.links.outbound()?.1,
+        };
+        Ok(found.map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    fn attach(&self, id: &ContainerId, netns: &OwnedFd) -> Result<()> {
+        let (reservation, destinations) = {
+            let networks = self.networks();
+            let entry = networks.get(id).ok_or_else(|| unknown(id))?;
+            (entry.reservation.clone(), entry.destinations.clone())
+        };
+        let mtu = match self.config.mtu {
+            Some(mtu) => mtu,
+            None => self.links.outbound()?.0.unwrap_or(1500),
+        };
+        self.firewall.guard(id, &reservation, &destinations)?;
+        self.change(id, |entry| entry.guarded = true);
+        let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
+        self.change(id, |entry| entry.link = Some(link));
+        Ok(())
+    }
+
+    fn change(&self, id: &ContainerId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.networks().get_mut(id) {
+            change(entry);
+        }
+    }
+
+    fn destroy(&self, id: &ContainerId) -> Result<()> {
+        self.files.remove(id)?;
+        let known = {
+            let networks = self.networks();
+            networks.get(id).map(|entry| (entry.reservation.clone(), entry.guarded))
+        };
+        let Some((reservation, guarded)) = known else { return Ok(()) };
+        if guarded {
+            let sets = self.networks().get(id).map(|entry| entry.destinations.kinds()).unwrap_or_default();
+            self.firewall.release(id, &reservation, &sets)?;
+            self.change(id, |entry| entry.guarded = false);
+            self.firewall.forget_connections(&reservation)?;
+        }
+        self.ledger.forget(id)?.wait().map_err(unwritten)?;
+        let Some(entry) = self.networks().remove(id) else { return Ok(()) };
+        let Reservation { lease, prefix, ports, .. } = entry.reservation;
+        let addresses = Addresses { lease, prefix };
+        self.pools.lock().give_back_ports(&ports);
+        // A link that was begun and not finished has a number that nobody knows.
+        let link = match entry.link {
+            Some(link) => Some(link),
+            None if guarded => self.links.find(id)?,
+            None => None,
+        };
+        match link {
+            Some(link) => {
+                self.leaving.add(Leaver { link, addresses: Some(addresses), since: Instant::now() });
+            }
+            None => self.pools.give_back(addresses),
+        }
+        Ok(())
+    }
+
+    fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
+        let before = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
+        let (mut reservation, guarded) = before.ok_or_else(|| no_port(request.host_port))?;
+        let mapping = self.pools.lock().take_port(request)?;
+        reservation.ports.push(mapping);
+        let last_port = handed_out(&[request], &[mapping]);
+        let mapped = self
+            .ledger
+            .reserve(id, &reservation, &[], last_port)
+            .and_then(|written| written.wait().map_err(unwritten))
+            .and_then(|()| if guarded { self.firewall.map_port(id, &reservation, mapping) } else { Ok(()) });
+        if let Err(error) = mapped {
+            reservation.ports.pop();
+            let undone = self.ledger.reserve(id, &reservation, &[], None);
+            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
+                tracing::error!(%id, %error, "a port that could not be mapped stays written down");
+            }
+            self.pools.lock().give_back_ports(&[mapping]);
+            return Err(error);
+        }
+        self.change(id, |entry| entry.reservation = reservation);
+        let PortMapping { host_port, container_port } = mapping;
+        Ok(NetIn { host_port, container_port })
+    }
+
+    fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
+        let begun = {
+            let mut networks = self.networks();
+            let Some(entry) = networks.get_mut(id) else {
+                // Rules that allow more than nothing change nothing where nothing can leave.
+                return Destinations::default().add(rules).map(drop);
+            };
+            let before = entry.destinations.kinds();
+            let added = entry.destinations.add(rules)?;
+            let number = entry.next_rules;
+            entry.next_rules += 1;
+            (entry.reservation.clone(), entry.guarded, before, added, number)
+        };
+        let (reservation, guarded, before, added, number) = begun;
+        let done = self.ledger.add_rules(id, number, rules).and_then(|written| {
+            written.wait().map_err(unwritten)?;
+            if guarded { self.firewall.allow(id, &reservation, &before, &added) } else { Ok(()) }
+        });
+        if done.is_err() {
+            self.change(id, |entry| entry.destinations.take_back(&added));
+            let undone = self.ledger.take_back_rules(id, number);
+            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
+                tracing::error!(%id, %error, "rules that could not be set stay written down");
+            }
+        }
+        done
+    }
+
+    fn restore(&self, known: &[ContainerId]) -> Result<()> {
+        let mut stored = self.ledger.load();
+        let mut networks = HashMap::new();
+        let mut pools = self.pools.lock();
+        *pools = Pools::new(&self.config, self.ledger.last_port())?;
+        for id in known {
+            let Some(found) = stored.remove(id) else { continue };
+            let Stored { reservation, rules, next } = found;
+            let addresses = Addresses { lease: reservation.lease, prefix: reservation.prefix };
+            if let Err(error) = pools.adopt_addresses(addresses) {
+                tracing::error!(%id, %error, "the address of a container is another's too");
+            }
+            for port in &reservation.ports {
+                if let Err(error) = pools.adopt_port(port.host_port) {
+                    tracing::error!(%id, %error, "a port of a container is another's too");
+                }
+            }
+            let mut destinations = Destinations::default();
+            destinations.add(&rules)?;
+            let entry =
+                Entry { reservation, destinations, next_rules: next.max(1), link: None, guarded: false };
+            networks.insert(*id, entry);
+        }
+        drop(pools);
+        self.adopt_links(&mut networks, &stored)?;
+        for id in stored.keys() {
+            self.ledger.forget(id)?.wait().map_err(unwritten)?;
+        }
+        for id in self.files.present()?.iter().filter(|id| !networks.contains_key(*id)) {
+            self.files.remove(id)?;
+        }
+        let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
+        self.firewall.rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
+        for entry in networks.values_mut() {
+            entry.guarded = entry.link.is_some();
+        }
+        *self.networks() = networks;
+        Ok(())
+    }
+
+    /// Finds the links of the known; those of nobody are left to end or are ended.
+    fn adopt_links(
+        &self,
+        networks: &mut HashMap<ContainerId, Entry>,
+        unknown: &std::collections::BTreeMap<ContainerId, Stored>,
+    ) -> Result<()> {
+        for found in self.links.all()? {
+            if let Some(entry) = networks.get_mut(&found.id) {
+                entry.link = Some(found.index);
+                continue;
+            }
+            let addresses = unknown.get(&found.id).map(|stored| {
+                let Reservation { lease, prefix, .. } = stored.reservation;
+                Addresses { lease, prefix }
+            });
+            // Held until the link is gone, unless it is a known container's.
+            let addresses =
+                addresses.filter(|addresses| self.pools.lock().adopt_addresses(*addresses).is_ok());
+            self.leaving.add(Leaver { link: found.index, addresses, since: Instant::now() });
+        }
+        Ok(())
+    }
+}
+
+fn unknown(id: &ContainerId) -> Error {
+    Error::internal(format!("container {id} has no network"))
+}
+
+/// The last port that came out of the pool's order, which the next life goes on behind.
+fn handed_out(requests: &[NetIn], mappings: &[PortMapping]) -> Option<u16> {
+    let pairs = requests.iter().zip(mappings);
+    pairs.filter(|(request, _)| request.host_port == 0).map(|(_, mapping)| mapping.host_port).next_back()
+}
+
+fn properties(reservation: &Reservation, external_ip: &str, link: &str) -> Result<Properties> {
+    let mut properties = Properties::default();
+    properties.set(keys::CONTAINER_IP, reservation.lease.address.to_string())?;
+    properties.set(keys::HOST_IP, reservation.lease.gateway().to_string())?;
+    properties.set(keys::EXTERNAL_IP, external_ip)?;
+    properties.set(keys::INTERFACE, link)?;
+    if let Some(address) = reservation.address6() {
+        properties.set(keys::CONTAINER_IPV6, address.to_string())?;
+    }
+    let egress = if reservation.egress == Egress::Allow { "allow" } else { "deny" };
+    properties.set(keys::EGRESS, egress)?;
+    Ok(properties)
+}

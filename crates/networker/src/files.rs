@@ -1,0 +1,277 @@
+//! What containers see as `/etc/hosts` and `/etc/resolv.conf`.
+//!
+//! The files lie in a directory of the engine's own, one below it for each container, and are bind-mounted into it: nothing
+//! of an image is read or written for them.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use gdn_types::{BindMode, BindMount, BindOrigin, ContainerId, Error, ErrorKind, Handle, Result};
+
+use crate::config::DnsConfig;
+use crate::record::Reservation;
+
+/// The host's own list of name servers.
+const HOST_RESOLVER: &str = "/etc/resolv.conf";
+/// A longer one is no list of name servers.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// The files of all containers.
+#[derive(Debug)]
+pub(crate) struct Files {
+    directory: PathBuf,
+    dns: DnsConfig,
+    owner: (u32, u32),
+    resolver: PathBuf,
+}
+
+impl Files {
+    pub(crate) fn new(directory: PathBuf, dns: DnsConfig, owner: (u32, u32)) -> Self {
+        Files { directory, dns, owner, resolver: PathBuf::from(HOST_RESOLVER) }
+    }
+
+    /// Writes a container's files and tells where they are to be shown.
+    pub(crate) fn write(&self, id: &ContainerId, reservation: &Reservation) -> Result<Vec<BindMount>> {
+        let doing = |error: io::Error| failed(&format!("write the hosts file of container {id}"), error);
+        let directory = self.of(id);
+        make_directory(&self.directory).map_err(doing)?;
+        make_directory(&directory).map_err(doing)?;
+        let owner = if reservation.privileged { (0, 0) } else { self.owner };
+        let hosts = hosts(&reservation.handle, reservation, &self.dns.host_entries);
+        let resolver = self.resolv_conf(reservation.lease.gateway())?;
+        let mut mounts = Vec::new();
+        for (name, text, shown) in
+            [("hosts", hosts, "/etc/hosts"), ("resolv.conf", resolver, "/etc/resolv.conf")]
+        {
+            let path = directory.join(name);
+            write_file(&path, &text, owner).map_err(doing)?;
+            mounts.push(BindMount {
+                source: path,
+                target: shown.into(),
+                mode: BindMode::ReadWrite,
+                origin: BindOrigin::Host,
+            });
+        }
+        Ok(mounts)
+    }
+
+    /// Removes a container's files, if any.
+    pub(crate) fn remove(&self, id: &ContainerId) -> Result<()> {
+        match fs::remove_dir_all(self.of(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed(&format!("remove the hosts file of container {id}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The containers that have files.
+    pub(crate) fn present(&self) -> Result<Vec<ContainerId>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list the hosts files", error)),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| ContainerId::parse(&name).ok()).collect())
+    }
+
+    fn of(&self, id: &ContainerId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+
+    fn resolv_conf(&self, gateway: Ipv4Addr) -> Result<String> {
+        let DnsConfig { servers, additional, .. } = &self.dns;
+        if !servers.is_empty() {
+            return Ok(name_servers(servers.iter().chain(additional)));
+        }
+        let host = match read_bounded(&self.resolver) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(&format!("read {}", self.resolver.display()), error)),
+        };
+        Ok(from_host(&host, gateway) + &name_servers(additional.iter()))
+    }
+}
+
+fn failed(doing: &str, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
+    };
+    Error::caused(kind, doing, error)
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    // Others may pass through: a bind mount of a file is reached without its directory, but a user reads it by path.
+    match DirBuilder::new().mode(0o711).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn write_file(path: &Path, text: &str, (user, group): (u32, u32)) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(text.as_bytes())?;
+    fchown(&file, Some(user), Some(group))
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, MOST_BYTES), &mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `/etc/hosts`. A container's name is the end of its handle that fits into a host name.
+fn hosts(handle: &Handle, reservation: &Reservation, entries: &[String]) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n");
+    let name = handle.hostname();
+    let address6 = reservation.address6();
+    if address6.is_some() {
+        text.push_str("::1 localhost\n");
+    }
+    text.push_str(&format!("{} {name}\n", reservation.lease.address));
+    if let Some(address6) = address6 {
+        text.push_str(&format!("{address6} {name}\n"));
+    }
+    for entry in entries {
+        text.push_str(entry);
+        text.push('\n');
+    }
+    text
+}
+
+fn name_servers<'a>(servers: impl Iterator<Item = &'a IpAddr>) -> String {
+    servers.map(|server| format!("nameserver {server}\n")).collect()
+}
+
+/// The host's list as a container can use it. A name server on the host's loopback interface is not there inside: where it
+/// is the only line, the host runs one for itself, and is asked through the gateway; else such lines are left out.
+fn from_host(text: &str, gateway: Ipv4Addr) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if let [only] = lines[..]
+        && let Some(server) = server_of(only)
+        && server.is_loopback()
+    {
+        return format!("nameserver {gateway}\n");
+    }
+    let usable = lines.into_iter().filter(|line| {
+        !line.starts_with("nameserver") || server_of(line).is_some_and(|server| !server.is_loopback())
+    });
+    usable.map(|line| format!("{line}\n")).collect()
+}
+
+fn server_of(line: &str) -> Option<IpAddr> {
+    let mut words = line.split_whitespace();
+    if words.next() != Some("nameserver") {
+        return None;
+    }
+    let address = words.next()?;
+    // A link-local server is named with its interface, which a container does not have.
+    address.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use gdn_ipam::Lease;
+
+    use super::*;
+    use crate::record::Egress;
+
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 254, 0, 1);
+
+    fn reservation(prefix: Option<&str>) -> Reservation {
+        Reservation {
+            handle: Handle::parse(&format!("{}end", "x".repeat(60))).unwrap(),
+            lease: Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: Ipv4Addr::new(10, 254, 0, 2) },
+            prefix: prefix.map(|text| text.parse().unwrap()),
+            ports: Vec::new(),
+            egress: Egress::Allow,
+            privileged: false,
+        }
+    }
+
+    /// Q215, Q247, Q248.
+    #[test]
+    fn the_hosts_file_names_the_container_and_what_the_operator_adds() {
+        let name = format!("{}end", "x".repeat(46));
+        let entries = ["10.0.0.7 seven".to_owned(), "10.0.0.8 eight".to_owned()];
+        let text = |reservation: &Reservation| hosts(&reservation.handle, reservation, &entries);
+        assert_eq!(
+            text(&reservation(None)),
+            format!("127.0.0.1 localhost\n10.254.0.2 {name}\n10.0.0.7 seven\n10.0.0.8 eight\n")
+        );
+        assert_eq!(
+            text(&reservation(Some("fd00::/64"))),
+            format!(
+                "127.0.0.1 localhost\n::1 localhost\n10.254.0.2 {name}\nfd00::2 {name}\n10.0.0.7 seven\n10.0.0.8 eight\n"
+            )
+        );
+    }
+
+    /// Q249 to Q254, S6.10.
+    #[test]
+    fn the_hosts_name_servers_are_taken_over_as_far_as_a_container_reaches_them() {
+        for (host, inside) in [
+            ("", ""),
+            ("nameserver 127.0.0.53\n", "nameserver 10.254.0.1\n"),
+            ("nameserver ::1\n", "nameserver 10.254.0.1\n"),
+            (
+                "nameserver 127.0.0.1\nnameserver 10.0.0.2\nsearch a.example b.example\n",
+                "nameserver 10.0.0.2\nsearch a.example b.example\n",
+            ),
+            (
+                "options ndots:5\nnameserver ::1\nnameserver fd00::2\n",
+                "options ndots:5\nnameserver fd00::2\n",
+            ),
+            (
+                "nameserver\nnameserver x\nnameserver fe80::1%eth0\nnameserver 10.0.0.2 \n",
+                "nameserver 10.0.0.2\n",
+            ),
+        ] {
+            assert_eq!(from_host(host, GATEWAY), inside, "{host:?}");
+        }
+    }
+
+    /// Q249 to Q254: the operator's servers replace the host's, additional ones come behind either.
+    #[test]
+    fn the_operators_name_servers_come_before_the_hosts() {
+        let place = tempfile::tempdir().unwrap();
+        let resolver = place.path().join("resolv.conf");
+        fs::write(&resolver, "nameserver 10.0.0.2\n").unwrap();
+        let files = |servers: &[&str], additional: &[&str]| {
+            let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            let dns = DnsConfig {
+                servers: addresses(servers),
+                additional: addresses(additional),
+                host_entries: Vec::new(),
+            };
+            let mut files = Files::new(place.path().to_owned(), dns, (0, 0));
+            files.resolver.clone_from(&resolver);
+            files.resolv_conf(GATEWAY).unwrap()
+        };
+        assert_eq!(files(&["1.1.1.1"], &[]), "nameserver 1.1.1.1\n");
+        assert_eq!(files(&["1.1.1.1"], &["2.2.2.2"]), "nameserver 1.1.1.1\nnameserver 2.2.2.2\n");
+        assert_eq!(files(&[], &["2.2.2.2"]), "nameserver 10.0.0.2\nnameserver 2.2.2.2\n");
+    }
+
+    #[test]
+    fn files_belong_to_the_containers_root_and_go_with_it() {
+        let place = tempfile::tempdir().unwrap();
+        let files = Files::new(place.path().join("network"), DnsConfig::default(), (4242, 4243));
+        let id = ContainerId::from_bits(7);
+        let mounts = files.write(&id, &reservation(None)).unwrap();
+        assert_eq!(mounts.len(), 2);
+        let metadata = fs::metadata(&mounts[0].source).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (4242, 4243, 0o644));
+        assert_eq!(files.present().unwrap(), [id]);
+        files.remove(&id).unwrap();
+        files.remove(&id).unwrap();
+        assert!(files.present().unwrap().is_empty());
+    }
+}

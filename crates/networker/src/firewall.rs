@@ -1,0 +1,301 @@
+//! The engine's firewall: one nftables table, changed by one atomic batch for each create, change and destroy.
+
+mod guest;
+mod skeleton;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table, Value};
+use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
+
+use crate::config::NetworkerConfig;
+use crate::netout::{Added, Destinations, Family, SetKind, span_of};
+use crate::record::Reservation;
+use guest::Guest;
+use skeleton::Shared;
+
+/// The table of an engine.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    engine: EngineId,
+    prefix: String,
+    allow_host_access: bool,
+    deny: Vec<IpRange>,
+    resolvers: Vec<IpAddr>,
+    six: bool,
+    state: Mutex<Option<Open>>,
+    /// What the kernel tracks of connections, once it was asked for.
+    connections: Mutex<Option<Conntrack>>,
+}
+
+/// The connection, once there is one.
+#[derive(Debug)]
+struct Open {
+    /// An owned table is this socket's: it stays open.
+    socket: Socket,
+    features: Features,
+    /// Whether the table is there, with what does not depend on containers.
+    ready: bool,
+}
+
+impl Firewall {
+    pub(crate) fn new(config: &NetworkerConfig, prefix: String) -> Self {
+        Firewall {
+            engine: config.engine,
+            prefix,
+            allow_host_access: config.allow_host_access,
+            deny: config.deny_networks.clone(),
+            resolvers: config.dns.servers.iter().chain(&config.dns.additional).copied().collect(),
+            six: config.pool6.is_some(),
+            state: Mutex::new(None),
+            connections: Mutex::new(None),
+        }
+    }
+
+    /// Whether the kernel has what this needs.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when it has not: containers without a network can be made all the same.
+    pub(crate) fn must_work(&self) -> Result<()> {
+        self.open().map(drop)
+    }
+
+    /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile.
+    pub(crate) fn rebuild<'a>(
+        &self,
+        containers: impl Iterator<Item = (&'a ContainerId, &'a Reservation, &'a Destinations)>,
+    ) -> Result<()> {
+        let containers: Vec<_> = containers.collect();
+        if containers.is_empty() {
+            return self.remove();
+        }
+        let mut state = self.open()?;
+        let Some(open) = state.as_mut() else { return Err(closed()) };
+        let table = self.table(open.features);
+        let mut batch = Batch::new();
+        self.clear(&mut batch, &table, open)?;
+        self.fill(&mut batch, &table)?;
+        for (id, reservation, destinations) in containers {
+            let link = self.link(id);
+            Guest { table: &table, id, link: &link, reservation }.add(&mut batch, destinations);
+        }
+        open.socket.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
+        crate::host::forward_packets(self.six)?;
+        open.ready = true;
+        Ok(())
+    }
+
+    /// Puts a container's rules in force, before it has a link.
+    pub(crate) fn guard(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        destinations: &Destinations,
+    ) -> Result<()> {
+        self.change(&format!("guard container {id}"), id, reservation, |guest, batch| {
+            guest.add(batch, destinations);
+        })
+    }
+
+    /// Withdraws a container's rules.
+    pub(crate) fn release(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        sets: &BTreeSet<SetKind>,
+    ) -> Result<()> {
+        self.change(&format!("withdraw the rules of container {id}"), id, reservation, |guest, batch| {
+            guest.remove(batch, sets);
+        })
+    }
+
+    /// Adds what rules added to a container's destinations; `before` are the sets it had.
+    pub(crate) fn allow(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        before: &BTreeSet<SetKind>,
+        added: &Added,
+    ) -> Result<()> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        self.change(&format!("open destinations of container {id}"), id, reservation, |guest, batch| {
+            guest.allow(batch, before, added);
+        })
+    }
+
+    /// Maps a port.
+    pub(crate) fn map_port(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        port: PortMapping,
+    ) -> Result<()> {
+        self.change(&format!("map host port {}", port.host_port), id, reservation, |guest, batch| {
+            guest.add_port(batch, port);
+        })
+    }
+
+    /// Ends the connections of a container's addresses, so that nobody who gets them later is taken for it.
+    pub(crate) fn forget_connections(&self, reservation: &Reservation) -> Result<()> {
+        let six = reservation.address6().map(IpAddr::from);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in std::iter::once(IpAddr::from(reservation.lease.address)).chain(six) {
+            let doing = |error| failed(&format!("forget the connections of {address}"), error);
+            let open = match connections.take() {
+                Some(open) => open,
+                None => Conntrack::open().map_err(doing)?,
+            };
+            connections.insert(open).delete_of(address).map_err(doing)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the table, if there is one.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let Ok(mut state) = self.open() else {
+            // Where there can be no table there is none.
+            return Ok(());
+        };
+        let Some(open) = state.as_mut() else { return Ok(()) };
+        let doing = |error| failed("remove the firewall", error);
+        let table = self.table(open.features);
+        let found = open.socket.tables(Some(table.name())).map_err(doing)?;
+        if found.iter().any(|found| found.family == TableFamily::Inet) {
+            let mut batch = Batch::new();
+            // Adding it first makes it this socket's.
+            batch.add_table(&table).delete_table(&table);
+            open.socket.commit(&batch).map_err(doing)?;
+        }
+        open.ready = false;
+        Ok(())
+    }
+
+    fn change(
+        &self,
+        doing: &str,
+        id: &ContainerId,
+        reservation: &Reservation,
+        change: impl FnOnce(&Guest<'_>, &mut Batch),
+    ) -> Result<()> {
+        let mut state = self.open()?;
+        let Some(open) = state.as_mut() else { return Err(closed()) };
+        let table = self.table(open.features);
+        let mut batch = Batch::new();
+        if !open.ready {
+            self.clear(&mut batch, &table, open)?;
+            self.fill(&mut batch, &table)?;
+        }
+        let link = self.link(id);
+        change(&Guest { table: &table, id, link: &link, reservation }, &mut batch);
+        open.socket.commit(&batch).map_err(|error| failed(doing, error))?;
+        if !open.ready {
+            crate::host::forward_packets(self.six)?;
+            open.ready = true;
+        }
+        Ok(())
+    }
+
+    /// Empties a table that is there, so that it can be filled anew in the same batch. The chains of hooks stay: taking
+    /// them away and back would let packets pass untranslated for a moment.
+    fn clear(&self, batch: &mut Batch, table: &Table, open: &mut Open) -> Result<()> {
+        let doing = |error| failed("read the firewall", error);
+        skeleton::make(batch, table);
+        let found = open.socket.tables(Some(table.name())).map_err(doing)?;
+        if !found.iter().any(|found| found.family == TableFamily::Inet) {
+            return Ok(());
+        }
+        let sets = open.socket.sets(table).map_err(doing)?;
+        let chains = open.socket.chains(Some(table)).map_err(doing)?;
+        for set in sets.iter().filter(|name| !name.contains('-')) {
+            batch.flush_set(table, set);
+        }
+        batch.flush_table(table);
+        for chain in chains.iter().filter(|chain| chain.name.starts_with("c-")) {
+            batch.delete_chain(table, &chain.name);
+        }
+        for set in sets.iter().filter(|name| name.contains('-')) {
+            batch.delete_set(table, set);
+        }
+        Ok(())
+    }
+
+    fn fill(&self, batch: &mut Batch, table: &Table) -> Result<()> {
+        skeleton::rules(batch, table, &self.prefix, self.allow_host_access);
+        let mut denied = Destinations::default();
+        let ranges = self.deny.iter().map(|range| gdn_types::NetOutRule {
+            networks: vec![*range],
+            ..gdn_types::NetOutRule::default()
+        });
+        // Merged, because a set refuses ranges that overlap.
+        denied.add(&ranges.collect::<Vec<_>>())?;
+        for (kind, pieces) in denied.sets() {
+            let elements: Vec<Element> = pieces
+                .iter()
+                .map(|piece| Element::range([guest::addresses_of(kind.family, piece.addresses())]))
+                .collect();
+            batch.add_new_elements(table, &Shared::of(kind.family).denied, &elements);
+        }
+        let mut resolvers = self.resolvers.clone();
+        resolvers.sort_unstable();
+        resolvers.dedup();
+        for address in resolvers {
+            let value = match address {
+                IpAddr::V4(address) => Value::Ipv4(address),
+                IpAddr::V6(address) => Value::Ipv6(address),
+            };
+            batch.add_elements(table, &Shared::of(Family::of(address)).resolvers, &[Element::new([value])]);
+        }
+        Ok(())
+    }
+
+    fn table(&self, features: Features) -> Table {
+        let table = Table::new(TableFamily::Inet, &format!("gdn-{}", self.engine));
+        match features {
+            Features { owner: true, persist: true, .. } => table.owned().persistent(),
+            // Owned alone it would end with this process.
+            _ => table,
+        }
+    }
+
+    fn link(&self, id: &ContainerId) -> String {
+        format!("{}{id}", self.prefix)
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Option<Open>>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_none() {
+            let mut socket = Socket::open().map_err(|error| failed("open the kernel's firewall", error))?;
+            let features =
+                socket.features().map_err(|error| failed("ask for the kernel's firewall", error))?;
+            if !features.inet {
+                return Err(Error::new(
+                    ErrorKind::FailedPrecondition,
+                    "this kernel has no nftables for IP (CONFIG_NF_TABLES_INET): only containers without a network \
+                     can be made",
+                ));
+            }
+            *state = Some(Open { socket, features, ready: false });
+        }
+        Ok(state)
+    }
+}
+
+/// Checks a list of networks that the operator denies.
+///
+/// # Errors
+/// `InvalidArgument` naming the range.
+pub(crate) fn check_ranges(ranges: &[IpRange]) -> Result<()> {
+    ranges.iter().try_for_each(|range| span_of(*range).map(drop))
+}
+
+fn closed() -> Error {
+    Error::internal("the firewall is not open")
+}
+
+fn failed(doing: &str, error: gdn_nft::Error) -> Error {
+    Error::caused(ErrorKind::Internal, doing, error)
+}

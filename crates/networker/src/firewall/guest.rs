@@ -1,0 +1,239 @@
+//! What the table holds of one container: a chain, the sets that the chain looks into, and one element in each of the
+//! shared sets.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use gdn_nft::{
+    Batch, Chain, Element, Field, Load, Protocol, Reject, Rule, Set, Table, Value, Verdict, destination,
+    destination_in, l4proto, nfproto,
+};
+use gdn_types::{ContainerId, PortMapping};
+
+use super::skeleton::{self, Shared, TCP, UNLESS_DENIED, answers};
+use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span};
+use crate::record::{Egress, Reservation};
+
+/// Bytes of a handle that a log line begins with, as with the reference engine.
+const LOG_PREFIX: usize = 28;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// One container in the table.
+pub(super) struct Guest<'a> {
+    pub(super) table: &'a Table,
+    pub(super) id: &'a ContainerId,
+    /// The host's end of its link.
+    pub(super) link: &'a str,
+    pub(super) reservation: &'a Reservation,
+}
+
+impl Guest<'_> {
+    /// Everything of it.
+    pub(super) fn add(&self, batch: &mut Batch, destinations: &Destinations) {
+        let chain = self.chain();
+        batch.add_chain(self.table, &Chain::new(&chain));
+        for (kind, pieces) in destinations.sets() {
+            let set = self.set(kind);
+            let elements: Vec<Element> = pieces.iter().map(|piece| element(kind, piece)).collect();
+            batch.add_set(self.table, &set).add_new_elements(self.table, &set, &elements);
+        }
+        self.rules(batch, &destinations.kinds());
+        for (set, element) in self.shared_elements() {
+            batch.add_new_elements(self.table, &set, &[element]);
+        }
+        for port in &self.reservation.ports {
+            self.add_port(batch, *port);
+        }
+    }
+
+    /// Takes out what [`add`](Self::add) and the later calls put in.
+    pub(super) fn remove(&self, batch: &mut Batch, sets: &BTreeSet<SetKind>) {
+        for port in &self.reservation.ports {
+            for (set, element) in self.port_elements(*port) {
+                batch.delete_elements(self.table, &set, &[element]);
+            }
+        }
+        for (set, element) in self.shared_elements() {
+            batch.delete_elements(self.table, &set, &[element]);
+        }
+        let chain = self.chain();
+        batch.flush_chain(self.table, &chain).delete_chain(self.table, &chain);
+        for kind in sets {
+            batch.delete_set(self.table, self.set(*kind).name());
+        }
+    }
+
+    /// Adds what rules added; `before` are the sets that were there.
+    pub(super) fn allow(&self, batch: &mut Batch, before: &BTreeSet<SetKind>, added: &Added) {
+        for (kind, pieces) in added {
+            let set = self.set(*kind);
+            if !before.contains(kind) {
+                batch.add_set(self.table, &set);
+            }
+            let elements: Vec<Element> = pieces.iter().map(|piece| element(*kind, piece)).collect();
+            batch.add_new_elements(self.table, &set, &elements);
+        }
+        let all: BTreeSet<SetKind> = before.iter().chain(added.keys()).copied().collect();
+        if all.len() > before.len() {
+            batch.flush_chain(self.table, &self.chain());
+            self.rules(batch, &all);
+        }
+    }
+
+    pub(super) fn add_port(&self, batch: &mut Batch, port: PortMapping) {
+        for (set, element) in self.port_elements(port) {
+            batch.add_new_elements(self.table, &set, &[element]);
+        }
+    }
+
+    fn chain(&self) -> String {
+        format!("c-{}", self.id)
+    }
+
+    fn set(&self, kind: SetKind) -> Set {
+        let SetKind { family, class, log } = kind;
+        let (digit, address) = match family {
+            Family::V4 => ('4', Field::Ipv4),
+            Family::V6 => ('6', Field::Ipv6),
+        };
+        let (letter, fields) = match (class, family) {
+            (Class::Any, _) => ('a', vec![address, Field::Protocol]),
+            (Class::Service, _) => ('s', vec![address, Field::Protocol, Field::Port]),
+            (Class::Icmp, Family::V4) => ('i', vec![address, Field::IcmpType, Field::IcmpCode]),
+            (Class::Icmp, Family::V6) => ('i', vec![address, Field::Icmp6Type, Field::Icmp6Code]),
+        };
+        let log = if log { "l" } else { "" };
+        Set::new(&format!("{log}{letter}{digit}-{}", self.id), fields).intervals()
+    }
+
+    /// The chain's rules. Sets whose traffic is logged come first, so that what two rules allow is logged if one says so.
+    fn rules(&self, batch: &mut Batch, sets: &BTreeSet<SetKind>) {
+        let chain = self.chain();
+        batch.add_rule(self.table, &answers(&chain));
+        let lease = self.reservation.lease;
+        let at_home = match self.reservation.egress {
+            Egress::Allow => destination_in(lease.subnet.base().into(), lease.subnet.prefix_length()),
+            // Itself, through its host port.
+            Egress::Deny => destination(lease.address.into()),
+        };
+        batch.add_rule(
+            self.table,
+            &Rule::new(&chain).matches(nfproto(Protocol::Ipv4)).matches(at_home).accept(),
+        );
+        if let Some(address) = self.reservation.address6() {
+            let itself = destination(address.into());
+            batch.add_rule(
+                self.table,
+                &Rule::new(&chain).matches(nfproto(Protocol::Ipv6)).matches(itself).accept(),
+            );
+        }
+        let logged_first = sets.iter().filter(|kind| kind.log).chain(sets.iter().filter(|kind| !kind.log));
+        for kind in logged_first {
+            batch.add_rule(self.table, &self.lookup(&chain, *kind));
+        }
+        let last = match self.reservation.egress {
+            Egress::Allow => Rule::new(&chain).goto(UNLESS_DENIED),
+            Egress::Deny => Rule::new(&chain).reject(Reject::AdminProhibited),
+        };
+        batch.add_rule(self.table, &last.comment(self.reservation.handle.as_str()));
+    }
+
+    fn lookup(&self, chain: &str, kind: SetKind) -> Rule {
+        let (protocol, address) = match kind.family {
+            Family::V4 => (Protocol::Ipv4, Load::IpDestination),
+            Family::V6 => (Protocol::Ipv6, Load::Ip6Destination),
+        };
+        let rule = Rule::new(chain).matches(nfproto(protocol));
+        let name = self.set(kind);
+        let rule = match (kind.class, kind.family) {
+            (Class::Any, _) => rule.in_set(name.name(), [address, Load::L4Proto]),
+            (Class::Service, _) => rule.in_set(name.name(), [address, Load::L4Proto, Load::DestinationPort]),
+            (Class::Icmp, Family::V4) => {
+                rule.matches(l4proto(ICMP)).in_set(name.name(), [address, Load::IcmpType, Load::IcmpCode])
+            }
+            (Class::Icmp, Family::V6) => {
+                rule.matches(l4proto(ICMPV6)).in_set(name.name(), [address, Load::Icmp6Type, Load::Icmp6Code])
+            }
+        };
+        let handle = self.reservation.handle.as_str();
+        if !kind.log {
+            return rule.accept().comment(handle);
+        }
+        let begin = &handle[..handle.len().min(LOG_PREFIX)];
+        rule.log(&format!("{begin} ")).accept().comment(handle)
+    }
+
+    fn shared_elements(&self) -> Vec<(Set, Element)> {
+        let lease = self.reservation.lease;
+        let link = || Value::IfName(self.link.to_owned());
+        let owner = Element::new([link()])
+            .verdict(Verdict::Goto(self.chain()))
+            .comment(self.reservation.handle.as_str());
+        let mut elements = vec![(skeleton::owners(), owner)];
+        let six = self.reservation.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
+        let four = (lease.gateway().into(), lease.address.into());
+        for (gateway, address) in std::iter::once::<(IpAddr, IpAddr)>(four).chain(six) {
+            let sets = Shared::of(Family::of(address));
+            let mac = Value::Ether(crate::links::mac_of(self.reservation).0);
+            elements.extend([
+                (sets.guests, Element::new([link(), mac, value(address)])),
+                (sets.masked, Element::new([value(address)])),
+                (sets.hairpins, Element::new([value(address), value(address)])),
+                (sets.gateways, Element::new([link(), value(gateway)])),
+            ]);
+        }
+        elements
+    }
+
+    /// A mapped port of each family that the container has.
+    fn port_elements(&self, port: PortMapping) -> Vec<(Set, Element)> {
+        let PortMapping { host_port, container_port } = port;
+        let six = self.reservation.address6().map(IpAddr::from);
+        let addresses = std::iter::once(IpAddr::from(self.reservation.lease.address)).chain(six);
+        let element = |address| {
+            let element = Element::new([Value::Byte(TCP), Value::Port(host_port)])
+                .data([value(address), Value::Port(container_port)])
+                .comment(self.reservation.handle.as_str());
+            (Shared::of(Family::of(address)).mapped, element)
+        };
+        addresses.map(element).collect()
+    }
+}
+
+fn value(address: IpAddr) -> Value {
+    match address {
+        IpAddr::V4(address) => Value::Ipv4(address),
+        IpAddr::V6(address) => Value::Ipv6(address),
+    }
+}
+
+/// A piece as an element of its set.
+fn element(kind: SetKind, piece: &Piece) -> Element {
+    let [addresses, second, third] = piece.0;
+    let bytes = |span: Span| (Value::Byte(low_byte(span.low)), Value::Byte(low_byte(span.high)));
+    let ports = |span: Span| (Value::Port(low_word(span.low)), Value::Port(low_word(span.high)));
+    let addresses = addresses_of(kind.family, addresses);
+    match kind.class {
+        Class::Any => Element::range([addresses, (Value::Byte(0), Value::Byte(u8::MAX))]),
+        Class::Service => Element::range([addresses, bytes(second), ports(third)]),
+        Class::Icmp => Element::range([addresses, bytes(second), bytes(third)]),
+    }
+}
+
+/// A range of addresses as values.
+pub(super) fn addresses_of(family: Family, span: Span) -> (Value, Value) {
+    let address = |number: u128| match family {
+        Family::V4 => Value::Ipv4(Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX))),
+        Family::V6 => Value::Ipv6(Ipv6Addr::from(number)),
+    };
+    (address(span.low), address(span.high))
+}
+
+fn low_byte(number: u128) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+fn low_word(number: u128) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}

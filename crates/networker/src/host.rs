@@ -1,0 +1,52 @@
+//! What the host itself must do: pass packets on.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use gdn_types::{Error, ErrorKind, Result};
+
+const SETTINGS: &str = "/proc/sys/net";
+
+/// Lets the host pass packets on between its links.
+pub(crate) fn forward_packets(six: bool) -> Result<()> {
+    switch_on(&Path::new(SETTINGS).join("ipv4/ip_forward"))?;
+    if six {
+        keep_default_routes()?;
+        switch_on(&Path::new(SETTINGS).join("ipv6/conf/all/forwarding"))?;
+    }
+    Ok(())
+}
+
+/// A host that forwards IPv6 no longer listens to routers, unless it is told to: links that did go on doing so.
+fn keep_default_routes() -> Result<()> {
+    let directory = Path::new(SETTINGS).join("ipv6/conf");
+    let entries = fs::read_dir(&directory).map_err(|error| failed(&directory, error))?;
+    for entry in entries.flatten().filter(|entry| entry.file_name() != "all") {
+        let path = entry.path().join("accept_ra");
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim() == "1" => fs::write(&path, "2").map_err(|error| failed(&path, error))?,
+            Ok(_) => {}
+            // A link that went away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+    Ok(())
+}
+
+fn switch_on(path: &Path) -> Result<()> {
+    let now = fs::read_to_string(path).map_err(|error| failed(path, error))?;
+    if now.trim() == "1" {
+        return Ok(());
+    }
+    fs::write(path, "1").map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    Error::caused(
+        ErrorKind::FailedPrecondition,
+        format!("let the host forward packets: {}", path.display()),
+        error,
+    )
+}

@@ -1,0 +1,210 @@
+//! The link between a container and the host.
+//!
+//! Point to point: the container has its address alone (`/32`, `/128`) with a route to the gateway that leads through its
+//! one link, and the host has a route to the container that leads through the other end. Neighbours are permanent on both
+//! ends, so that nobody asks for them and nobody can answer for another.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+
+use gdn_links::{
+    Address, Batch, Connection, Counters, Error as LinkError, Family, LinkChange, LinkIndex, LinkName, Mac,
+    Prefix, Route, VethPair,
+};
+use gdn_types::{ContainerId, EngineId, Error, ErrorKind, NetworkStat, Result};
+
+use crate::record::Reservation;
+
+/// The container's link as the container sees it.
+const INSIDE: &str = "eth0";
+/// The host's end of every link: a locally administered address, the same for all, since each link has one.
+const HOST_MAC: Mac = Mac([0x0a, 0x67, 0x64, 0x6e, 0x00, 0x01]);
+/// More links than one engine can have.
+const MOST_LINKS: usize = 1 << 17;
+
+/// The largest packet of a container's link, unless the operator names another.
+const ETHERNET_MTU: u32 = 1500;
+
+/// Makes and finds an engine's links.
+#[derive(Debug)]
+pub(crate) struct Links {
+    engine: EngineId,
+    /// Connections to the host's tables that nobody uses at the moment.
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// The host's end of a container's link, as it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: ContainerId,
+    pub(crate) index: LinkIndex,
+}
+
+impl Links {
+    pub(crate) fn new(engine: EngineId) -> Self {
+        Links { engine, idle: Mutex::default() }
+    }
+
+    /// With what the names of all host ends begin. Other engines' may begin so too: the mark tells.
+    pub(crate) fn prefix(&self) -> String {
+        format!("g{}", &self.engine.as_str()[..3])
+    }
+
+    /// The name of the host's end.
+    pub(crate) fn name(&self, id: &ContainerId) -> String {
+        format!("{}{id}", self.prefix())
+    }
+
+    /// What every link of this engine carries as its alias.
+    fn mark(&self) -> String {
+        format!("gdn-{}", self.engine)
+    }
+
+    /// Links a sandbox's namespace to the host. Packets flow when this returns.
+    pub(crate) fn attach(
+        &self,
+        id: &ContainerId,
+        netns: BorrowedFd<'_>,
+        reservation: &Reservation,
+        mtu: u32,
+    ) -> Result<LinkIndex> {
+        let doing = |error| failed(&format!("link container {id} to the host"), error);
+        let mut inside = Connection::open_in(netns).map_err(doing)?;
+        self.with(|host| {
+            let (name, peer_name) = (LinkName::new(self.name(id))?, LinkName::new(INSIDE)?);
+            let container_mac = mac_of(reservation);
+            let ends = host.add_veth_pair(&VethPair {
+                name: &name,
+                mac: HOST_MAC,
+                peer_name: &peer_name,
+                peer_mac: container_mac,
+                peer_netns: netns,
+                mtu,
+            })?;
+            host.commit(host_side(ends.index, reservation, container_mac, &self.mark())?)?;
+            inside.commit(container_side(ends.peer, reservation)?)?;
+            Ok(ends.index)
+        })
+        .map_err(doing)
+    }
+
+    /// The links of this engine.
+    pub(crate) fn all(&self) -> Result<Vec<Found>> {
+        let (prefix, mark) = (self.prefix(), self.mark());
+        let links = self
+            .with(|host| host.links_with_prefix(&prefix, MOST_LINKS))
+            .map_err(|error| failed("list the links of containers", error))?;
+        let ours = links.into_iter().filter(|link| link.alias.as_deref() == Some(&mark));
+        Ok(ours
+            .filter_map(|link| {
+                let id = ContainerId::parse(link.name.strip_prefix(&prefix)?).ok()?;
+                Some(Found { id, index: link.index })
+            })
+            .collect())
+    }
+
+    /// A container's link.
+    pub(crate) fn find(&self, id: &ContainerId) -> Result<Option<LinkIndex>> {
+        let name =
+            LinkName::new(self.name(id)).map_err(|error| failed("name the link of a container", error))?;
+        let link = self.with(|host| host.link_named(&name));
+        let link = link.map_err(|error| failed("look for the link of a container", error))?;
+        Ok(link.map(|link| link.index))
+    }
+
+    /// Whether a link is there still. It goes with the container's namespace, a moment after the last process.
+    pub(crate) fn exists(&self, index: LinkIndex) -> Result<bool> {
+        let link = self.with(|host| host.link(index));
+        Ok(link.map_err(|error| failed("look for the link of a container", error))?.is_some())
+    }
+
+    /// Deletes a link whose namespace does not end. Slow: never on a request's path.
+    pub(crate) fn remove(&self, index: LinkIndex) -> Result<()> {
+        self.with(|host| {
+            let mut batch = Batch::new();
+            batch.remove_link(index);
+            host.commit(batch)
+        })
+        .map_err(|error| failed("delete the link of a container", error))
+    }
+
+    /// What went through a link, as the container sees it; absent when the link is gone.
+    pub(crate) fn counters(&self, index: LinkIndex) -> Result<Option<NetworkStat>> {
+        let counters = self
+            .with(|host| host.counters(index))
+            .map_err(|error| failed("read the counters of a container's link", error))?;
+        // What the host's end sends is what the container receives.
+        Ok(counters.map(|Counters { rx_bytes, tx_bytes, .. }| NetworkStat {
+            rx_bytes: tx_bytes,
+            tx_bytes: rx_bytes,
+        }))
+    }
+
+    /// The link that leads out of the host: its largest packet and its first address.
+    pub(crate) fn outbound(&self) -> Result<(Option<u32>, Option<IpAddr>)> {
+        self.with(|host| {
+            let link = host.outbound_link(Family::V4)?;
+            let address = host.outbound_address(Family::V4)?;
+            Ok((link.map(|link| link.mtu.min(ETHERNET_MTU)), address))
+        })
+        .map_err(|error| failed("look for the link that leads out of the host", error))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> gdn_links::Result<T>) -> gdn_links::Result<T> {
+        let idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => Connection::open()?,
+        };
+        let outcome = work(&mut connection);
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+        outcome
+    }
+}
+
+/// A locally administered address that says whose it is.
+pub(crate) fn mac_of(reservation: &Reservation) -> Mac {
+    let [a, b, c, d] = reservation.lease.address.octets();
+    Mac([0x0a, 0x58, a, b, c, d])
+}
+
+fn host_side(
+    link: LinkIndex,
+    reservation: &Reservation,
+    container_mac: Mac,
+    mark: &str,
+) -> gdn_links::Result<Batch> {
+    let mut batch = Batch::new();
+    batch.set_link(link, &LinkChange::new().alias(mark).without_link_local().up());
+    for (gateway, address) in both(reservation) {
+        batch.replace_address(link, Address { prefix: Prefix::host(gateway), peer: None });
+        batch.replace_neighbour(link, address, container_mac);
+        batch.replace_route(Route::on_link(Prefix::host(address), link));
+    }
+    Ok(batch)
+}
+
+fn container_side(link: LinkIndex, reservation: &Reservation) -> gdn_links::Result<Batch> {
+    let mut batch = Batch::new();
+    batch.set_link(LinkIndex::LOOPBACK, &LinkChange::new().up());
+    batch.set_link(link, &LinkChange::new().without_link_local().up());
+    for (gateway, address) in both(reservation) {
+        batch.replace_address(link, Address { prefix: Prefix::host(address), peer: None });
+        batch.replace_neighbour(link, gateway, HOST_MAC);
+        batch.replace_route(Route::on_link(Prefix::host(gateway), link));
+        batch.replace_route(Route::via(Prefix::all(Family::of(gateway)), gateway, link));
+    }
+    Ok(batch)
+}
+
+/// Gateway and address, of each family that the container has.
+fn both(reservation: &Reservation) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    let lease = reservation.lease;
+    let six = reservation.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
+    std::iter::once((lease.gateway().into(), lease.address.into())).chain(six)
+}
+
+fn failed(doing: &str, error: LinkError) -> Error {
+    Error::caused(ErrorKind::Internal, doing, error)
+}

@@ -1,0 +1,69 @@
+//! Containers with loopback only.
+
+use std::os::fd::OwnedFd;
+
+use async_trait::async_trait;
+use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
+use gdn_types::{ContainerId, Error, NetIn, NetOutRule, NetworkMode, NetworkStat, Properties, Result};
+
+/// Containers with loopback only.
+#[derive(Debug, Default)]
+pub struct LoopbackNetworker(());
+
+impl LoopbackNetworker {
+    /// A networker without state.
+    pub fn new() -> Self {
+        LoopbackNetworker(())
+    }
+}
+
+#[async_trait]
+impl Networker for LoopbackNetworker {
+    async fn reserve(&self, _id: &ContainerId, request: &NetworkRequest) -> Result<NetworkInfo> {
+        match &request.mode {
+            NetworkMode::None | NetworkMode::Default => {}
+            NetworkMode::Pool(network) => {
+                return Err(Error::not_yet(&format!(
+                    "the network {network:?} (use `none`): a container's address"
+                )));
+            }
+        }
+        if let Some(port) = request.netin.first() {
+            return Err(Error::not_yet(&format!("mapping host port {}", port.host_port)));
+        }
+        // Rules that allow more than nothing change nothing where nothing can leave.
+        Ok(NetworkInfo::default())
+    }
+
+    async fn attach(&self, _id: &ContainerId, _sandbox: &Sandbox) -> Result<()> {
+        Ok(())
+    }
+
+    async fn destroy(&self, _id: &ContainerId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn restore(&self, _known: &[(ContainerId, Properties)]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn net_in(&self, _id: &ContainerId, request: NetIn) -> Result<NetIn> {
+        Err(Error::not_yet(&format!("mapping host port {}", request.host_port)))
+    }
+
+    async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
+        Err(Error::not_yet("opening destinations of a container without a network"))
+    }
+
+    async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
+        Ok(None)
+    }
+
+    fn capacity(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
+        None
+    }
+}

@@ -1,0 +1,314 @@
+//! What a container may reach: rules, cut into the elements of firewall sets.
+//!
+//! Every rule becomes boxes in the space of a set (addresses, protocol, port). Sets refuse elements that overlap, so of each
+//! box only what is not covered yet becomes elements. Adding is all there is: a rule never takes anything away.
+
+mod piece;
+mod pieces;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use gdn_types::{Error, ErrorKind, IpRange, NetOutRule, Protocol, Result};
+
+pub(crate) use piece::{Piece, Span};
+use pieces::Pieces;
+
+/// Elements of all sets of one container: 3,000 rules of a large platform need as many, crossed ranges some times that.
+const MOST_PIECES: usize = 65_536;
+
+/// Numbers of protocols, as in the header of a packet.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Address families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    fn all(self) -> Span {
+        match self {
+            Family::V4 => Span::new(0_u32, u32::MAX),
+            Family::V6 => Span::new(0_u128, u128::MAX),
+        }
+    }
+}
+
+/// What the second and third field of a piece are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Class {
+    /// Nothing: every protocol.
+    Any,
+    /// A protocol and a destination port.
+    Service,
+    /// An ICMP type and code.
+    Icmp,
+}
+
+/// One set of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SetKind {
+    pub(crate) family: Family,
+    pub(crate) class: Class,
+    /// Whether what it allows is logged too.
+    pub(crate) log: bool,
+}
+
+/// The pieces of a container's sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Destinations {
+    sets: BTreeMap<SetKind, Pieces>,
+}
+
+/// What rules added to each set.
+pub(crate) type Added = BTreeMap<SetKind, Vec<Piece>>;
+
+impl Destinations {
+    /// Adds rules, all or none, and answers the new pieces.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a rule that means nothing; `ResourceExhausted` for more pieces than a container may have.
+    pub(crate) fn add(&mut self, rules: &[NetOutRule]) -> Result<Added> {
+        let boxes: Vec<(SetKind, Piece)> = {
+            let mut boxes = Vec::new();
+            for rule in rules {
+                boxes_of(rule, &mut boxes)?;
+            }
+            boxes
+        };
+        let mut added = Added::new();
+        for (kind, piece) in boxes {
+            let new = self.sets.entry(kind).or_default().add(piece);
+            if !new.is_empty() {
+                added.entry(kind).or_default().extend(new);
+            }
+            if self.len() > MOST_PIECES {
+                self.take_back(&added);
+                return Err(Error::new(
+                    ErrorKind::ResourceExhausted,
+                    format!("the rules of a container may have at most {MOST_PIECES} parts"),
+                ));
+            }
+        }
+        Ok(added)
+    }
+
+    /// Undoes an [`add`](Self::add) whose pieces did not get into the kernel.
+    pub(crate) fn take_back(&mut self, added: &Added) {
+        for (kind, pieces) in added {
+            if let Some(set) = self.sets.get_mut(kind) {
+                set.remove(pieces);
+            }
+        }
+    }
+
+    /// The sets that have pieces.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (SetKind, &Pieces)> {
+        self.sets.iter().filter(|(_, pieces)| pieces.len() > 0).map(|(kind, pieces)| (*kind, pieces))
+    }
+
+    /// Which sets have pieces.
+    pub(crate) fn kinds(&self) -> BTreeSet<SetKind> {
+        self.sets().map(|(kind, _)| kind).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.sets.values().map(Pieces::len).sum()
+    }
+}
+
+fn boxes_of(rule: &NetOutRule, boxes: &mut Vec<(SetKind, Piece)>) -> Result<()> {
+    check(rule)?;
+    let networks = networks(rule)?;
+    let nothing = [Span::one(0_u8), Span::one(0_u8)];
+    let (class, details): (Class, Vec<[Span; 2]>) = match rule.protocol {
+        Protocol::All => (Class::Any, vec![nothing]),
+        Protocol::Tcp => (Class::Service, services(TCP, rule)),
+        Protocol::Udp => (Class::Service, services(UDP, rule)),
+        Protocol::Icmp | Protocol::Icmpv6 => (Class::Icmp, vec![messages(rule)]),
+    };
+    for (family, addresses) in networks {
+        let kind = SetKind { family, class, log: rule.log };
+        boxes.extend(details.iter().map(|[second, third]| (kind, Piece([addresses, *second, *third]))));
+    }
+    Ok(())
+}
+
+fn check(rule: &NetOutRule) -> Result<()> {
+    let of_ports = matches!(rule.protocol, Protocol::Tcp | Protocol::Udp);
+    if !rule.ports.is_empty() && !of_ports {
+        // The reference engine's text, with its names.
+        let name = match rule.protocol {
+            Protocol::All => "ALL",
+            _ => "ICMP",
+        };
+        return Err(Error::invalid(format!("Ports cannot be specified for Protocol {name}")));
+    }
+    for range in &rule.ports {
+        if range.start == 0 || range.start > range.end {
+            return Err(Error::invalid(format!("port range {}-{} has no port", range.start, range.end)));
+        }
+    }
+    Ok(())
+}
+
+/// The addresses of a rule. Without any, all of the families that the protocol has.
+fn networks(rule: &NetOutRule) -> Result<Vec<(Family, Span)>> {
+    let families: &[Family] = match rule.protocol {
+        Protocol::All | Protocol::Tcp | Protocol::Udp => &[Family::V4, Family::V6],
+        Protocol::Icmp => &[Family::V4],
+        Protocol::Icmpv6 => &[Family::V6],
+    };
+    if rule.networks.is_empty() {
+        return Ok(families.iter().map(|family| (*family, family.all())).collect());
+    }
+    let spans = rule.networks.iter().map(|range| {
+        let (family, span) = span_of(*range)?;
+        if !families.contains(&family) {
+            let (IpRange { start, end }, protocol) = (range, rule.protocol);
+            return Err(Error::invalid(format!("{start}-{end} has no addresses that {protocol:?} goes to")));
+        }
+        Ok((family, span))
+    });
+    spans.collect()
+}
+
+/// An address range as numbers.
+pub(crate) fn span_of(range: IpRange) -> Result<(Family, Span)> {
+    let IpRange { start, end } = range;
+    let (family, span) = match (start, end) {
+        (IpAddr::V4(start), IpAddr::V4(end)) => {
+            (Family::V4, Span { low: u32::from(start).into(), high: u32::from(end).into() })
+        }
+        (IpAddr::V6(start), IpAddr::V6(end)) => {
+            if [start, end].iter().any(|address| address.to_ipv4_mapped().is_some()) {
+                return Err(Error::invalid(format!("{start}-{end}: write IPv4 addresses as such")));
+            }
+            (Family::V6, Span { low: start.into(), high: end.into() })
+        }
+        _ => return Err(Error::invalid(format!("{start}-{end} mixes IPv4 and IPv6"))),
+    };
+    if span.low > span.high {
+        return Err(Error::invalid(format!("{start}-{end} ends before it begins")));
+    }
+    Ok((family, span))
+}
+
+fn services(protocol: u8, rule: &NetOutRule) -> Vec<[Span; 2]> {
+    let protocol = Span::one(protocol);
+    if rule.ports.is_empty() {
+        return vec![[protocol, Span::new(0_u16, u16::MAX)]];
+    }
+    rule.ports.iter().map(|range| [protocol, Span::new(range.start, range.end)]).collect()
+}
+
+fn messages(rule: &NetOutRule) -> [Span; 2] {
+    let all = Span::new(0_u8, u8::MAX);
+    match rule.icmp {
+        None => [all, all],
+        Some(icmp) => [Span::one(icmp.kind), icmp.code.map_or(all, Span::one)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gdn_types::{IcmpRule, PortRange};
+
+    use super::*;
+
+    fn range(start: &str, end: &str) -> IpRange {
+        IpRange { start: start.parse().unwrap(), end: end.parse().unwrap() }
+    }
+
+    fn tcp(networks: &[IpRange], ports: &[(u16, u16)]) -> NetOutRule {
+        let ports = ports.iter().map(|(start, end)| PortRange { start: *start, end: *end }).collect();
+        NetOutRule { protocol: Protocol::Tcp, networks: networks.to_vec(), ports, ..NetOutRule::default() }
+    }
+
+    fn counts(added: &Added) -> Vec<(Family, Class, usize)> {
+        added.iter().map(|(kind, pieces)| (kind.family, kind.class, pieces.len())).collect()
+    }
+
+    #[test]
+    fn the_empty_rule_allows_everything_of_both_families() {
+        let mut all = Destinations::default();
+        let added = all.add(&[NetOutRule::default()]).unwrap();
+        assert_eq!(counts(&added), [(Family::V4, Class::Any, 1), (Family::V6, Class::Any, 1)]);
+        assert!(all.add(&[NetOutRule::default()]).unwrap().is_empty());
+        assert_eq!(all.sets().count(), 2);
+    }
+
+    #[test]
+    fn a_rule_is_every_network_with_every_port() {
+        let networks = [range("10.0.0.0", "10.0.0.255"), range("fd00::1", "fd00::1")];
+        let added = Destinations::default().add(&[tcp(&networks, &[(80, 80), (443, 444)])]).unwrap();
+        assert_eq!(counts(&added), [(Family::V4, Class::Service, 2), (Family::V6, Class::Service, 2)]);
+    }
+
+    #[test]
+    fn rules_that_overlap_add_what_is_new() {
+        let mut some = Destinations::default();
+        some.add(&[tcp(&[range("10.0.0.0", "10.0.0.9")], &[(80, 90)])]).unwrap();
+        let added = some.add(&[tcp(&[range("10.0.0.5", "10.0.0.20")], &[(85, 95)])]).unwrap();
+        assert_eq!(counts(&added), [(Family::V4, Class::Service, 2)]);
+        some.take_back(&added);
+        assert_eq!(some.len(), 1);
+    }
+
+    #[test]
+    fn icmp_has_types_and_codes_and_one_family() {
+        let rule = |protocol, icmp| NetOutRule { protocol, icmp, ..NetOutRule::default() };
+        let echo = Some(IcmpRule { kind: 8, code: Some(0) });
+        let added = Destinations::default().add(&[rule(Protocol::Icmp, echo)]).unwrap();
+        let pieces: Vec<_> = added.values().flatten().collect();
+        assert_eq!(pieces, [&Piece([Family::V4.all(), Span::one(8_u8), Span::one(0_u8)])]);
+        let added = Destinations::default().add(&[rule(Protocol::Icmpv6, None)]).unwrap();
+        assert_eq!(counts(&added), [(Family::V6, Class::Icmp, 1)]);
+    }
+
+    #[test]
+    fn a_rule_that_means_nothing_is_refused_and_changes_nothing() {
+        let mut none = Destinations::default();
+        let all = NetOutRule { ports: vec![PortRange { start: 1, end: 2 }], ..NetOutRule::default() };
+        let icmp_to_v6 = NetOutRule {
+            protocol: Protocol::Icmp,
+            networks: vec![range("fd00::1", "fd00::2")],
+            ..NetOutRule::default()
+        };
+        for (rule, said) in [
+            (all.clone(), "Ports cannot be specified for Protocol ALL"),
+            (NetOutRule { protocol: Protocol::Icmp, ..all }, "Ports cannot be specified for Protocol ICMP"),
+            (tcp(&[range("10.0.0.2", "10.0.0.1")], &[]), "10.0.0.2-10.0.0.1 ends before it begins"),
+            (tcp(&[range("10.0.0.2", "fd00::1")], &[]), "mixes"),
+            (tcp(&[range("::ffff:10.0.0.1", "::ffff:10.0.0.1")], &[]), "write IPv4 addresses as such"),
+            (tcp(&[], &[(0, 7)]), "port range 0-7"),
+            (tcp(&[], &[(9, 7)]), "port range 9-7"),
+            (icmp_to_v6, "fd00::1-fd00::2"),
+        ] {
+            let error = none.add(&[tcp(&[], &[(80, 80)]), rule]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        assert_eq!(none.len(), 0);
+    }
+
+    #[test]
+    fn a_container_may_not_have_pieces_without_end() {
+        let mut many = Destinations::default();
+        let rule = |n: u32| {
+            let address: IpAddr = std::net::Ipv4Addr::from(2 * n).into();
+            NetOutRule { networks: vec![IpRange { start: address, end: address }], ..NetOutRule::default() }
+        };
+        let most: Vec<NetOutRule> = (0..65_536).map(rule).collect();
+        many.add(&most).unwrap();
+        let error = many.add(&[rule(65_536), rule(65_537)]).unwrap_err();
+        assert_eq!((error.kind(), many.len()), (ErrorKind::ResourceExhausted, MOST_PIECES));
+    }
+}

@@ -1,0 +1,289 @@
+//! What is durable of a container's network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use gdn_ipam::{Lease, Prefix};
+use gdn_types::{Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol, Result};
+use prost::Message;
+
+/// Of the form on disk. A later version that an older engine could not understand gets another.
+const VERSION: u32 = 1;
+
+/// A container's place in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    pub(crate) handle: Handle,
+    pub(crate) lease: Lease,
+    pub(crate) prefix: Option<Prefix>,
+    pub(crate) ports: Vec<PortMapping>,
+    pub(crate) egress: Egress,
+    pub(crate) privileged: bool,
+}
+
+/// What a container may reach that no rule of its allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// Everything, except what the operator denies.
+    #[default]
+    Allow,
+    /// Nothing.
+    Deny,
+}
+
+impl std::str::FromStr for Egress {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "allow" => Ok(Egress::Allow),
+            "deny" => Ok(Egress::Deny),
+            _ => Err(Error::invalid(format!("egress {text:?} is neither allow nor deny"))),
+        }
+    }
+}
+
+impl Reservation {
+    /// The form on disk.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        Stored {
+            version: VERSION,
+            handle: self.handle.to_string(),
+            subnet: self.lease.subnet.to_string(),
+            address: self.lease.address.to_string(),
+            prefix: self.prefix.map(|prefix| prefix.to_string()).unwrap_or_default(),
+            ports: self
+                .ports
+                .iter()
+                .map(|port| Pair { first: port.host_port.into(), second: port.container_port.into() })
+                .collect(),
+            denies: self.egress == Egress::Deny,
+            privileged: self.privileged,
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads the form on disk back.
+    ///
+    /// # Errors
+    /// `Internal`, saying what is wrong with it.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::decode(bytes).map_err(|error| Error::internal(format!("no record: {error}")))?;
+        if stored.version != VERSION {
+            return Err(Error::internal(format!("of version {}, known is {VERSION}", stored.version)));
+        }
+        let subnet = parsed("subnet", &stored.subnet)?;
+        let lease = Lease { subnet, address: parsed::<Ipv4Addr>("address", &stored.address)? };
+        let prefix: Option<Prefix> = match stored.prefix.as_str() {
+            "" => None,
+            text => Some(parsed("prefix", text)?),
+        };
+        let mapping = |pair: &Pair| -> Result<PortMapping> {
+            Ok(PortMapping { host_port: small(pair.first)?, container_port: small(pair.second)? })
+        };
+        Ok(Reservation {
+            handle: Handle::parse(&stored.handle)?,
+            lease,
+            prefix,
+            ports: stored.ports.iter().map(mapping).collect::<Result<_>>()?,
+            egress: if stored.denies { Egress::Deny } else { Egress::Allow },
+            privileged: stored.privileged,
+        })
+    }
+
+    /// The container's IPv6 address.
+    pub(crate) fn address6(&self) -> Option<Ipv6Addr> {
+        self.prefix.map(Prefix::address)
+    }
+}
+
+/// Rules that came together, in the form on disk.
+pub(crate) fn encode_rules(rules: &[NetOutRule]) -> Vec<u8> {
+    Rules { version: VERSION, rules: rules.iter().map(rule).collect() }.encode_to_vec()
+}
+
+/// Reads the form on disk back.
+///
+/// # Errors
+/// `Internal`, saying what is wrong with it.
+pub(crate) fn decode_rules(bytes: &[u8]) -> Result<Vec<NetOutRule>> {
+    let stored = Rules::decode(bytes).map_err(|error| Error::internal(format!("no rules: {error}")))?;
+    if stored.version != VERSION {
+        return Err(Error::internal(format!("of version {}, known is {VERSION}", stored.version)));
+    }
+    stored.rules.iter().map(rule_back).collect()
+}
+
+fn parsed<T: std::str::FromStr>(what: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| Error::internal(format!("{what} {text:?} cannot be read")))
+}
+
+fn small<T: TryFrom<u32>>(number: u32) -> Result<T> {
+    T::try_from(number).map_err(|_| Error::internal(format!("{number} is out of range")))
+}
+
+fn rule(rule: &NetOutRule) -> Rule {
+    Rule {
+        protocol: match rule.protocol {
+            Protocol::All => 0,
+            Protocol::Tcp => 1,
+            Protocol::Udp => 2,
+            Protocol::Icmp => 3,
+            Protocol::Icmpv6 => 4,
+        },
+        networks: rule
+            .networks
+            .iter()
+            .map(|range| Range { start: range.start.to_string(), end: range.end.to_string() })
+            .collect(),
+        ports: rule
+            .ports
+            .iter()
+            .map(|range| Pair { first: range.start.into(), second: range.end.into() })
+            .collect(),
+        icmp_type: rule.icmp.map(|icmp| icmp.kind.into()),
+        icmp_code: rule.icmp.and_then(|icmp| icmp.code).map(Into::into),
+        log: rule.log,
+    }
+}
+
+fn rule_back(rule: &Rule) -> Result<NetOutRule> {
+    let address = |text: &str| parsed::<IpAddr>("address", text);
+    Ok(NetOutRule {
+        protocol: match rule.protocol {
+            0 => Protocol::All,
+            1 => Protocol::Tcp,
+            2 => Protocol::Udp,
+            3 => Protocol::Icmp,
+            4 => Protocol::Icmpv6,
+            other => return Err(Error::internal(format!("{other} is no protocol"))),
+        },
+        networks: rule
+            .networks
+            .iter()
+            .map(|range| Ok(IpRange { start: address(&range.start)?, end: address(&range.end)? }))
+            .collect::<Result<_>>()?,
+        ports: rule
+            .ports
+            .iter()
+            .map(|range| Ok(PortRange { start: small(range.first)?, end: small(range.second)? }))
+            .collect::<Result<_>>()?,
+        icmp: match rule.icmp_type {
+            Some(kind) => Some(IcmpRule { kind: small(kind)?, code: rule.icmp_code.map(small).transpose()? }),
+            None => None,
+        },
+        log: rule.log,
+    })
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Stored {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(string, tag = "2")]
+    handle: String,
+    #[prost(string, tag = "3")]
+    subnet: String,
+    #[prost(string, tag = "4")]
+    address: String,
+    #[prost(string, tag = "5")]
+    prefix: String,
+    #[prost(message, repeated, tag = "6")]
+    ports: Vec<Pair>,
+    #[prost(bool, tag = "7")]
+    denies: bool,
+    #[prost(bool, tag = "8")]
+    privileged: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Rules {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(message, repeated, tag = "2")]
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Pair {
+    #[prost(uint32, tag = "1")]
+    first: u32,
+    #[prost(uint32, tag = "2")]
+    second: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Rule {
+    #[prost(uint32, tag = "1")]
+    protocol: u32,
+    #[prost(message, repeated, tag = "2")]
+    networks: Vec<Range>,
+    #[prost(message, repeated, tag = "3")]
+    ports: Vec<Pair>,
+    #[prost(uint32, optional, tag = "4")]
+    icmp_type: Option<u32>,
+    #[prost(uint32, optional, tag = "5")]
+    icmp_code: Option<u32>,
+    #[prost(bool, tag = "6")]
+    log: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Range {
+    #[prost(string, tag = "1")]
+    start: String,
+    #[prost(string, tag = "2")]
+    end: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_reads_back_as_it_was_written() {
+        let range = IpRange { start: "10.0.0.1".parse().unwrap(), end: "10.0.0.9".parse().unwrap() };
+        let six = IpRange { start: "fd00::1".parse().unwrap(), end: "fd00::1".parse().unwrap() };
+        let rules = vec![
+            NetOutRule::default(),
+            NetOutRule {
+                protocol: Protocol::Udp,
+                networks: vec![range, six],
+                ports: vec![PortRange { start: 1, end: 65535 }],
+                icmp: None,
+                log: true,
+            },
+            NetOutRule {
+                protocol: Protocol::Icmp,
+                icmp: Some(IcmpRule { kind: 8, code: Some(0) }),
+                ..NetOutRule::default()
+            },
+            NetOutRule {
+                protocol: Protocol::Icmpv6,
+                icmp: Some(IcmpRule { kind: 128, code: None }),
+                ..NetOutRule::default()
+            },
+        ];
+        let lease = Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: Ipv4Addr::new(10, 254, 0, 2) };
+        let reservation = Reservation {
+            handle: Handle::parse("web").unwrap(),
+            lease,
+            prefix: Some("fd00:0:0:7::/64".parse().unwrap()),
+            ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
+            egress: Egress::Deny,
+            privileged: true,
+        };
+        assert_eq!(Reservation::decode(&reservation.encode()).unwrap(), reservation);
+        assert_eq!(decode_rules(&encode_rules(&rules)).unwrap(), rules);
+        let plain = Reservation { prefix: None, egress: Egress::Allow, ..reservation };
+        assert_eq!(Reservation::decode(&plain.encode()).unwrap(), plain);
+        assert_eq!(plain.address6(), None);
+    }
+
+    #[test]
+    fn what_is_no_reservation_is_refused() {
+        for bytes in [&b"x"[..], b"", &[8, 2]] {
+            assert!(Reservation::decode(bytes).is_err());
+            assert!(decode_rules(bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Where reservations and rules are kept.
+//!
+//! Each container has one key for its reservation, and one for each set of rules that came together, so that one more rule
+//! costs the same with ten and ten thousand others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gdn_state::{Batch, Commit, Store};
+use gdn_types::{ContainerId, Error, ErrorKind, NetOutRule, Result};
+
+use crate::record::{self, Reservation};
+
+const RESERVATION: &str = "network/";
+const RULES: &str = "network-rules/";
+const LAST_PORT: &str = "network-last-port";
+
+/// A container's network as an earlier life wrote it down.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) reservation: Reservation,
+    pub(crate) rules: Vec<NetOutRule>,
+    /// The number of the next rules.
+    pub(crate) next: u32,
+}
+
+/// The durable side of a networker.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger(Arc<Store>);
+
+impl Ledger {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Ledger(store)
+    }
+
+    /// Everything that is written down. What cannot be read is told in the log, and its container not known.
+    pub(crate) fn load(&self) -> BTreeMap<ContainerId, Stored> {
+        let mut known = BTreeMap::new();
+        for (key, value) in self.0.scan(RESERVATION) {
+            match id_of(&key, RESERVATION).and_then(|id| Ok((id, Reservation::decode(&value)?))) {
+                Ok((id, reservation)) => {
+                    known.insert(id, Stored { reservation, rules: Vec::new(), next: 0 });
+                }
+                Err(error) => tracing::error!(%error, "the network of a container cannot be read"),
+            }
+        }
+        for (id, stored) in &mut known {
+            for (key, value) in self.0.scan(rules_of(id)) {
+                match record::decode_rules(&value) {
+                    Ok(rules) => stored.rules.extend(rules),
+                    Err(error) => tracing::error!(%id, %error, "rules of a container cannot be read"),
+                }
+                stored.next = number_of(&key).map_or(stored.next, |number| number.saturating_add(1));
+            }
+        }
+        known
+    }
+
+    /// The host port that was handed out last.
+    pub(crate) fn last_port(&self) -> Option<u16> {
+        let bytes = self.0.get(LAST_PORT)?;
+        Some(u16::from_be_bytes(bytes.as_ref().try_into().ok()?))
+    }
+
+    /// Writes a reservation down with its first rules. It survives a kill; whatever is made durable later makes it so too.
+    pub(crate) fn reserve(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        rules: &[NetOutRule],
+        last_port: Option<u16>,
+    ) -> Result<Commit> {
+        let mut batch = Batch::new();
+        put(&mut batch, &reservation_of(id), &reservation.encode())?;
+        if !rules.is_empty() {
+            put(&mut batch, &rules_key(id, 0), &record::encode_rules(rules))?;
+        }
+        if let Some(port) = last_port {
+            put(&mut batch, LAST_PORT, &port.to_be_bytes())?;
+        }
+        Ok(self.0.commit_written(batch))
+    }
+
+    /// Adds rules, durably.
+    pub(crate) fn add_rules(&self, id: &ContainerId, number: u32, rules: &[NetOutRule]) -> Result<Commit> {
+        let mut batch = Batch::new();
+        put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
+        Ok(self.0.commit(batch))
+    }
+
+    /// Takes back what [`add_rules`](Self::add_rules) wrote.
+    pub(crate) fn take_back_rules(&self, id: &ContainerId, number: u32) -> Result<Commit> {
+        let mut batch = Batch::new();
+        delete(&mut batch, &rules_key(id, number))?;
+        Ok(self.0.commit(batch))
+    }
+
+    /// Forgets a container. It survives a kill; whatever is made durable later makes it so too.
+    pub(crate) fn forget(&self, id: &ContainerId) -> Result<Commit> {
+        let mut batch = Batch::new();
+        delete(&mut batch, &reservation_of(id))?;
+        for (key, _) in self.0.scan(rules_of(id)) {
+            batch.delete(&key).map_err(unwritten)?;
+        }
+        Ok(self.0.commit_written(batch))
+    }
+}
+
+/// The store's refusal in the engine's words.
+pub(crate) fn unwritten(error: gdn_state::Error) -> Error {
+    Error::caused(ErrorKind::Unavailable, "write the network of a container down", error)
+}
+
+fn put(batch: &mut Batch, key: &str, value: &[u8]) -> Result<()> {
+    batch.put(key, value).map(drop).map_err(unwritten)
+}
+
+fn delete(batch: &mut Batch, key: &str) -> Result<()> {
+    batch.delete(key).map(drop).map_err(unwritten)
+}
+
+fn reservation_of(id: &ContainerId) -> String {
+    format!("{RESERVATION}{id}")
+}
+
+fn rules_of(id: &ContainerId) -> String {
+    format!("{RULES}{id}/")
+}
+
+/// Numbers have a fixed width, so that keys are found in their order.
+fn rules_key(id: &ContainerId, number: u32) -> String {
+    format!("{}{number:08x}", rules_of(id))
+}
+
+fn id_of(key: &[u8], prefix: &str) -> Result<ContainerId> {
+    ContainerId::parse(&String::from_utf8_lossy(&key[prefix.len()..]))
+}
+
+fn number_of(key: &[u8]) -> Option<u32> {
+    let digits = key.rsplit(|byte| *byte == b'/').next()?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use gdn_ipam::Lease;
+    use gdn_types::{Handle, Protocol};
+
+    use super::*;
+    use crate::record::Egress;
+
+    #[test]
+    fn what_is_written_is_there_for_the_next_life_and_gone_when_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Ledger::new(Arc::new(Store::open(place.path()).unwrap()));
+        let (one, two) = (ContainerId::from_bits(1), ContainerId::from_bits(2));
+        let reservation = Reservation {
+            handle: Handle::parse("web").unwrap(),
+            lease: Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: Ipv4Addr::new(10, 254, 0, 2) },
+            prefix: None,
+            ports: Vec::new(),
+            egress: Egress::Deny,
+            privileged: false,
+        };
+        let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };
+        let ledger = open();
+        ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], Some(61007)).unwrap().wait().unwrap();
+        ledger.reserve(&two, &reservation, &[], None).unwrap().wait().unwrap();
+        ledger.add_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap().wait().unwrap();
+        ledger.add_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap().wait().unwrap();
+        ledger.add_rules(&one, 17, &[rule(Protocol::All)]).unwrap().wait().unwrap();
+        ledger.take_back_rules(&one, 17).unwrap().wait().unwrap();
+        drop(ledger);
+
+        let ledger = open();
+        assert_eq!(ledger.last_port(), Some(61007));
+        let mut known = ledger.load();
+        let stored = known.remove(&one).unwrap();
+        assert_eq!(stored.reservation, reservation);
+        let protocols: Vec<Protocol> = stored.rules.iter().map(|rule| rule.protocol).collect();
+        assert_eq!((protocols, stored.next), (vec![Protocol::Tcp, Protocol::Udp, Protocol::Icmp], 17));
+        assert_eq!(known.remove(&two).unwrap().next, 0);
+
+        ledger.forget(&one).unwrap().wait().unwrap();
+        ledger.forget(&one).unwrap().wait().unwrap();
+        assert_eq!(ledger.load().into_keys().collect::<Vec<_>>(), [two]);
+        assert!(ledger.0.scan(RULES).is_empty());
+    }
+}
