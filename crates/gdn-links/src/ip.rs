@@ -124,12 +124,14 @@ impl fmt::Display for Prefix {
 
 /// An address to give to a link.
 ///
-/// IPv6 addresses are given without duplicate address detection, so they can be used at once.
+/// IPv6 addresses are given without duplicate address detection. The routes that belong to them are added by the kernel's
+/// worker a moment later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The address and the length of its subnet.
     pub prefix: Prefix,
-    /// The address of the other end of a point-to-point link. The kernel then adds a route to it by itself.
+    /// The address of the other end of a point-to-point link. The kernel then adds a route to it by itself, behind those that
+    /// are there already.
     pub peer: Option<IpAddr>,
 }
 

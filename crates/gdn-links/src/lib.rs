@@ -44,6 +44,7 @@ mod namespace;
 mod operations;
 pub mod shaping;
 mod veth;
+mod watch;
 
 pub use batch::Batch;
 pub use connection::Connection;
@@ -52,3 +53,4 @@ pub use ip::{Address, Family, InterfaceAddress, Prefix, Route, RouteEntry, Scope
 pub use link::{Counters, Link, LinkChange};
 pub use names::{LinkIndex, LinkName, Mac};
 pub use veth::{VethEnds, VethPair};
+pub use watch::Watch;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use gdn_links::{
     Address, Batch, Connection, Error, Family, LinkChange, LinkIndex, Mac, Prefix, Route, Scope, VethPair,
+    Watch,
 };
 use ground::{
     CONTAINER, GATEWAY, HOST_MAC, MTU, Netns, PEER_MAC, connect, container_batch, eventually, host_batch,
@@ -287,4 +288,17 @@ fn a_link_can_be_changed() {
     batch.set_link(index, &LinkChange::new().down());
     host.commit(batch).unwrap();
     assert!(!host.link(index).unwrap().unwrap().is_up);
+}
+
+#[test]
+fn a_watch_says_once_that_something_changed() {
+    leave();
+    let (mut host, netns) = (Connection::open().unwrap(), Netns::new());
+    let mut watch = Watch::open().unwrap();
+    assert_eq!(watch.has_changed(), Ok(false));
+    let index = pair(&mut host, &netns, &name("gdn-l")).index;
+    assert_eq!(watch.has_changed(), Ok(true));
+    eventually("the kernel's worker is done", || !watch.has_changed().unwrap());
+    host.commit(host_batch(index)).unwrap();
+    assert_eq!(watch.has_changed(), Ok(true));
 }

@@ -58,7 +58,42 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     /// Where its message starts in the bytes.
     pub(crate) at: usize,
+    /// The elements it adds or deletes.
+    elements: Option<Elements>,
 }
+
+/// Some of the elements of one call.
+#[derive(Clone, Debug)]
+struct Elements {
+    /// Where each starts in the message.
+    starts: Vec<usize>,
+    /// How many went before, in other messages.
+    before: usize,
+    /// How many are in all.
+    all: usize,
+}
+
+impl Operation {
+    /// What was being done where the kernel found a fault, if it says where in the message that is.
+    pub(crate) fn describe(&self, offset: Option<usize>) -> String {
+        match &self.elements {
+            Some(Elements { starts, before, all }) if *all > 1 => {
+                let fault = offset.map(|offset| starts.partition_point(|start| *start <= offset));
+                match fault {
+                    Some(nth) if nth > 0 => format!("{} (number {} of {all})", self.name, before + nth),
+                    _ => {
+                        format!("{} (among {} to {} of {all})", self.name, before + 1, before + starts.len())
+                    }
+                }
+            }
+            _ => self.name.clone(),
+        }
+    }
+}
+
+/// What to write: in words, the name of what is in the table, the message's number and flags.
+#[derive(Clone, Copy, Debug)]
+struct Task<'a>(&'a str, Option<&'a str>, u8, u16);
 
 impl Batch {
     /// An empty batch.
@@ -82,9 +117,10 @@ impl Batch {
         self.fault.clone().map_or(Ok(()), Err)
     }
 
-    /// Adds a table, or takes ownership of a persistent one whose owner is gone. One that is there already is left.
+    /// Adds a table, or takes ownership of a persistent one whose owner is gone. One that is there already is left;
+    /// its flags cannot be changed.
     pub fn add_table(&mut self, table: &Table) -> &mut Batch {
-        self.push(table, Ok(()), "add table", table.name(), number::NEW_TABLE, CREATE, |body| {
+        self.push(table, Ok(()), Task("add table", None, number::NEW_TABLE, CREATE), |body| {
             body.string(1, &table.name);
             body.number32(2, table.flags);
         })
@@ -92,14 +128,14 @@ impl Batch {
 
     /// Deletes a table with all that is in it.
     pub fn delete_table(&mut self, table: &Table) -> &mut Batch {
-        self.push(table, Ok(()), "delete table", table.name(), number::DELETE_TABLE, 0, |body| {
+        self.push(table, Ok(()), Task("delete table", None, number::DELETE_TABLE, 0), |body| {
             body.string(1, &table.name);
         })
     }
 
     /// Deletes all rules of all chains of a table.
     pub fn flush_table(&mut self, table: &Table) -> &mut Batch {
-        self.push(table, Ok(()), "flush table", table.name(), number::DELETE_RULE, 0, |body| {
+        self.push(table, Ok(()), Task("flush table", None, number::DELETE_RULE, 0), |body| {
             body.string(1, &table.name);
         })
     }
@@ -107,7 +143,7 @@ impl Batch {
     /// Adds a chain. One that is there already is left, but for its policy.
     pub fn add_chain(&mut self, table: &Table, chain: &Chain) -> &mut Batch {
         let fine = check_name("chain", &chain.name);
-        self.push(table, fine, "add chain", &chain.name, number::NEW_CHAIN, CREATE, |body| {
+        self.push(table, fine, Task("add chain", Some(&chain.name), number::NEW_CHAIN, CREATE), |body| {
             body.string(1, &table.name);
             body.string(3, &chain.name);
             if let Some(base) = &chain.base {
@@ -124,7 +160,7 @@ impl Batch {
     /// Deletes a chain with its rules. It must not be jumped to any more.
     pub fn delete_chain(&mut self, table: &Table, chain: &str) -> &mut Batch {
         let fine = check_name("chain", chain);
-        self.push(table, fine, "delete chain", chain, number::DELETE_CHAIN, 0, |body| {
+        self.push(table, fine, Task("delete chain", Some(chain), number::DELETE_CHAIN, 0), |body| {
             body.string(1, &table.name);
             body.string(3, chain);
         })
@@ -133,7 +169,7 @@ impl Batch {
     /// Deletes all rules of a chain.
     pub fn flush_chain(&mut self, table: &Table, chain: &str) -> &mut Batch {
         let fine = check_name("chain", chain);
-        self.push(table, fine, "flush chain", chain, number::DELETE_RULE, 0, |body| {
+        self.push(table, fine, Task("flush chain", Some(chain), number::DELETE_RULE, 0), |body| {
             body.string(1, &table.name);
             body.string(2, chain);
         })
@@ -150,17 +186,22 @@ impl Batch {
     }
 
     fn rule(&mut self, table: &Table, rule: &Rule, what: &str, flags: u16) -> &mut Batch {
-        self.push(table, rule.check(), what, &rule.chain, number::NEW_RULE, CREATE | flags, |body| {
-            body.string(1, &table.name);
-            body.string(2, &rule.chain);
-            rule.write(body);
-        })
+        self.push(
+            table,
+            rule.check(),
+            Task(what, Some(&rule.chain), number::NEW_RULE, CREATE | flags),
+            |body| {
+                body.string(1, &table.name);
+                body.string(2, &rule.chain);
+                rule.write(body);
+            },
+        )
     }
 
     /// Deletes the rule with this handle.
     pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) -> &mut Batch {
         let fine = check_name("chain", chain);
-        self.push(table, fine, "delete rule of", chain, number::DELETE_RULE, 0, |body| {
+        self.push(table, fine, Task("delete rule of", Some(chain), number::DELETE_RULE, 0), |body| {
             body.string(1, &table.name);
             body.string(2, chain);
             body.number64(3, handle);
@@ -171,7 +212,7 @@ impl Batch {
     pub fn add_set(&mut self, table: &Table, set: &Set) -> &mut Batch {
         self.sets += 1;
         let id = self.sets;
-        self.push(table, set.check(), "add set", &set.name, number::NEW_SET, CREATE, |body| {
+        self.push(table, set.check(), Task("add set", Some(&set.name), number::NEW_SET, CREATE), |body| {
             body.string(1, &table.name);
             body.string(2, &set.name);
             write_set(body, set, id);
@@ -181,16 +222,17 @@ impl Batch {
     /// Deletes a set or map. It must not be used by rules any more.
     pub fn delete_set(&mut self, table: &Table, set: &str) -> &mut Batch {
         let fine = check_name("set", set);
-        self.push(table, fine, "delete set", set, number::DELETE_SET, 0, |body| {
+        self.push(table, fine, Task("delete set", Some(set), number::DELETE_SET, 0), |body| {
             body.string(1, &table.name);
             body.string(2, set);
         })
     }
 
-    /// Deletes all elements of a set or map.
+    /// Deletes all elements of a set or map. Of one with intervals of several fields this is slow: see the crate's
+    /// limitations.
     pub fn flush_set(&mut self, table: &Table, set: &str) -> &mut Batch {
         let fine = check_name("set", set);
-        self.push(table, fine, "flush set", set, number::DELETE_ELEMENT, 0, |body| {
+        self.push(table, fine, Task("flush set", Some(set), number::DELETE_ELEMENT, 0), |body| {
             body.string(1, &table.name);
             body.string(2, set);
         })
@@ -198,17 +240,17 @@ impl Batch {
 
     /// Adds elements to a set or map. Those that are there already are left; with other data they are an error.
     pub fn add_elements(&mut self, table: &Table, set: &Set, elements: &[Element]) -> &mut Batch {
-        self.elements(table, set, elements, "to", number::NEW_ELEMENT, CREATE)
+        self.elements(table, set, elements, "add element to", number::NEW_ELEMENT, CREATE)
     }
 
     /// Adds elements to a set or map; one that is there already is an error (`EEXIST`).
     pub fn add_new_elements(&mut self, table: &Table, set: &Set, elements: &[Element]) -> &mut Batch {
-        self.elements(table, set, elements, "to", number::NEW_ELEMENT, CREATE | EXCLUSIVE)
+        self.elements(table, set, elements, "add element to", number::NEW_ELEMENT, CREATE | EXCLUSIVE)
     }
 
     /// Deletes elements of a set or map; one that is not there is an error (`ENOENT`). Data need not be given.
     pub fn delete_elements(&mut self, table: &Table, set: &Set, elements: &[Element]) -> &mut Batch {
-        self.elements(table, set, elements, "of", number::DELETE_ELEMENT, 0)
+        self.elements(table, set, elements, "delete element of", number::DELETE_ELEMENT, 0)
     }
 
     fn elements(
@@ -216,18 +258,18 @@ impl Batch {
         table: &Table,
         set: &Set,
         elements: &[Element],
-        preposition: &str,
+        what: &str,
         number: u8,
         flags: u16,
     ) -> &mut Batch {
         let delete = number == number::DELETE_ELEMENT;
-        let verb = if delete { "delete" } else { "add" };
         let mut rest = elements;
         while !rest.is_empty() {
-            let mut fine = check_name("set", &set.name);
-            let mut taken = 0;
-            let first = elements.len() - rest.len() + 1;
-            self.push(table, Ok(()), "", "", number, flags, |body| {
+            let mut fine = Ok(());
+            let mut starts = Vec::new();
+            let task = Task(what, Some(&set.name), number, flags);
+            let message = self.bytes.len();
+            self.push(table, check_name("set", &set.name), task, |body| {
                 body.string(1, &table.name);
                 body.string(2, &set.name);
                 body.nest(3, |list| {
@@ -236,11 +278,11 @@ impl Batch {
                         if fine.is_err() || list.written() - start > ELEMENTS_BYTES {
                             return;
                         }
+                        starts.push(list.written() - message);
                         match element.encode(set, delete) {
                             Ok(bytes) => bytes.write(list),
                             Err(fault) => fine = Err(fault),
                         }
-                        taken += 1;
                     }
                 });
             });
@@ -248,14 +290,10 @@ impl Batch {
             if self.fault.is_some() {
                 break;
             }
-            rest = rest.get(taken.max(1)..).unwrap_or(&[]);
+            let before = elements.len() - rest.len();
+            rest = rest.get(starts.len()..).unwrap_or(&[]);
             if let Some(operation) = self.operations.last_mut() {
-                let which = if elements.len() == 1 {
-                    String::new()
-                } else {
-                    format!(" {first} to {} of {}", elements.len() - rest.len(), elements.len())
-                };
-                operation.name = format!("{verb} element{which} {preposition} {} in {table}", set.name);
+                operation.elements = Some(Elements { starts, before, all: elements.len() });
             }
         }
         self
@@ -267,15 +305,11 @@ impl Batch {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one place writes all messages")]
     fn push(
         &mut self,
         table: &Table,
         fine: Result<()>,
-        what: &str,
-        name: &str,
-        number: u8,
-        flags: u16,
+        Task(what, name, number, flags): Task<'_>,
         body: impl FnOnce(&mut Writer<'_>),
     ) -> &mut Batch {
         let fine = check_name("table", &table.name).and(fine);
@@ -283,9 +317,11 @@ impl Batch {
             self.keep(fine);
             return self;
         }
-        let object = if name == table.name { table.to_string() } else { format!("{name} in {table}") };
-        let operation = Operation { name: format!("{what} {object}"), at: self.bytes.len() };
-        self.operations.push(operation);
+        let name = match name {
+            Some(name) => format!("{what} {name} in {table}"),
+            None => format!("{what} {table}"),
+        };
+        self.operations.push(Operation { name, at: self.bytes.len(), elements: None });
         let header = Header {
             kind: message_type(number),
             flags: REQUEST | flags,

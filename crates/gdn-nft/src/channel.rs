@@ -45,6 +45,8 @@ pub(crate) struct Answer {
     pub(crate) errno: Option<Errno>,
     /// The kernel's words.
     pub(crate) message: Option<String>,
+    /// Where in the request the fault is, in bytes.
+    pub(crate) offset: Option<usize>,
 }
 
 impl Answer {
@@ -60,12 +62,22 @@ impl Answer {
             _ => crate::attribute::HEADER,
         };
         let explanation = match message.flags & EXPLAINED {
-            0 => None,
-            _ => Attributes(request.get(length..).unwrap_or(&[])).find(1).map(text),
+            0 => Attributes(&[]),
+            _ => Attributes(request.get(length..).unwrap_or(&[])),
         };
+        let offset = explanation.find(2).and_then(native32).and_then(|offset| usize::try_from(offset).ok());
         let errno = (code != 0).then(|| Errno::from_raw_os_error(code.checked_neg().unwrap_or(i32::MAX)));
-        Some(Answer { sequence: message.sequence, errno, message: explanation })
+        Some(Answer { sequence: message.sequence, errno, message: explanation.find(1).map(text), offset })
     }
+}
+
+/// What becomes of the word that messages were dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Told,
+    /// They were answers to something earlier: a listing goes on only as fast as it is read. Were it the answer that is
+    /// waited for, the wait would end in time.
+    PassedOver,
 }
 
 /// One socket and its sequence numbers.
@@ -133,6 +145,10 @@ impl Channel {
     /// Receives one datagram of the kernel; those of others are passed over. `None` when nothing came in time (or, with
     /// `flags` not to wait, is there).
     pub(crate) fn receive(&mut self, flags: i32) -> Result<Option<&[u8]>> {
+        self.receive_or(flags, Lost::Told)
+    }
+
+    fn receive_or(&mut self, flags: i32, lost: Lost) -> Result<Option<&[u8]>> {
         loop {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer, flags) {
@@ -140,6 +156,7 @@ impl Channel {
                 Ok(_) => return Ok(Some(&self.buffer)),
                 Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
                     Some(Errno::INTR) => {}
+                    Some(Errno::NOBUFS) if lost == Lost::PassedOver => {}
                     Some(Errno::AGAIN) => return Ok(None),
                     Some(Errno::NOBUFS) => return Err(Error::EventsLost),
                     _ => return Err(system("read from", &error)),
@@ -155,7 +172,7 @@ impl Channel {
         self.send(&bytes)?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let Some(datagram) = self.receive(0)? else { break };
+            let Some(datagram) = self.receive_or(0, Lost::PassedOver)? else { break };
             let answer = Messages(datagram).filter_map(Answer::of).find(|one| one.sequence == sequence);
             match answer {
                 Some(Answer { errno: None, .. }) => return Ok(()),
@@ -202,7 +219,7 @@ impl Channel {
         let mut found = Vec::new();
         let mut interrupted = false;
         while Instant::now() < deadline {
-            let Some(datagram) = self.receive(0)? else { break };
+            let Some(datagram) = self.receive_or(0, Lost::PassedOver)? else { break };
             for message in Messages(datagram).filter(|one| one.sequence == sequence) {
                 interrupted |= message.flags & INTERRUPTED != 0;
                 if let Some(answer) = Answer::of(message) {

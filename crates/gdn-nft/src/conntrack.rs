@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use rustix::io::Errno;
 
+use crate::Result;
 use crate::attribute::{Attributes, Header, Message, message};
 use crate::batch::REQUEST;
 use crate::channel::{ACKNOWLEDGE, Channel, DUMP};
-use crate::{Error, Result};
 
 /// `NFNL_SUBSYS_CTNETLINK`.
 const SUBSYSTEM: u8 = 1;
@@ -78,7 +78,7 @@ impl Conntrack {
     /// Those that begin while it runs may stay: take the rule away first.
     ///
     /// # Errors
-    /// What the kernel refused; [`Error::TooLong`] beyond a million.
+    /// What the kernel refused; [`Error::TooLong`](crate::Error::TooLong) beyond a million.
     pub fn delete_of(&mut self, address: IpAddr) -> Result<usize> {
         self.delete(Selector { address, service: None })
     }

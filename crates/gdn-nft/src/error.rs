@@ -24,6 +24,14 @@ pub enum Error {
         /// What does not fit.
         fault: &'static str,
     },
+    /// A set that cannot be. Nothing was sent.
+    #[error("set {set}: {fault}")]
+    Set {
+        /// The set's name.
+        set: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A rule or set (then nothing was sent) or a listing that has more than is allowed.
     #[error("{what} is longer than {limit}")]
     TooLong {

@@ -77,18 +77,17 @@ impl Set {
         if let Some(comment) = &self.comment {
             check_text("comment", comment)?;
         }
-        let bounded = |fields: &[Field]| (1..=MAX_WORDS).contains(&words(fields));
-        if !bounded(&self.key) || matches!(&self.data, Data::Fields(data) if !bounded(data)) {
+        let fault = |fault| Err(Error::Set { set: self.name.clone(), fault });
+        let no_fields = self.key.is_empty() || matches!(&self.data, Data::Fields(data) if data.is_empty());
+        if no_fields {
+            return fault("its key or data has no fields");
+        }
+        let too_long = |fields: &[Field]| words(fields) > MAX_WORDS;
+        if too_long(&self.key) || matches!(&self.data, Data::Fields(data) if too_long(data)) {
             return Err(Error::TooLong { what: "set key or data in words of 4 bytes", limit: MAX_WORDS });
         }
-        if self.intervals
-            && self.key.iter().any(|field| field.byte_order() == HOST_ENDIAN)
-            && !self.is_concat()
-        {
-            return Err(Error::Name {
-                what: "set of intervals of a field in host order",
-                name: self.name.clone(),
-            });
+        if self.has_ends() && byte_order(&self.key) == HOST_ENDIAN {
+            return fault("its field is not in network byte order, so it has no intervals");
         }
         Ok(())
     }

@@ -64,8 +64,9 @@ impl Socket {
         match self.exchange(batch)?.into_iter().next() {
             None => Ok(()),
             Some(refusal) => {
-                let name = refusal.operation.and_then(|at| batch.operations.get(at));
-                let name = name.map_or("commit batch", |operation| operation.name.as_str());
+                let operation = refusal.operation.and_then(|at| batch.operations.get(at));
+                let name = operation.map(|operation| operation.describe(refusal.offset));
+                let name = name.as_deref().unwrap_or("commit batch");
                 Err(Error::answer(name, refusal.errno, refusal.message))
             }
         }
@@ -137,7 +138,12 @@ impl Socket {
                 }
                 if let Some(errno) = answer.errno {
                     let operation = at.checked_sub(1);
-                    refusals.push(Refusal { operation, errno, message: answer.message });
+                    refusals.push(Refusal {
+                        operation,
+                        errno,
+                        message: answer.message,
+                        offset: answer.offset,
+                    });
                 }
                 if at == 0 && answer.errno.is_some() || at == count {
                     return Ok(refusals);
@@ -165,6 +171,8 @@ struct Refusal {
     operation: Option<usize>,
     errno: Errno,
     message: Option<String>,
+    /// Where in the operation's message the fault is, in bytes.
+    offset: Option<usize>,
 }
 
 /// The whole datagram: begin, operations numbered from `first + 1`, end.

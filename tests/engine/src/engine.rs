@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::gdn::{Gdn, Outcome, binary};
+use crate::host::Namespace;
 use crate::images;
 use crate::wait::{PATIENCE, eventually, until};
 
@@ -88,6 +89,13 @@ impl Engine {
         let plugin = plugin.as_deref().map_or_else(Vec::new, |runtime| vec!["--runtime-plugin", runtime]);
         let fixed = ["server", "--root", &root];
         fixed.iter().chain(&plugin).chain(options).map(ToString::to_string).collect()
+    }
+
+    /// Starts the server in a network namespace and waits until it answers.
+    pub fn start_server_in(&mut self, namespace: &Namespace, options: &[&str]) {
+        let mut command = namespace.command(&binary().to_string_lossy());
+        command.args(self.server_arguments(options));
+        self.start_server_by(command);
     }
 
     /// Starts the server by a command that becomes it, and waits until it answers.

@@ -25,6 +25,7 @@
 
 mod engine;
 mod gdn;
+pub mod host;
 pub mod images;
 pub mod inside;
 pub mod session;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use gdn_nft::{
@@ -10,62 +10,63 @@ use gdn_nft::{
     Reject, Rule, Set, Socket, Table, Value, Verdict, ct_state, iifname_begins,
 };
 
-use crate::ground::{attempt, in_own_network, run, socket, table};
+use crate::ground::{in_own_network, run, socket, table};
 
-/// A second namespace, linked to the test's by `gab1` (10.7.0.1, fd07::1) and its own `eth0` (10.7.0.2, fd07::2).
+/// A thread in a second namespace, linked to the test's by `gab1` (10.7.0.1, fd07::1) and its own `eth0` (10.7.0.2,
+/// fd07::2).
 struct Peer {
-    holder: Child,
+    jobs: Sender<Box<dyn FnOnce() + Send>>,
 }
 
 impl Peer {
     fn new() -> Peer {
-        let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", "echo up; exec sleep 600"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = [0; 3];
-        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-        let peer = Peer { holder };
-        run(&format!("ip link add gab1 type veth peer name eth0 netns {}", peer.holder.id()));
+        let (jobs, to_do) = channel::<Box<dyn FnOnce() + Send>>();
+        std::thread::spawn(move || in_own_network(move || to_do.iter().for_each(|job| job())));
+        let peer = Peer { jobs };
+        let thread = peer.does(|| rustix::thread::gettid().as_raw_nonzero());
+        run(&format!("ip link add gab1 type veth peer name eth0 netns {thread}"));
         for line in
             ["addr add 10.7.0.1/24 dev gab1", "addr add fd07::1/64 dev gab1 nodad", "link set gab1 up"]
         {
             run(&format!("ip {line}"));
         }
-        for line in [
-            "addr add 10.7.0.2/24 dev eth0",
-            "addr add fd07::2/64 dev eth0 nodad",
-            "link set eth0 up",
-            "link set lo up",
-            "route add default via 10.7.0.1",
-        ] {
-            run(&peer.inside(&format!("ip {line}")));
-        }
+        peer.does(|| {
+            for line in
+                ["addr add 10.7.0.2/24 dev eth0", "addr add fd07::2/64 dev eth0 nodad", "link set eth0 up"]
+            {
+                run(&format!("ip {line}"));
+            }
+        });
+        // The kernel takes up to a second until a new link carries packets.
+        let listener = TcpListener::bind("10.7.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        peer.does(move || TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap());
         peer
     }
 
-    /// The line that runs a program in it.
-    fn inside(&self, line: &str) -> String {
-        format!("nsenter --net=/proc/{}/ns/net {line}", self.holder.id())
+    /// Does something in it.
+    fn does<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (give, take) = channel();
+        self.jobs.send(Box::new(move || give.send(job()).unwrap())).unwrap();
+        take.recv().unwrap()
     }
 
     /// Whether a connection from it is accepted within a second.
-    fn connects(&self, to: &str) -> bool {
-        let (host, port) = to.rsplit_once(':').unwrap();
-        let script = format!("import socket;socket.create_connection((\"{host}\",{port}),1)");
-        let line = self.inside("python3 -c");
-        let mut words: Vec<&str> = line.split(' ').collect();
-        words.push(&script);
-        let out = Command::new(words[0]).args(&words[1..]).output().unwrap();
-        out.status.success()
+    fn connects(&self, to: SocketAddr) -> bool {
+        self.does(move || TcpStream::connect_timeout(&to, Duration::from_secs(1)).is_ok())
     }
-}
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
+    /// Accepts and greets everybody who comes to port 80.
+    fn serves(&self, address: IpAddr) {
+        let listener = self.does(move || TcpListener::bind((address, 80)).unwrap());
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.write_all(b"hello").unwrap();
+                kept.push(stream);
+            }
+        });
     }
 }
 
@@ -73,19 +74,13 @@ fn v4(text: &str) -> Value {
     Value::from(text.parse::<IpAddr>().unwrap())
 }
 
-fn accepting() -> TcpListener {
-    TcpListener::bind("0.0.0.0:0").unwrap()
-}
-
 /// A dispatch by interface and source, then what the source may reach, else a reset: the rules that engines have.
 #[test]
 fn packets_are_dropped_accepted_and_reset_as_maps_and_sets_say() {
     in_own_network(|| {
         let peer = Peer::new();
-        let (open, closed) = (accepting(), accepting());
-        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let (open, closed) = (port(&open), port(&closed));
-        let _ = (&open, &closed);
+        let listeners = [(); 2].map(|()| TcpListener::bind("10.7.0.1:0").unwrap());
+        let [open, other] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let table = table();
         let sources = Set::new("sources4", [Field::IfName, Field::Ipv4]).map_to_verdicts();
         let allowed = Set::new("allowed4", [Field::Ipv4, Field::Protocol, Field::Port]).intervals();
@@ -94,7 +89,7 @@ fn packets_are_dropped_accepted_and_reset_as_maps_and_sets_say() {
         let range = Element::range([
             (v4("10.7.0.0"), v4("10.7.0.200")),
             (Value::Byte(6), Value::Byte(6)),
-            (Value::Port(open), Value::Port(open)),
+            (Value::Port(open.port()), Value::Port(open.port())),
         ]);
         let mut batch = Batch::new();
         batch
@@ -119,10 +114,10 @@ fn packets_are_dropped_accepted_and_reset_as_maps_and_sets_say() {
             )
             .add_rule(&table, &Rule::new("from_known").reject(Reject::TcpReset));
         let mut socket = socket();
-        assert!(peer.connects(&format!("10.7.0.1:{open}")));
+        assert!(peer.connects(open));
         socket.commit(&batch).unwrap();
         // The source is not known: dropped.
-        assert!(!peer.connects(&format!("10.7.0.1:{open}")));
+        assert!(!peer.connects(open));
         let mut batch = Batch::new();
         batch.add_elements(&table, &sources, &[known]).add_elements(
             &table,
@@ -130,20 +125,20 @@ fn packets_are_dropped_accepted_and_reset_as_maps_and_sets_say() {
             std::slice::from_ref(&range),
         );
         socket.commit(&batch).unwrap();
-        assert!(peer.connects(&format!("10.7.0.1:{open}")));
-        assert!(!peer.connects(&format!("10.7.0.1:{closed}")));
+        assert!(peer.connects(open));
+        assert!(!peer.connects(other));
         let mut batch = Batch::new();
         batch.delete_elements(&table, &allowed, &[range]);
         socket.commit(&batch).unwrap();
-        assert!(!peer.connects(&format!("10.7.0.1:{open}")));
+        assert!(!peer.connects(open));
         let shown = run("nft list chain inet t from_any");
         assert!(!shown.contains("counter packets 0 "), "{shown}");
     });
 }
 
-/// An address of this host whose port 8080 is mapped to the peer, seen from a third namespace's place: this host.
-fn map_a_port(socket: &mut Socket, table: &Table, family: Protocol, to: Value) {
-    let (name, field) = match family {
+/// Maps port 8080 of all of this host's addresses to the peer's port 80, for connections of this host.
+fn map_a_port(socket: &mut Socket, table: &Table, protocol: Protocol, to: Value) {
+    let (name, field) = match protocol {
         Protocol::Ipv4 => ("ports4", Field::Ipv4),
         Protocol::Ipv6 => ("ports6", Field::Ipv6),
     };
@@ -155,21 +150,8 @@ fn map_a_port(socket: &mut Socket, table: &Table, family: Protocol, to: Value) {
         .add_chain(table, &Chain::base("out", ChainType::Nat, Hook::Output, -100))
         .add_set(table, &map)
         .add_elements(table, &map, &[port])
-        .add_rule(table, &Rule::new("out").dnat_from(name, family, [Load::L4Proto, Load::DestinationPort]));
+        .add_rule(table, &Rule::new("out").dnat_from(name, protocol, [Load::L4Proto, Load::DestinationPort]));
     socket.commit(&batch).unwrap();
-}
-
-/// A listener in the peer that answers with a word.
-fn serve(peer: &Peer, address: &str) -> Child {
-    let script = format!(
-        "import socket\ns=socket.create_server((\"{address}\",80),family=socket.AF_INET6 if \":\" in \"{address}\" else socket.AF_INET)\nprint(\"up\",flush=True)\nkept=[]\nwhile True:\n c,_=s.accept(); c.sendall(b\"hello\"); kept.append(c)"
-    );
-    let line = peer.inside("python3 -c");
-    let mut words: Vec<&str> = line.split(' ').collect();
-    words.push(&script);
-    let mut child = Command::new(words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
-    child
 }
 
 fn greeted(by: SocketAddr) -> TcpStream {
@@ -181,10 +163,10 @@ fn greeted(by: SocketAddr) -> TcpStream {
     stream
 }
 
+/// How many connections there are of a family, as the kernel's own list has them.
 fn tracked(family: &str) -> usize {
-    let (fine, text) = attempt(&format!("conntrack -L -f {family}"));
-    assert!(fine, "{text}");
-    text.lines().filter(|line| line.contains("src=")).count()
+    let list = std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap();
+    list.lines().filter(|line| line.starts_with(family)).count()
 }
 
 #[test]
@@ -199,17 +181,13 @@ fn a_mapped_port_leads_to_the_peer_and_its_connections_are_deleted_with_it() {
         ] {
             let table = Table::new(Family::Inet, name);
             map_a_port(&mut socket, &table, protocol, v4(to));
-            let mut server = serve(&peer, to);
             let to: IpAddr = to.parse().unwrap();
+            peer.serves(to);
             let mut mapped = greeted(host.parse().unwrap());
             mapped.write_all(b"x").unwrap();
             let straight = greeted(SocketAddr::new(to, 80));
             // One to somebody else, which has to stay.
-            let listener = TcpListener::bind(SocketAddr::new(
-                if to.is_ipv6() { "::1" } else { "127.0.0.1" }.parse().unwrap(),
-                0,
-            ))
-            .unwrap();
+            let listener = TcpListener::bind((if to.is_ipv6() { "::1" } else { "127.0.0.1" }, 0)).unwrap();
             let other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             assert_eq!(tracked(name), 3);
 
@@ -221,8 +199,6 @@ fn a_mapped_port_leads_to_the_peer_and_its_connections_are_deleted_with_it() {
             assert_eq!(tracked(name), 1);
             assert_eq!(conntrack.delete_of(to).unwrap(), 0);
             drop((straight, other, mapped));
-            server.kill().unwrap();
-            server.wait().unwrap();
         }
     });
 }

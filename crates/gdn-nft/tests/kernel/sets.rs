@@ -236,3 +236,63 @@ fn an_element_that_is_there_is_left_and_only_a_new_one_may_be_asked_for() {
         assert!(error.is_not_found());
     });
 }
+
+#[test]
+fn the_element_at_fault_is_told_among_thousands() {
+    in_own_network(|| {
+        let table = table();
+        let set = Set::new("out", [Field::Ipv4, Field::Protocol, Field::Port]).intervals();
+        let mut elements = allowed(3000);
+        elements[2345] = elements[7].clone();
+        let mut batch = Batch::new();
+        batch.add_table(&table).add_set(&table, &set).add_new_elements(&table, &set, &elements);
+        let error = socket().commit(&batch).unwrap_err();
+        assert!(
+            error.to_string().starts_with("add element to out in inet t (number 2346 of 3000): "),
+            "{error}"
+        );
+        assert_eq!(run("nft list ruleset"), "");
+    });
+}
+
+#[test]
+fn a_single_value_is_an_element_of_a_set_of_intervals_too() {
+    in_own_network(|| {
+        let table = table();
+        let set = Set::new("out", [Field::IfName, Field::Port]).intervals();
+        let element = Element::new([Value::IfName("gab1".to_owned()), Value::Port(80)]);
+        let mut socket = socket();
+        let mut batch = Batch::new();
+        batch.add_table(&table).add_set(&table, &set).add_elements(
+            &table,
+            &set,
+            std::slice::from_ref(&element),
+        );
+        socket.commit(&batch).unwrap();
+        shows(&run("nft list set inet t out"), &[r#"elements = { "gab1" . 80 }"#]);
+        let mut batch = Batch::new();
+        batch.delete_elements(&table, &set, &[element]);
+        socket.commit(&batch).unwrap();
+        assert_eq!(socket.elements(&table, "out").unwrap(), []);
+    });
+}
+
+#[test]
+fn a_set_that_cannot_be_is_an_error_before_it_is_sent() {
+    in_own_network(|| {
+        for (set, expected) in [
+            (Set::new("s", []), "set s: its key or data has no fields"),
+            (Set::new("s", [Field::Port]).map_to([]), "set s: its key or data has no fields"),
+            (Set::new("s", [Field::Ipv6; 5]), "set key or data in words of 4 bytes is longer than 16"),
+            (
+                Set::new("s", [Field::Mark]).intervals(),
+                "set s: its field is not in network byte order, so it has no intervals",
+            ),
+        ] {
+            let mut batch = Batch::new();
+            batch.add_table(&table()).add_set(&table(), &set);
+            assert_eq!(socket().commit(&batch).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(run("nft list ruleset"), "");
+    });
+}

@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod maskedpaths;
 mod metrics;
+mod network;
 mod peas;
 mod process;
 mod processes;

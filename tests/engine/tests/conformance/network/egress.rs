@@ -1,0 +1,99 @@
+//! What containers may reach.
+
+use super::*;
+
+/// Q72, Q230 to Q239, Q331: operators deny, rules open.
+#[test]
+fn denied_networks_are_refused_until_a_rule_opens_them() {
+    let bed = Bed::start(&[
+        "--deny-network",
+        "192.0.2.0/29",
+        "--deny-network",
+        "192.0.2.4-192.0.2.7",
+        "--deny-network",
+        "2001:db8::/64",
+    ]);
+    let _listeners = [bed.host.outside.listen(80), bed.host.outside.listen(81)];
+    bed.host.outside.must("ip addr add 192.0.2.9/24 dev down0");
+    bed.engine.create(&["--handle", "one"]);
+    bed.engine.create(&["--handle", "open", "--allow", "tcp,to=192.0.2.1,ports=80,log"]);
+    for (address, allowed) in
+        [("192.0.2.1", false), ("192.0.2.7", false), ("192.0.2.9", true), ("2001:db8::1", false)]
+    {
+        assert_eq!(bed.reaches("one", address, 80), allowed, "{address}");
+    }
+    assert!(bed.reaches("open", "192.0.2.1", 80) && !bed.reaches("open", "192.0.2.1", 81));
+    bed.engine.gdn(["net", "out", "one", "tcp,to=192.0.2.1-192.0.2.3,ports=81"]).expect_status(0);
+    assert!(bed.reaches("one", "192.0.2.1", 81) && !bed.reaches("one", "192.0.2.1", 80));
+    bed.engine
+        .gdn(["net", "out", "one", "tcp,to=2001:db8::1", "tcp,ports=80", "udp,ports=53,log"])
+        .expect_status(0);
+    assert!(bed.reaches("one", "2001:db8::1", 81) && bed.reaches("one", "192.0.2.7", 80));
+    assert!(!bed.reaches("one", "192.0.2.7", 81));
+    assert!(!bed.pings("one", "192.0.2.1"));
+    bed.engine.gdn(["net", "out", "one", "icmp,to=192.0.2.1,type=8/0"]).expect_status(0);
+    assert!(bed.pings("one", "192.0.2.1") && !bed.pings("one", "192.0.2.7"));
+    bed.finish();
+}
+
+/// Concourse's two requests (garden-api.md 5): everything by one rule, or nothing at all without any.
+#[test]
+fn without_rules_nothing_leaves_where_egress_is_denied() {
+    let bed = Bed::start(&["--default-egress", "deny"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "hermetic", "--publish", "8080:80"]);
+    bed.engine.create(&["--handle", "open", "--allow", "all,to=0.0.0.0-255.255.255.255"]);
+    bed.engine.create(&["--handle", "asks", "--egress", "allow"]);
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        assert!(!bed.reaches("hermetic", address, 80), "{address}");
+        assert!(bed.reaches("asks", address, 80), "{address}");
+    }
+    assert!(bed.reaches("open", "192.0.2.1", 80) && !bed.reaches("open", "2001:db8::1", 80));
+    let properties = bed.engine.inspect("hermetic")["properties"].clone();
+    assert_eq!(properties["garden.network.egress"], "deny");
+    // What it is asked for it answers.
+    let _greeter = bed.greeter("hermetic", 80);
+    assert!(bed.host.outside.reaches("192.0.2.2", 8080));
+    bed.engine
+        .gdn(["create", "--image", bed.engine.image(), "--property", "garden.network.egress=x"])
+        .expect_error("\"x\"");
+    bed.finish();
+}
+
+/// A rule that means nothing is refused by name, and none of its companions takes effect.
+#[test]
+fn rules_that_mean_nothing_are_refused_whole() {
+    let bed = Bed::start(&["--default-egress", "deny"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "one"]);
+    for (rule, said) in [
+        ("all,ports=80", "Ports cannot be specified for Protocol ALL"),
+        ("icmp,ports=80", "Ports cannot be specified for Protocol ICMP"),
+        ("tcp,to=10.0.0.9-10.0.0.1", "10.0.0.9-10.0.0.1"),
+        ("tcp,ports=9-7", "9-7"),
+        ("tcp,ports=0", "0"),
+        ("icmp,to=fd00::1", "fd00::1"),
+        ("tcp,to=::ffff:10.0.0.1", "IPv4"),
+    ] {
+        bed.engine.gdn(["net", "out", "one", "all", rule]).expect_error(said);
+    }
+    assert!(!bed.reaches("one", "192.0.2.1", 80));
+    bed.finish();
+}
+
+/// The host is closed unless the operator opens it; its name servers are reached.
+#[test]
+fn the_host_is_reached_where_the_operator_allows_it() {
+    for (option, reached) in [(None, false), (Some("--allow-host-access"), true)] {
+        let options: Vec<&str> = option.into_iter().chain(["--dns-server", "192.0.2.2"]).collect();
+        let bed = Bed::start(&options);
+        let _listeners = [bed.host.inside.listen(80), bed.host.inside.listen(53)];
+        bed.engine.create(&["--handle", "one"]);
+        for address in ["192.0.2.2", "10.254.0.1", "fd00:77::1"] {
+            assert_eq!(bed.reaches("one", address, 80), reached, "{address}");
+        }
+        assert!(bed.reaches("one", "192.0.2.2", 53));
+        assert_eq!(bed.reaches("one", "10.254.0.1", 53), reached);
+        bed.finish();
+    }
+}

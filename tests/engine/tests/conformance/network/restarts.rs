@@ -1,0 +1,88 @@
+//! What stays as it was when the server is killed, and what a foreigner cannot take away.
+
+use super::*;
+
+/// Q327 to Q336, Q71, Q107, Q108: rules, ports and addresses outlive the server.
+#[test]
+fn the_network_outlives_a_killed_server_and_nothing_is_handed_out_twice() {
+    let mut bed = Bed::start(&["--deny-network", "192.0.2.7", "--deny-network", "192.0.2.1"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "web", "--publish", "8080:80", "--network", "10.9.0.2/24"]);
+    bed.engine.create(&["--handle", "open", "--allow", "tcp,to=192.0.2.1,ports=80"]);
+    bed.engine.gdn(["net", "out", "web", "tcp,to=192.0.2.1,ports=80"]).expect_status(0);
+    let _greeter = bed.greeter("web", 80);
+    let addresses = [bed.addresses("web"), bed.addresses("open")];
+    let as_before = |bed: &Bed| {
+        assert_eq!([bed.addresses("web"), bed.addresses("open")], addresses);
+        assert!(bed.host.outside.reaches("192.0.2.2", 8080));
+        for handle in ["web", "open"] {
+            assert!(bed.reaches(handle, "192.0.2.1", 80), "{handle}");
+            assert!(!bed.reaches(handle, "192.0.2.7", 80), "{handle}");
+        }
+    };
+    as_before(&bed);
+    for _ in 0..3 {
+        bed.restart();
+        as_before(&bed);
+    }
+    bed.engine.stop_server();
+    assert!(bed.host.outside.reaches("192.0.2.2", 8080), "while no server runs");
+    bed.serve();
+    as_before(&bed);
+    for network in ["10.9.0.2/24", "10.9.0.0/25"] {
+        bed.engine
+            .gdn(["create", "--image", bed.engine.image(), "--network", network])
+            .expect_error("10.9.0.");
+    }
+    bed.engine.gdn(["net", "in", "open", "8080:1"]).expect_error("8080");
+    bed.engine.create(&["--handle", "new"]);
+    assert!(!addresses.iter().any(|known| known.0 == bed.addresses("new").0));
+    bed.finish();
+}
+
+/// Q332: what the operator no longer denies is open after a restart.
+#[test]
+fn a_denied_network_that_is_dropped_is_open_after_a_restart() {
+    let mut bed = Bed::start(&["--deny-network", "192.0.2.1"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "one"]);
+    assert!(!bed.reaches("one", "192.0.2.1", 80));
+    bed.options.truncate(4);
+    bed.restart();
+    assert!(bed.reaches("one", "192.0.2.1", 80));
+    bed.finish();
+}
+
+/// Q308 to Q316: what belongs to nobody is found and removed.
+#[test]
+fn a_start_removes_what_belongs_to_nobody() {
+    let mut bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "one", "--publish", "8080:80"]);
+    bed.engine.create(&["--handle", "two"]);
+    bed.engine.kill_server();
+    bed.options.push("--destroy-containers-on-startup".to_owned());
+    bed.serve();
+    until("the links to be gone", || bed.links().is_empty());
+    assert!(bed.engine.handles().is_empty());
+    bed.engine.create(&["--handle", "one", "--publish", "8080:80"]);
+    assert_eq!(bed.addresses("one").0, "10.254.0.2");
+    bed.finish();
+}
+
+/// A foreigner's `nft flush ruleset` takes nothing of ours away, with a server and without.
+#[test]
+fn a_foreign_flush_opens_nothing() {
+    let mut bed = Bed::start(&["--deny-network", "192.0.2.1"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "one"]);
+    for _ in 0..5 {
+        bed.host.inside.must("nft flush ruleset");
+        assert!(!bed.reaches("one", "192.0.2.1", 80));
+    }
+    bed.engine.kill_server();
+    // The table is an orphan now; the next server takes it over.
+    bed.serve();
+    bed.host.inside.must("nft flush ruleset");
+    assert!(!bed.reaches("one", "192.0.2.1", 80) && bed.pings("one", "10.254.0.1"));
+    bed.finish();
+}

@@ -1,0 +1,44 @@
+//! A container that pretends to be another.
+
+use super::*;
+
+/// S6.01, S6.07: another address, another hardware address, another route: nothing gets out but its own.
+#[test]
+fn a_container_sends_by_its_own_addresses_only() {
+    let bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "thief", "--privileged"]);
+    bed.engine.create(&["--handle", "victim"]);
+    let (victim, victim6) = bed.addresses("victim");
+    assert!(bed.pings("thief", "192.0.2.1"), "its own address is fine");
+    let as_other = |change: &str, ping: &str, back: &str| {
+        bed.engine.shell("thief", change).expect_status(0);
+        let answered = bed.engine.shell("thief", ping).status == 0;
+        bed.engine.shell("thief", back).expect_status(0);
+        answered
+    };
+    assert!(!as_other(
+        &format!("ip addr add {victim}/32 dev eth0"),
+        &format!("ping -c 1 -W 1 -I {victim} 192.0.2.1"),
+        &format!("ip addr del {victim}/32 dev eth0"),
+    ));
+    assert!(!as_other(
+        &format!("echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad; ip -6 addr add {victim6}/128 dev eth0"),
+        &format!("ping -6 -c 1 -W 1 -I {victim6} 2001:db8::1"),
+        &format!("ip -6 addr del {victim6}/128 dev eth0"),
+    ));
+    let own = bed.engine.shell("thief", "cat /sys/class/net/eth0/address").text();
+    assert!(!as_other(
+        "ip link set eth0 address 0a:58:0a:fe:00:06",
+        "ping -c 1 -W 1 192.0.2.1",
+        &format!("ip link set eth0 address {}", own.trim()),
+    ));
+    // The same ping goes through when everything is its own again: the positive control.
+    bed.engine
+        .shell("thief", "ip route replace 10.254.0.1 dev eth0; ip route replace default via 10.254.0.1");
+    let mac = bed.host.inside.must("ip -o link show type veth");
+    assert!(mac.contains("0a:67:64:6e:00:01"), "{mac}");
+    bed.engine.shell("thief", "ip neigh replace 10.254.0.1 lladdr 0a:67:64:6e:00:01 dev eth0 2>/dev/null || arp -s 10.254.0.1 0a:67:64:6e:00:01");
+    assert!(bed.pings("thief", "192.0.2.1"));
+    assert!(bed.pings("victim", "192.0.2.1") && bed.pings("victim", "10.254.0.5"), "the victim is untouched");
+    bed.finish();
+}
