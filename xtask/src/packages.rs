@@ -21,7 +21,7 @@ enum Shows {
 
 use Shows::{File, Program};
 
-const TESTS: [Package; 14] = [
+const TESTS: [Package; 15] = [
     Package {
         name: "busybox-static",
         shows: Program("busybox"),
@@ -52,6 +52,7 @@ const TESTS: [Package; 14] = [
     },
     Package { name: "kmod", shows: Program("modprobe"), reason: "the guest's kernel modules" },
     Package { name: "iproute2", shows: Program("ip"), reason: "the guest's loopback device" },
+    Package { name: "nftables", shows: Program("nft"), reason: "an oracle for rules, sets and maps" },
 ];
 
 /// Installs what is missing, announcing each package and why.

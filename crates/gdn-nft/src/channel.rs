@@ -66,7 +66,7 @@ impl Answer {
             _ => Attributes(request.get(length..).unwrap_or(&[])),
         };
         let offset = explanation.find(2).and_then(native32).and_then(|offset| usize::try_from(offset).ok());
-        let errno = (code != 0).then(|| Errno::from_raw_os_error(code.checked_neg().unwrap_or(i32::MAX)));
+        let errno = (code != 0).then(|| errno_of(code));
         Some(Answer { sequence: message.sequence, errno, message: explanation.find(1).map(text), offset })
     }
 }
@@ -234,7 +234,7 @@ impl Channel {
                     // A listing that failed on the way says so here.
                     let code = native32(message.payload).map_or(0, u32::cast_signed);
                     if code < 0 && code != -Errno::INTR.raw_os_error() {
-                        let errno = Errno::from_raw_os_error(code.saturating_neg());
+                        let errno = errno_of(code);
                         return Err(Error::answer(operation, errno, None));
                     }
                     interrupted |= code < 0;
@@ -273,6 +273,15 @@ impl AsFd for Channel {
     }
 }
 
+/// The error number that a message has negated. One that no kernel has is a fault of the protocol.
+fn errno_of(code: i32) -> Errno {
+    const LAST: i32 = 4095;
+    match code.checked_neg() {
+        Some(code @ 1..=LAST) => Errno::from_raw_os_error(code),
+        _ => Errno::PROTO,
+    }
+}
+
 /// What a failed call on a socket is.
 pub(crate) fn system(op: &'static str, error: &std::io::Error) -> Error {
     Error::System { op, errno: error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error) }
@@ -281,4 +290,60 @@ pub(crate) fn system(op: &'static str, error: &std::io::Error) -> Error {
 /// No answer came.
 pub(crate) fn late(operation: &str) -> Error {
     Error::Timeout { operation: operation.to_owned(), seconds: PATIENCE.as_secs() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::{Answer, CAPPED, ERROR, EXPLAINED};
+    use crate::attribute::{Header, Messages, message, set_sequence};
+
+    /// `NLMSG_ERROR` for a message of this length, capped or with the message behind its header.
+    fn refusal(capped: bool) -> Vec<u8> {
+        let mut refused = Vec::new();
+        message(&mut refused, Header { kind: 0xa00, flags: 1, family: 1, resource: 0 }, |body| {
+            body.string(1, "t")
+        });
+        let mut out = Vec::new();
+        let flags = EXPLAINED | if capped { CAPPED } else { 0 };
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&ERROR.to_ne_bytes());
+        out.extend_from_slice(&flags.to_ne_bytes());
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&(-17_i32).to_ne_bytes());
+        out.extend_from_slice(if capped { &refused[..16] } else { &refused });
+        // NLMSGERR_ATTR_MSG and NLMSGERR_ATTR_OFFS.
+        out.extend_from_slice(&[7, 0, 1, 0, b'n', b'o', 0, 0, 8, 0, 2, 0]);
+        out.extend_from_slice(&20_u32.to_ne_bytes());
+        let length = u32::try_from(out.len()).unwrap();
+        out[..4].copy_from_slice(&length.to_ne_bytes());
+        set_sequence(&mut out, 0, 5);
+        out
+    }
+
+    #[test]
+    fn a_refusal_is_read_with_its_words_whether_the_request_is_capped_or_not() {
+        for capped in [true, false] {
+            let bytes = refusal(capped);
+            let answer = Messages(&bytes).find_map(Answer::of).unwrap();
+            assert_eq!((answer.sequence, answer.errno), (5, Some(Errno::EXIST)));
+            assert_eq!((answer.message.as_deref(), answer.offset), (Some("no"), Some(20)));
+        }
+    }
+
+    #[test]
+    fn no_lying_refusal_makes_the_reader_panic() {
+        for capped in [true, false] {
+            let bytes = refusal(capped);
+            for at in 0..bytes.len() {
+                for value in 0..=u8::MAX {
+                    let mut lie = bytes.clone();
+                    lie[at] = value;
+                    let _ = Messages(&lie).take(100).filter_map(Answer::of).count();
+                    let _ = Messages(&lie[..at]).filter_map(Answer::of).count();
+                }
+            }
+        }
+    }
 }

@@ -191,3 +191,68 @@ fn goes_to(tuple: Attributes<'_>, (protocol, port): (u8, u16)) -> bool {
     let transport = tuple.inside(2);
     transport.find(1) == Some(&[protocol]) && transport.find(3) == Some(&port.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{Selector, attribute, entry, kind};
+    use crate::attribute::{Header, Messages, message};
+
+    /// 10.0.0.1:4000 to 10.0.0.9:8080, which is 10.0.0.2:80 in truth.
+    fn connection() -> Vec<u8> {
+        let mut out = Vec::new();
+        message(&mut out, Header { kind: kind(0), flags: 0, family: 2, resource: 0 }, |body| {
+            let tuples = [
+                (attribute::ORIGINAL, [10, 0, 0, 1], [10, 0, 0, 9], 8080),
+                (attribute::REPLY, [10, 0, 0, 2], [10, 0, 0, 1], 4000),
+            ];
+            for (direction, source, destination, port) in tuples {
+                body.nest(direction, |tuple| {
+                    tuple.nest(1, |ip| {
+                        ip.bytes(1, &source);
+                        ip.bytes(2, &destination);
+                    });
+                    tuple.nest(2, |transport| {
+                        transport.number8(1, 6);
+                        transport.number16(3, port);
+                    });
+                });
+            }
+            body.number32(attribute::ID, 7);
+        });
+        out
+    }
+
+    fn selected(bytes: &[u8], address: &str, service: Option<(u8, u16)>) -> bool {
+        let selector = Selector { address: address.parse::<IpAddr>().unwrap(), service };
+        Messages(bytes).take(100).any(|message| entry(message, selector).is_some())
+    }
+
+    #[test]
+    fn a_connection_is_selected_by_any_of_its_addresses_and_the_port_of_its_first_packet() {
+        let bytes = connection();
+        for address in ["10.0.0.1", "10.0.0.2", "10.0.0.9"] {
+            assert!(selected(&bytes, address, None), "{address}");
+        }
+        assert!(!selected(&bytes, "10.0.0.3", None));
+        assert!(!selected(&bytes, "a00:1::", None));
+        assert!(selected(&bytes, "10.0.0.2", Some((6, 8080))));
+        assert!(!selected(&bytes, "10.0.0.2", Some((17, 8080))));
+        assert!(!selected(&bytes, "10.0.0.2", Some((6, 80))));
+        assert!(!selected(&bytes, "10.0.0.3", Some((6, 8080))));
+    }
+
+    #[test]
+    fn no_lying_connection_makes_the_reader_panic() {
+        let bytes = connection();
+        for at in 0..bytes.len() {
+            for value in 0..=u8::MAX {
+                let mut lie = bytes.clone();
+                lie[at] = value;
+                selected(&lie, "10.0.0.2", Some((6, 8080)));
+                selected(&lie[..at], "10.0.0.2", None);
+            }
+        }
+    }
+}

@@ -269,3 +269,59 @@ fn address_words(protocol: Protocol) -> usize {
         Protocol::Ipv6 => 4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rule;
+    use crate::expression::{Expression, Into, Load, iifname, nfproto, source};
+    use crate::{Error, Protocol};
+
+    fn loads(rule: &Rule) -> Vec<(Load, usize)> {
+        let of = |one: &Expression| match one {
+            Expression::Load { what, word } => Some((*what, *word)),
+            _ => None,
+        };
+        rule.expressions.iter().filter_map(of).collect()
+    }
+
+    #[test]
+    fn fields_are_loaded_one_after_the_other_behind_what_they_need() {
+        let rule =
+            Rule::new("c").in_set("s", [Load::IifName, Load::IpSource, Load::L4Proto, Load::DestinationPort]);
+        let expected = [
+            (Load::NfProto, 0),
+            (Load::IifName, 0),
+            (Load::IpSource, 4),
+            (Load::L4Proto, 5),
+            (Load::DestinationPort, 6),
+        ];
+        assert_eq!(loads(&rule), expected);
+        let lookup =
+            Expression::Lookup { set: "s".to_owned(), word: 0, into: Into::Nothing, inverted: false };
+        assert_eq!(rule.expressions.last(), Some(&lookup));
+    }
+
+    #[test]
+    fn what_conditions_need_is_asked_once() {
+        let address = "10.0.0.1".parse().unwrap();
+        let once = Rule::new("c").matches(source(address)).in_set("s", [Load::IpDestination]);
+        assert_eq!(loads(&once).iter().filter(|(load, _)| *load == Load::NfProto).count(), 1);
+        let said = Rule::new("c").matches(nfproto(Protocol::Ipv4)).matches(source(address));
+        assert_eq!(loads(&said), [(Load::NfProto, 0), (Load::IpSource, 0)]);
+        // That it is not IPv6 does not say that it is IPv4: there are bridges.
+        let other = Rule::new("c").matches(nfproto(Protocol::Ipv6).negated()).matches(source(address));
+        assert_eq!(loads(&other), [(Load::NfProto, 0), (Load::NfProto, 0), (Load::IpSource, 0)]);
+    }
+
+    #[test]
+    fn the_first_fault_of_a_rule_is_kept() {
+        let rule = Rule::new("c").matches(iifname("a/b")).jump("").comment("two\nlines");
+        assert!(matches!(rule.check(), Err(Error::Name { what: "interface name", .. })));
+        assert!(matches!(
+            Rule::new("c").in_set("s", [Load::Ip6Source; 5]).check(),
+            Err(Error::TooLong { .. })
+        ));
+        let long = (0..129).fold(Rule::new("c"), |rule, _| rule.counter());
+        assert!(matches!(long.check(), Err(Error::TooLong { .. })));
+    }
+}

@@ -1,6 +1,6 @@
 //! Elements of sets and maps.
 
-use super::{Data, Set, Value, encode};
+use super::{Data, Field, Set, Value, encode};
 use crate::attribute::Writer;
 use crate::name::{check_interface, check_text};
 use crate::{Error, Result, Verdict, userdata};
@@ -80,7 +80,9 @@ impl Element {
         if end.is_some() && !set.intervals {
             return Err(fault("a range needs a set of intervals"));
         }
-        if !set.is_concat() && end.as_ref().is_some_and(|end| *end < key) {
+        let backwards =
+            |((from, to), field): ((&Value, &Value), &Field)| to.bytes_of(*field) < from.bytes_of(*field);
+        if self.from.iter().zip(self.to.iter().flatten()).zip(&set.key).any(backwards) {
             return Err(fault("its range ends before it starts"));
         }
         let data = match (&self.data, &set.data) {
@@ -226,6 +228,9 @@ mod tests {
             fault(Element::range([(address(2), address(1))]), &intervals),
             "its range ends before it starts"
         );
+        let fields = Set::new("s", [Field::Ipv4, Field::Port]).intervals();
+        let ports = Element::range([(address(1), address(2)), (Value::Port(2), Value::Port(1))]);
+        assert_eq!(fault(ports, &fields), "its range ends before it starts");
         assert_eq!(fault(Element::new([address(1)]), &map), "its data is of another kind");
         assert!(Element::new([address(1)]).encode(&map, true).is_ok());
         let bad = Element::new([address(1)]).verdict(Verdict::Jump(String::new()));

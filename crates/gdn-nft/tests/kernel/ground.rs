@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "unshare(2) is safe only when it leaves the table of descriptors alone")]
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use gdn_nft::{Family, Socket, Table};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -34,6 +35,16 @@ pub(crate) fn attempt(line: &str) -> (bool, String) {
     let out = Command::new(program).args(words).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let text = [out.stdout, out.stderr].concat();
     (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Waits for a condition. A socket that was dropped is there until programs that other tests are starting have replaced
+/// their copy of this process.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// The lines of `nft list`, without the indentation.
