@@ -25,6 +25,7 @@ use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools, refused};
 use crate::record::Reservation;
 use crate::store::{Ledger, Stored, unwritten};
+use crate::watch::Watch;
 
 /// How long a create waits for the address of a container that is just leaving when there is no other.
 const FOR_ADDRESSES: Duration = Duration::from_secs(3);
@@ -40,8 +41,9 @@ struct Shared {
     pools: Arc<SharedPools>,
     files: Files,
     links: Arc<Links>,
-    firewall: Firewall,
+    firewall: Arc<Firewall>,
     leaving: Leaving,
+    _watch: Watch,
     networks: Mutex<HashMap<ContainerId, Entry>>,
 }
 
@@ -70,7 +72,8 @@ impl KernelNetworker {
         let links = Arc::new(Links::new(config.engine));
         let leaving = Leaving::start(links.clone(), pools.clone())?;
         let files = Files::new(config.directory.clone(), config.dns.clone(), config.container_root);
-        let firewall = Firewall::new(&config, links.prefix());
+        let firewall = Arc::new(Firewall::new(&config, links.prefix()));
+        let watch = Watch::start(firewall.clone())?;
         let networks = Mutex::default();
         Ok(KernelNetworker(Arc::new(Shared {
             config,
@@ -80,6 +83,7 @@ impl KernelNetworker {
             links,
             firewall,
             leaving,
+            _watch: watch,
             networks,
         })))
     }

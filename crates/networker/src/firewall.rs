@@ -2,6 +2,7 @@
 
 mod guest;
 mod skeleton;
+mod strangers;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -38,6 +39,16 @@ struct Open {
     features: Features,
     /// Whether the table is there, with what does not depend on containers.
     ready: bool,
+    /// The kernel's count of changes to any firewall, as it would be if nobody else changed one.
+    generation: u32,
+}
+
+impl Open {
+    fn commit(&mut self, batch: &Batch) -> gdn_nft::Result<()> {
+        self.socket.commit(batch)?;
+        self.generation = self.generation.wrapping_add(1);
+        Ok(())
+    }
 }
 
 impl Firewall {
@@ -81,10 +92,8 @@ impl Firewall {
             let link = self.link(id);
             Guest { table: &table, id, link: &link, reservation }.add(&mut batch, destinations);
         }
-        open.socket.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
-        crate::host::forward_packets(self.six)?;
-        open.ready = true;
-        Ok(())
+        open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
+        self.begin(open, &table)
     }
 
     /// Puts a container's rules in force, before it has a link.
@@ -168,10 +177,10 @@ impl Firewall {
             let mut batch = Batch::new();
             // Adding it first makes it this socket's.
             batch.add_table(&table).delete_table(&table);
-            open.socket.commit(&batch).map_err(doing)?;
+            open.commit(&batch).map_err(doing)?;
         }
         open.ready = false;
-        Ok(())
+        strangers::withdraw(&mut open.socket, table.name()).map_err(doing)
     }
 
     fn change(
@@ -191,11 +200,35 @@ impl Firewall {
         }
         let link = self.link(id);
         change(&Guest { table: &table, id, link: &link, reservation }, &mut batch);
-        open.socket.commit(&batch).map_err(|error| failed(doing, error))?;
-        if !open.ready {
-            crate::host::forward_packets(self.six)?;
-            open.ready = true;
+        open.commit(&batch).map_err(|error| failed(doing, error))?;
+        if open.ready { Ok(()) } else { self.begin(open, &table) }
+    }
+
+    /// What is done once, when the table is there.
+    fn begin(&self, open: &mut Open, table: &Table) -> Result<()> {
+        crate::host::forward_packets(self.six)?;
+        open.ready = true;
+        self.mind_strangers(open, table)
+    }
+
+    /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs one question
+    /// to the kernel when nobody did.
+    pub(crate) fn look(&self) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(()) };
+        let now =
+            open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error))?;
+        if now == open.generation {
+            return Ok(());
         }
+        let table = self.table(open.features);
+        self.mind_strangers(open, &table)
+    }
+
+    fn mind_strangers(&self, open: &mut Open, table: &Table) -> Result<()> {
+        let doing = |error| failed("look for others' firewalls", error);
+        strangers::let_pass(&mut open.socket, table, &self.prefix, table.name()).map_err(doing)?;
+        open.generation = open.socket.generation().map_err(doing)?;
         Ok(())
     }
 
@@ -278,7 +311,7 @@ impl Firewall {
                      can be made",
                 ));
             }
-            *state = Some(Open { socket, features, ready: false });
+            *state = Some(Open { socket, features, ready: false, generation: 0 });
         }
         Ok(state)
     }

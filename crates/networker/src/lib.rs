@@ -26,6 +26,7 @@ mod netout;
 mod pools;
 mod record;
 mod store;
+mod watch;
 
 pub use component::KernelNetworker;
 pub use config::{DnsConfig, Egress, NetworkerConfig};

@@ -9,6 +9,7 @@ mod egress;
 mod mapped_ports;
 mod restarts;
 mod spoofing;
+mod strangers;
 
 const POOL: &str = "10.254.0.0/22";
 const POOL6: &str = "fd00:77::/48";

@@ -1,0 +1,38 @@
+//! The thread that looks whether others change the firewall.
+//!
+//! The kernel would tell of each change, ours included, and each element of a set would cost a message to ourselves. Asking
+//! for its count of changes now and then costs microseconds and nothing on a request's path.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use gdn_types::{Error, ErrorKind, Result};
+
+use crate::firewall::Firewall;
+
+/// Between two looks: so long may a firewall that somebody starts keep containers from others.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Ends the thread when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
+
+impl Watch {
+    pub(crate) fn start(firewall: Arc<Firewall>) -> Result<Self> {
+        let (running, over) = channel();
+        std::thread::Builder::new()
+            .name("gdn-firewall".to_owned())
+            .spawn(move || {
+                while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    if let Err(error) = firewall.look() {
+                        tracing::warn!(%error, "cannot tell whether others change the firewall");
+                    }
+                }
+            })
+            .map_err(|error| {
+                Error::caused(ErrorKind::Internal, "start the thread that watches the firewall", error)
+            })?;
+        Ok(Watch(running))
+    }
+}
