@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gdn_types::{Handle, NetIn, NetOutRule, PortMapping, Result, keys};
+use gdn_types::{Handle, NetIn, NetOutRule, NetRules, PortMapping, Result, keys};
 
 use crate::container::Container;
 use crate::{Gardener, ports};
@@ -37,6 +37,38 @@ impl Gardener {
             gardener.faults.caught("networker.net_out", add).await
         };
         self.to_its_end("net_out", add).await
+    }
+
+    /// Puts rules in the place of all that were added, and answers their generation. Goes on even if the caller goes away.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
+    pub async fn net_replace(
+        self: &Arc<Self>,
+        handle: &Handle,
+        rules: &[NetOutRule],
+        expected: Option<u64>,
+    ) -> Result<u64> {
+        let (container, hold) = self.hold_living(handle)?;
+        let (gardener, rules) = (Arc::clone(self), rules.to_vec());
+        let replace = async move {
+            let _hold = hold;
+            let _alone = container.network.lock().await;
+            container.must_live()?;
+            let replace = gardener.components.networker.net_replace(&container.id, &rules, expected);
+            gardener.faults.caught("networker.net_replace", replace).await
+        };
+        self.to_its_end("net_replace", replace).await
+    }
+
+    /// The rules in force.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
+    pub async fn net_rules(self: &Arc<Self>, handle: &Handle) -> Result<NetRules> {
+        let (container, _hold) = self.hold_living(handle)?;
+        let rules = self.components.networker.net_rules(&container.id);
+        self.faults.caught("networker.net_rules", rules).await
     }
 
     async fn map_port(&self, container: &Container, request: NetIn) -> Result<NetIn> {

@@ -6,7 +6,7 @@ use gdn_proto::garden::{self, bulk_info_entry, bulk_metrics_entry};
 use gdn_proto::status::error_of_detail;
 use gdn_types::{
     Capacity, ContainerInfo, ContainerMetrics, ContainerSpec, Error, ErrorKind, ExitStatus, Handle,
-    LimitChange, Limits, NetIn, NetOutRule, ProcessId, ProcessState, Properties, Result, Signal,
+    LimitChange, Limits, NetIn, NetOutRule, NetRules, ProcessId, ProcessState, Properties, Result, Signal,
 };
 use tonic::{Code, Response, Status};
 
@@ -188,6 +188,34 @@ impl Client {
         let rules = rules.iter().cloned().map(Into::into).collect();
         call!(self, net_out, garden::NetOutRequest { handle: handle.to_string(), rules })?;
         Ok(())
+    }
+
+    /// Puts rules in the place of all that were added, in one step, and answers their generation.
+    ///
+    /// # Errors
+    /// As for [`net_out`](Self::net_out); `FailedPrecondition` when `expected` is given and others are in force.
+    pub async fn net_replace(
+        &self,
+        handle: &Handle,
+        rules: &[NetOutRule],
+        expected: Option<u64>,
+    ) -> Result<u64> {
+        let request = garden::ReplaceNetOutRequest {
+            handle: handle.to_string(),
+            rules: rules.iter().cloned().map(Into::into).collect(),
+            expected_generation: expected,
+        };
+        Ok(call!(self, replace_net_out, request)?.generation)
+    }
+
+    /// The rules in force.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`.
+    pub async fn net_rules(&self, handle: &Handle) -> Result<NetRules> {
+        let told = call!(self, net_out_rules, garden::NetOutRulesRequest { handle: handle.to_string() })?;
+        let rules = told.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+        Ok(NetRules { generation: told.generation, rules })
     }
 }
 

@@ -11,7 +11,7 @@ use gdn_proto::garden::{
 };
 use gdn_proto::{API_VERSION, MAX_MESSAGE_BYTES, convert, status};
 use gdn_types::{
-    AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, ProcessId, ProcessSpec,
+    AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, NetRules, ProcessId, ProcessSpec,
     PropertyFilter, Result, Signal, StreamInSpec, StreamOutSpec,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -390,6 +390,30 @@ impl Garden for GardenService {
                 wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
             self.gardener.net_out(&Handle::parse(&wire.handle)?, &rules).await?;
             Ok(garden::NetOutResponse {})
+        })
+    }
+
+    async fn replace_net_out(
+        &self,
+        request: Request<garden::ReplaceNetOutRequest>,
+    ) -> Result<Response<garden::ReplaceNetOutResponse>, Status> {
+        unary!(self, "ReplaceNetOut", request, |wire| (&wire.handle, ""), {
+            let rules: Vec<NetOutRule> =
+                wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+            let handle = Handle::parse(&wire.handle)?;
+            let generation = self.gardener.net_replace(&handle, &rules, wire.expected_generation).await?;
+            Ok(garden::ReplaceNetOutResponse { generation })
+        })
+    }
+
+    async fn net_out_rules(
+        &self,
+        request: Request<garden::NetOutRulesRequest>,
+    ) -> Result<Response<garden::NetOutRulesResponse>, Status> {
+        unary!(self, "NetOutRules", request, |wire| (&wire.handle, ""), {
+            let NetRules { generation, rules } =
+                self.gardener.net_rules(&Handle::parse(&wire.handle)?).await?;
+            Ok(garden::NetOutRulesResponse { generation, rules: rules.into_iter().map(Into::into).collect() })
         })
     }
 

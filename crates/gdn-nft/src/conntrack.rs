@@ -40,6 +40,8 @@ struct Selector {
     address: IpAddr,
     /// Transport protocol, and destination port as its first packet had it.
     service: Option<(u8, u16)>,
+    /// Only those whose first packet came from the address.
+    only_begun: bool,
 }
 
 /// Where in a connection an address is.
@@ -80,7 +82,7 @@ impl Conntrack {
     /// # Errors
     /// What the kernel refused; [`Error::TooLong`](crate::Error::TooLong) beyond a million.
     pub fn delete_of(&mut self, address: IpAddr) -> Result<usize> {
-        self.delete(Selector { address, service: None })
+        self.delete(Selector { address, service: None, only_begun: false })
     }
 
     /// Like [`delete_of`](Conntrack::delete_of), but only connections of a transport protocol (6 is TCP) whose first
@@ -89,7 +91,16 @@ impl Conntrack {
     /// # Errors
     /// As for [`delete_of`](Conntrack::delete_of).
     pub fn delete_of_port(&mut self, address: IpAddr, protocol: u8, port: u16) -> Result<usize> {
-        self.delete(Selector { address, service: Some((protocol, port)) })
+        self.delete(Selector { address, service: Some((protocol, port)), only_begun: false })
+    }
+
+    /// Deletes the connections whose first packet came from an address, and gives their number. What is still allowed goes
+    /// on as a new connection.
+    ///
+    /// # Errors
+    /// As for [`delete_of`](Conntrack::delete_of).
+    pub fn delete_begun_by(&mut self, address: IpAddr) -> Result<usize> {
+        self.delete(Selector { address, service: None, only_begun: true })
     }
 
     fn delete(&mut self, selector: Selector) -> Result<usize> {
@@ -100,7 +111,8 @@ impl Conntrack {
         };
         let family = u8::try_from(family.as_raw()).unwrap_or(0);
         let mut deleted = 0;
-        for place in PLACES {
+        let places = if selector.only_begun { &PLACES[..1] } else { &PLACES[..] };
+        for place in places.iter().copied() {
             let entries = match self.list(family, selector, Some(place)) {
                 // A kernel that knows the filter but not this one: all are read, and looked at here.
                 Err(error) if error.errno() == Some(Errno::INVAL) => self.list(family, selector, None)?,
@@ -169,7 +181,11 @@ fn entry(message: Message<'_>, selector: Selector) -> Option<Entry> {
     let attributes = message.attributes();
     let original = attributes.inside(attribute::ORIGINAL);
     let reply = attributes.inside(attribute::REPLY);
-    let involved = has(original, selector.address) || has(reply, selector.address);
+    let involved = if selector.only_begun {
+        comes_from(original, selector.address)
+    } else {
+        has(original, selector.address) || has(reply, selector.address)
+    };
     let wanted = selector.service.is_none_or(|service| goes_to(original, service));
     (involved && wanted).then(|| Entry {
         original: original.0.to_vec(),
@@ -184,6 +200,14 @@ fn has(tuple: Attributes<'_>, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => ip.any(|(kind, value)| matches!(kind, 1 | 2) && value == address.octets()),
         IpAddr::V6(address) => ip.any(|(kind, value)| matches!(kind, 3 | 4) && value == address.octets()),
+    }
+}
+
+fn comes_from(tuple: Attributes<'_>, address: IpAddr) -> bool {
+    let ip = tuple.inside(1);
+    match address {
+        IpAddr::V4(address) => ip.find(1) == Some(&address.octets()[..]),
+        IpAddr::V6(address) => ip.find(3) == Some(&address.octets()[..]),
     }
 }
 
@@ -225,7 +249,11 @@ mod tests {
     }
 
     fn selected(bytes: &[u8], address: &str, service: Option<(u8, u16)>) -> bool {
-        let selector = Selector { address: address.parse::<IpAddr>().unwrap(), service };
+        picked(bytes, address, service, false)
+    }
+
+    fn picked(bytes: &[u8], address: &str, service: Option<(u8, u16)>, only_begun: bool) -> bool {
+        let selector = Selector { address: address.parse::<IpAddr>().unwrap(), service, only_begun };
         Messages(bytes).take(100).any(|message| entry(message, selector).is_some())
     }
 
@@ -235,6 +263,7 @@ mod tests {
         for address in ["10.0.0.1", "10.0.0.2", "10.0.0.9"] {
             assert!(selected(&bytes, address, None), "{address}");
         }
+        assert!(picked(&bytes, "10.0.0.1", None, true) && !picked(&bytes, "10.0.0.2", None, true));
         assert!(!selected(&bytes, "10.0.0.3", None));
         assert!(!selected(&bytes, "a00:1::", None));
         assert!(selected(&bytes, "10.0.0.2", Some((6, 8080))));

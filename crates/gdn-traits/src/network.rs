@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties,
-    Result,
+    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PortMapping,
+    Properties, Result,
 };
 
 use crate::Sandbox;
@@ -41,6 +41,17 @@ pub trait Networker: Send + Sync + 'static {
 
     /// Adds rules, all or none.
     async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()>;
+
+    /// Puts rules in the place of all that were added, in one step, and answers their generation. Connections that the
+    /// container began under the old ones are judged anew.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when `expected` is given and is not the generation of the rules in force.
+    async fn net_replace(&self, id: &ContainerId, rules: &[NetOutRule], expected: Option<u64>)
+    -> Result<u64>;
+
+    /// The rules in force.
+    async fn net_rules(&self, id: &ContainerId) -> Result<NetRules>;
 
     /// Bytes through the container's interface; absent without one.
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>>;

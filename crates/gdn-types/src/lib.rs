@@ -47,7 +47,7 @@ pub use metrics::{
     ContainerMetrics, CpuStat, CpuThrottling, DiskStat, MemoryStat, NetworkStat, PidStat, Pressure,
     Pressures, Stall,
 };
-pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortRange, Protocol};
+pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetRules, NetworkMode, PortRange, Protocol};
 pub use process::{
     AttachFrom, ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec,
     WindowSize,

@@ -38,6 +38,15 @@ pub struct NetOutRule {
     pub log: bool,
 }
 
+/// The rules of a container as they are in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetRules {
+    /// How many times they were replaced as a whole.
+    pub generation: u64,
+    /// What the client has added, oldest first.
+    pub rules: Vec<NetOutRule>,
+}
+
 /// Protocols of a [`NetOutRule`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the members are their own names")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile};
 
-pub(crate) use network::{ip_range, net_out_rule};
+pub(crate) use network::{ip_range, net_out_rule, net_out_text};
 
 /// Units of sizes, all powers of 1024: a limit is a limit of pages.
 const SIZE_UNITS: [(&str, u64); 5] =

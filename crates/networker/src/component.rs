@@ -12,8 +12,8 @@ use gdn_links::LinkIndex;
 use gdn_state::Store;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetworkMode, NetworkStat, PortMapping, Properties,
-    Result, keys,
+    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PortMapping,
+    Properties, Result, keys,
 };
 
 use crate::config::{Egress, NetworkerConfig};
@@ -151,6 +151,24 @@ impl Networker for KernelNetworker {
         self.blocking(move |shared| shared.net_out(&id, &rules)).await
     }
 
+    async fn net_replace(
+        &self,
+        id: &ContainerId,
+        rules: &[NetOutRule],
+        expected: Option<u64>,
+    ) -> Result<u64> {
+        let (id, rules) = (*id, rules.to_vec());
+        self.blocking(move |shared| shared.net_replace(&id, &rules, expected)).await
+    }
+
+    async fn net_rules(&self, id: &ContainerId) -> Result<NetRules> {
+        let generation = match self.0.networks().get(id) {
+            Some(entry) => entry.reservation.generation,
+            None => return Ok(NetRules::default()),
+        };
+        Ok(NetRules { generation, rules: self.0.ledger.rules(id)? })
+    }
+
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {
         let link = self.0.networks().get(id).and_then(|entry| entry.link);
         let Some(link) = link else { return Ok(None) };
@@ -214,6 +232,7 @@ impl Shared {
             ports,
             egress,
             privileged: request.privileged,
+            generation: 0,
         };
         let entry = Entry {
             reservation: reservation.clone(),
@@ -354,6 +373,44 @@ impl Shared {
             }
         }
         done
+    }
+
+    fn net_replace(&self, id: &ContainerId, rules: &[NetOutRule], expected: Option<u64>) -> Result<u64> {
+        let (earlier, guarded, sets, number) = {
+            let mut networks = self.networks();
+            let entry = networks.get_mut(id).ok_or_else(|| {
+                Error::new(ErrorKind::FailedPrecondition, "a container without a network has no rules")
+            })?;
+            let number = entry.next_rules;
+            entry.next_rules += 1;
+            (entry.reservation.clone(), entry.guarded, entry.destinations.kinds(), number)
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != earlier.generation) {
+            return Err(Error::new(
+                ErrorKind::FailedPrecondition,
+                format!("rules of generation {} are in force, not {expected}", earlier.generation),
+            ));
+        }
+        let mut destinations = Destinations::default();
+        destinations.add(rules)?;
+        let reservation = Reservation { generation: earlier.generation + 1, ..earlier.clone() };
+        let before = self.ledger.rules(id)?;
+        self.ledger.replace_rules(id, &reservation, number, rules)?.wait().map_err(unwritten)?;
+        if guarded
+            && let Err(error) = self.firewall.replace(id, (&earlier, &sets), (&reservation, &destinations))
+        {
+            let undone = self.ledger.replace_rules(id, &earlier, number, &before);
+            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
+                tracing::error!(%id, %error, "rules that could not be set stay written down");
+            }
+            return Err(error);
+        }
+        let generation = reservation.generation;
+        self.change(id, |entry| {
+            entry.reservation = reservation;
+            entry.destinations = destinations;
+        });
+        Ok(generation)
     }
 
     fn restore(&self, known: &[ContainerId]) -> Result<()> {

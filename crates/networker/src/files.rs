@@ -193,6 +193,7 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Allow,
             privileged: false,
+            generation: 0,
         }
     }
 

@@ -136,6 +136,21 @@ impl Firewall {
         })
     }
 
+    /// Puts a container's destinations in the place of those of an earlier generation, and ends what it began under them
+    /// so that it is judged anew.
+    pub(crate) fn replace(
+        &self,
+        id: &ContainerId,
+        (earlier, sets): (&Reservation, &BTreeSet<SetKind>),
+        (reservation, destinations): (&Reservation, &Destinations),
+    ) -> Result<()> {
+        self.change(&format!("replace the rules of container {id}"), id, reservation, |guest, batch| {
+            let earlier = Guest { reservation: earlier, ..*guest };
+            guest.replace(batch, destinations, &earlier, sets);
+        })?;
+        self.for_each_address(reservation, |connections, address| connections.delete_begun_by(address))
+    }
+
     /// Maps a port.
     pub(crate) fn map_port(
         &self,
@@ -150,6 +165,14 @@ impl Firewall {
 
     /// Ends the connections of a container's addresses, so that nobody who gets them later is taken for it.
     pub(crate) fn forget_connections(&self, reservation: &Reservation) -> Result<()> {
+        self.for_each_address(reservation, |connections, address| connections.delete_of(address))
+    }
+
+    fn for_each_address(
+        &self,
+        reservation: &Reservation,
+        forget: impl Fn(&mut Conntrack, IpAddr) -> gdn_nft::Result<usize>,
+    ) -> Result<()> {
         let six = reservation.address6().map(IpAddr::from);
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for address in std::iter::once(IpAddr::from(reservation.lease.address)).chain(six) {
@@ -158,7 +181,7 @@ impl Firewall {
                 Some(open) => open,
                 None => Conntrack::open().map_err(doing)?,
             };
-            connections.insert(open).delete_of(address).map_err(doing)?;
+            forget(connections.insert(open), address).map_err(doing)?;
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
-use gdn_types::{ContainerId, Error, NetIn, NetOutRule, NetworkMode, NetworkStat, Properties, Result};
+use gdn_types::{
+    ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, Properties, Result,
+};
 
 /// Containers with loopback only.
 #[derive(Debug, Default)]
@@ -53,6 +55,19 @@ impl Networker for LoopbackNetworker {
 
     async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
         Err(Error::not_yet("opening destinations of a container without a network"))
+    }
+
+    async fn net_replace(
+        &self,
+        _id: &ContainerId,
+        _rules: &[NetOutRule],
+        _expected: Option<u64>,
+    ) -> Result<u64> {
+        Err(Error::not_yet("replacing the rules of a container without a network"))
+    }
+
+    async fn net_rules(&self, _id: &ContainerId) -> Result<NetRules> {
+        Ok(NetRules::default())
     }
 
     async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {

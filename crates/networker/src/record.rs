@@ -18,6 +18,8 @@ pub(crate) struct Reservation {
     pub(crate) ports: Vec<PortMapping>,
     pub(crate) egress: Egress,
     pub(crate) privileged: bool,
+    /// How many times the rules were replaced as a whole.
+    pub(crate) generation: u64,
 }
 
 /// What a container may reach that no rule of its allows.
@@ -58,6 +60,7 @@ impl Reservation {
                 .collect(),
             denies: self.egress == Egress::Deny,
             privileged: self.privileged,
+            generation: self.generation,
         }
         .encode_to_vec()
     }
@@ -87,6 +90,7 @@ impl Reservation {
             ports: stored.ports.iter().map(mapping).collect::<Result<_>>()?,
             egress: if stored.denies { Egress::Deny } else { Egress::Allow },
             privileged: stored.privileged,
+            generation: stored.generation,
         })
     }
 
@@ -193,6 +197,8 @@ struct Stored {
     denies: bool,
     #[prost(bool, tag = "8")]
     privileged: bool,
+    #[prost(uint64, tag = "9")]
+    generation: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -271,6 +277,7 @@ mod tests {
             ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
             egress: Egress::Deny,
             privileged: true,
+            generation: 7,
         };
         assert_eq!(Reservation::decode(&reservation.encode()).unwrap(), reservation);
         assert_eq!(decode_rules(&encode_rules(&rules)).unwrap(), rules);

@@ -95,13 +95,44 @@ impl Ledger {
         Ok(self.0.commit(batch))
     }
 
+    /// Puts rules in the place of all others, durably and in one step.
+    pub(crate) fn replace_rules(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        number: u32,
+        rules: &[NetOutRule],
+    ) -> Result<Commit> {
+        let mut batch = Batch::new();
+        put(&mut batch, &reservation_of(id), &reservation.encode())?;
+        self.delete_rules(&mut batch, id)?;
+        if !rules.is_empty() {
+            put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
+        }
+        Ok(self.0.commit(batch))
+    }
+
+    /// The rules of a container, oldest first.
+    pub(crate) fn rules(&self, id: &ContainerId) -> Result<Vec<NetOutRule>> {
+        let mut rules = Vec::new();
+        for (_, value) in self.0.scan(rules_of(id)) {
+            rules.extend(record::decode_rules(&value)?);
+        }
+        Ok(rules)
+    }
+
+    fn delete_rules(&self, batch: &mut Batch, id: &ContainerId) -> Result<()> {
+        for (key, _) in self.0.scan(rules_of(id)) {
+            batch.delete(&key).map_err(unwritten)?;
+        }
+        Ok(())
+    }
+
     /// Forgets a container. It survives a kill; whatever is made durable later makes it so too.
     pub(crate) fn forget(&self, id: &ContainerId) -> Result<Commit> {
         let mut batch = Batch::new();
         delete(&mut batch, &reservation_of(id))?;
-        for (key, _) in self.0.scan(rules_of(id)) {
-            batch.delete(&key).map_err(unwritten)?;
-        }
+        self.delete_rules(&mut batch, id)?;
         Ok(self.0.commit_written(batch))
     }
 }
@@ -163,6 +194,7 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Deny,
             privileged: false,
+            generation: 0,
         };
         let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };
         let ledger = open();
@@ -182,6 +214,12 @@ mod tests {
         let protocols: Vec<Protocol> = stored.rules.iter().map(|rule| rule.protocol).collect();
         assert_eq!((protocols, stored.next), (vec![Protocol::Tcp, Protocol::Udp, Protocol::Icmp], 17));
         assert_eq!(known.remove(&two).unwrap().next, 0);
+
+        let replaced = Reservation { generation: 1, ..reservation };
+        ledger.replace_rules(&one, &replaced, 17, &[rule(Protocol::All)]).unwrap().wait().unwrap();
+        assert_eq!(ledger.rules(&one).unwrap(), [rule(Protocol::All)]);
+        let stored = ledger.load().remove(&one).unwrap();
+        assert_eq!((stored.reservation.generation, stored.rules.len(), stored.next), (1, 1, 18));
 
         ledger.forget(&one).unwrap().wait().unwrap();
         ledger.forget(&one).unwrap().wait().unwrap();

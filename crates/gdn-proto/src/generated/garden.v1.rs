@@ -252,6 +252,43 @@ pub struct NetOutRequest {
 /// The rules are in force.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NetOutResponse {}
+/// Asks for other rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplaceNetOutRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+    /// All rules that are in force afterwards.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<NetOutRule>,
+    /// The generation of the rules that are to be replaced; FAILED_PRECONDITION when others are in force. Absent: whatever is.
+    #[prost(uint64, optional, tag = "3")]
+    pub expected_generation: ::core::option::Option<u64>,
+}
+/// The rules are in force, and no others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaceNetOutResponse {
+    /// How many times rules were replaced.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+/// Asks for the rules in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NetOutRulesRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub handle: ::prost::alloc::string::String,
+}
+/// The rules in force.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NetOutRulesResponse {
+    /// How many times rules were replaced.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// The rules, oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<NetOutRule>,
+}
 /// A set of destinations that may be reached; with no field set, everything.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetOutRule {
@@ -2392,6 +2429,56 @@ pub mod garden_client {
             req.extensions_mut().insert(GrpcMethod::new("garden.v1.Garden", "NetOut"));
             self.inner.unary(req, path, codec).await
         }
+        /// Puts rules in the place of all that were added, in one step.
+        pub async fn replace_net_out(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplaceNetOutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceNetOutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/garden.v1.Garden/ReplaceNetOut",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("garden.v1.Garden", "ReplaceNetOut"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The rules of a container that are in force.
+        pub async fn net_out_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NetOutRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NetOutRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/garden.v1.Garden/NetOutRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("garden.v1.Garden", "NetOutRules"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What happens in the engine from now on, until the client ends the call.
         pub async fn watch_events(
             &mut self,
@@ -2623,6 +2710,22 @@ pub mod garden_server {
             &self,
             request: tonic::Request<super::NetOutRequest>,
         ) -> std::result::Result<tonic::Response<super::NetOutResponse>, tonic::Status>;
+        /// Puts rules in the place of all that were added, in one step.
+        async fn replace_net_out(
+            &self,
+            request: tonic::Request<super::ReplaceNetOutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceNetOutResponse>,
+            tonic::Status,
+        >;
+        /// The rules of a container that are in force.
+        async fn net_out_rules(
+            &self,
+            request: tonic::Request<super::NetOutRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NetOutRulesResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the WatchEvents method.
         type WatchEventsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::WatchEventsResponse, tonic::Status>,
@@ -3843,6 +3946,96 @@ pub mod garden_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NetOutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/garden.v1.Garden/ReplaceNetOut" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaceNetOutSvc<T: Garden>(pub Arc<T>);
+                    impl<
+                        T: Garden,
+                    > tonic::server::UnaryService<super::ReplaceNetOutRequest>
+                    for ReplaceNetOutSvc<T> {
+                        type Response = super::ReplaceNetOutResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplaceNetOutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Garden>::replace_net_out(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaceNetOutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/garden.v1.Garden/NetOutRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct NetOutRulesSvc<T: Garden>(pub Arc<T>);
+                    impl<
+                        T: Garden,
+                    > tonic::server::UnaryService<super::NetOutRulesRequest>
+                    for NetOutRulesSvc<T> {
+                        type Response = super::NetOutRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NetOutRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Garden>::net_out_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NetOutRulesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
-use gdn_types::{ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetworkStat, Properties, Result, keys};
+use gdn_types::{
+    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, Properties, Result, keys,
+};
 
 use super::Life;
 use crate::Point::{After, Before, Halfway};
@@ -101,6 +103,23 @@ impl Networker for FakeNetworker {
             self.0.point("networker.net_out", point).await?;
         }
         Ok(())
+    }
+
+    async fn net_replace(
+        &self,
+        _id: &ContainerId,
+        _rules: &[NetOutRule],
+        expected: Option<u64>,
+    ) -> Result<u64> {
+        for point in [Before, Halfway, After] {
+            self.0.point("networker.net_replace", point).await?;
+        }
+        Ok(expected.unwrap_or_default() + 1)
+    }
+
+    async fn net_rules(&self, _id: &ContainerId) -> Result<NetRules> {
+        self.0.point("networker.net_rules", Before).await?;
+        Ok(NetRules::default())
     }
 
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {

@@ -72,6 +72,34 @@ pub(crate) fn net_out_rule(text: &str) -> Result<NetOutRule> {
     Ok(rule)
 }
 
+/// A rule as [`net_out_rule`] reads it.
+pub(crate) fn net_out_text(rule: &NetOutRule) -> String {
+    let mut words = vec![
+        match rule.protocol {
+            Protocol::All => "all",
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+            Protocol::Icmpv6 => "icmpv6",
+        }
+        .to_owned(),
+    ];
+    words.extend(rule.networks.iter().map(|range| match range.start == range.end {
+        true => format!("to={}", range.start),
+        false => format!("to={}-{}", range.start, range.end),
+    }));
+    words.extend(rule.ports.iter().map(|range| match range.start == range.end {
+        true => format!("ports={}", range.start),
+        false => format!("ports={}-{}", range.start, range.end),
+    }));
+    words.extend(rule.icmp.map(|icmp| match icmp.code {
+        Some(code) => format!("type={}/{code}", icmp.kind),
+        None => format!("type={}", icmp.kind),
+    }));
+    words.extend(rule.log.then(|| "log".to_owned()));
+    words.join(",")
+}
+
 fn port_range(text: &str) -> Result<PortRange> {
     let bad = || Error::invalid(format!("{text:?} is no port or range of ports, such as 80 or 8000-8010"));
     let port = |digits: &str| decimal(digits).and_then(|number| u16::try_from(number).ok()).ok_or_else(bad);
@@ -122,6 +150,14 @@ mod tests {
         assert_eq!(rule.ports[1], PortRange { start: 8000, end: 8010 });
         let echo = net_out_rule("icmp,type=8/0").unwrap();
         assert_eq!(echo.icmp, Some(IcmpRule { kind: 8, code: Some(0) }));
+        for text in [
+            "all",
+            "tcp,to=10.0.0.0-10.0.0.9,to=fd00::1,ports=80,ports=1-9,log",
+            "icmp,type=8/0",
+            "icmpv6,type=128",
+        ] {
+            assert_eq!(net_out_text(&net_out_rule(text).unwrap()), text);
+        }
         for wrong in
             ["", "sctp", "tcp,", "tcp,80", "tcp,ports=x", "tcp,ports=1-70000", "icmp,type=256", "tcp,to="]
         {

@@ -42,7 +42,19 @@ enum Action {
         #[arg(required = true, value_name = "RULE", value_parser = values::net_out_rule)]
         rules: Vec<NetOutRule>,
     },
-    /// Print the container's addresses and mapped ports
+    /// Put rules in the place of all that were added, in one step; without any, only the default is left
+    Replace {
+        /// Container
+        #[arg(value_parser = Handle::parse)]
+        handle: Handle,
+        /// Rules, as for `out`
+        #[arg(value_name = "RULE", value_parser = values::net_out_rule)]
+        rules: Vec<NetOutRule>,
+        /// Only if the rules in force are of this generation
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
+    },
+    /// Print the container's addresses, mapped ports and rules
     Show {
         /// Container
         #[arg(value_parser = Handle::parse)]
@@ -76,6 +88,20 @@ struct Place {
     gateway: String,
     external_ip: String,
     ports: Vec<Port>,
+    generation: u64,
+    rules: Vec<String>,
+}
+
+/// How many times rules were replaced.
+#[derive(Debug, Serialize)]
+struct Generation {
+    generation: u64,
+}
+
+impl Show for Generation {
+    fn text(&self) -> String {
+        format!("{}\n", self.generation)
+    }
 }
 
 impl Show for Place {
@@ -90,7 +116,8 @@ impl Show for Place {
             self.external_ip.clone(),
             ports.join(", "),
         ];
-        columns(["HANDLE", "IP", "IPV6", "GATEWAY", "EXTERNAL IP", "PORTS"], [row].into_iter())
+        let place = columns(["HANDLE", "IP", "IPV6", "GATEWAY", "EXTERNAL IP", "PORTS"], [row]);
+        self.rules.iter().fold(place, |text, rule| format!("{text}allows {rule}\n"))
     }
 }
 
@@ -115,7 +142,18 @@ impl Net {
                     .await
                     .with_context(|| format!("cannot open destinations to \"{handle}\""))?;
             }
+            Action::Replace { handle, rules, generation } => {
+                let generation = client
+                    .net_replace(&handle, &rules, generation)
+                    .await
+                    .with_context(|| format!("cannot replace the rules of \"{handle}\""))?;
+                output::show(global.format, &Generation { generation })?;
+            }
             Action::Show { handle } => {
+                let rules = client
+                    .net_rules(&handle)
+                    .await
+                    .with_context(|| format!("cannot read the rules of \"{handle}\""))?;
                 let info =
                     client.info(&handle).await.with_context(|| format!("cannot inspect \"{handle}\""))?;
                 let port = |mapping: gdn_types::PortMapping| Port {
@@ -131,6 +169,8 @@ impl Net {
                         gateway: info.host_ip,
                         external_ip: info.external_ip,
                         ports: info.mapped_ports.into_iter().map(port).collect(),
+                        generation: rules.generation,
+                        rules: rules.rules.iter().map(values::net_out_text).collect(),
                     },
                 )?;
             }

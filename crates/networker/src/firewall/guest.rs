@@ -20,6 +20,7 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 /// One container in the table.
+#[derive(Clone, Copy)]
 pub(super) struct Guest<'a> {
     pub(super) table: &'a Table,
     pub(super) id: &'a ContainerId,
@@ -31,19 +32,38 @@ pub(super) struct Guest<'a> {
 impl Guest<'_> {
     /// Everything of it.
     pub(super) fn add(&self, batch: &mut Batch, destinations: &Destinations) {
-        let chain = self.chain();
-        batch.add_chain(self.table, &Chain::new(&chain));
-        for (kind, pieces) in destinations.sets() {
-            let set = self.set(kind);
-            let elements: Vec<Element> = pieces.iter().map(|piece| element(kind, piece)).collect();
-            batch.add_set(self.table, &set).add_new_elements(self.table, &set, &elements);
-        }
+        batch.add_chain(self.table, &Chain::new(&self.chain()));
+        self.add_sets(batch, destinations);
         self.rules(batch, &destinations.kinds());
         for (set, element) in self.shared_elements() {
             batch.add_new_elements(self.table, &set, &[element]);
         }
         for port in &self.reservation.ports {
             self.add_port(batch, *port);
+        }
+    }
+
+    /// Puts the sets of `destinations` in the place of those of an earlier generation.
+    pub(super) fn replace(
+        &self,
+        batch: &mut Batch,
+        destinations: &Destinations,
+        earlier: &Guest<'_>,
+        sets: &BTreeSet<SetKind>,
+    ) {
+        self.add_sets(batch, destinations);
+        batch.flush_chain(self.table, &self.chain());
+        self.rules(batch, &destinations.kinds());
+        for kind in sets {
+            batch.delete_set(self.table, earlier.set(*kind).name());
+        }
+    }
+
+    fn add_sets(&self, batch: &mut Batch, destinations: &Destinations) {
+        for (kind, pieces) in destinations.sets() {
+            let set = self.set(kind);
+            let elements: Vec<Element> = pieces.iter().map(|piece| element(kind, piece)).collect();
+            batch.add_set(self.table, &set).add_new_elements(self.table, &set, &elements);
         }
     }
 
@@ -104,7 +124,9 @@ impl Guest<'_> {
             (Class::Icmp, Family::V6) => ('i', vec![address, Field::Icmp6Type, Field::Icmp6Code]),
         };
         let log = if log { "l" } else { "" };
-        Set::new(&format!("{log}{letter}{digit}-{}", self.id), fields).intervals()
+        // Emptying a set of many ranges takes the kernel a second, dropping it microseconds: other rules get other sets.
+        let generation = self.reservation.generation;
+        Set::new(&format!("{log}{letter}{digit}-{}-{generation}", self.id), fields).intervals()
     }
 
     /// The chain's rules. Sets whose traffic is logged come first, so that what two rules allow is logged if one says so.

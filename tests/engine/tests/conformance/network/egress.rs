@@ -97,3 +97,32 @@ fn the_host_is_reached_where_the_operator_allows_it() {
         bed.finish();
     }
 }
+
+/// Rules can be replaced as a whole, by who knows which are in force; what was open is closed, also what is open already.
+#[test]
+fn rules_are_replaced_in_one_step_and_what_they_allowed_ends() {
+    let mut bed = Bed::start(&["--default-egress", "deny"]);
+    let _listeners = [bed.host.outside.listen(80), bed.host.outside.listen(81)];
+    bed.engine.create(&["--handle", "one", "--allow", "tcp,to=192.0.2.1,ports=80", "--allow", "icmp"]);
+    assert!(bed.reaches("one", "192.0.2.1", 80));
+    let talk = bed.engine.begin(["exec", "one", "sh", "-c", "ping -c 8 192.0.2.1 > /tmp/talk"]);
+    let talked = |bed: &Bed| bed.engine.shell("one", "cat /tmp/talk").text();
+    until("the talk to begin", || talked(&bed).contains("seq=0"));
+    let replace = |bed: &Bed, words: &[&str]| bed.engine.gdn([&["net", "replace", "one"], words].concat());
+    assert_eq!(replace(&bed, &["tcp,to=192.0.2.1,ports=81"]).text(), "1\n");
+    assert!(!bed.reaches("one", "192.0.2.1", 80) && bed.reaches("one", "192.0.2.1", 81));
+    replace(&bed, &["all", "--generation", "0"]).expect_error("generation 1");
+    replace(&bed, &["all,ports=1", "--generation", "1"]).expect_error("Ports cannot");
+    assert!(bed.reaches("one", "192.0.2.1", 81));
+    talk.finish();
+    assert!(!talked(&bed).contains("seq=7"), "what was allowed once goes on: {}", talked(&bed));
+    bed.restart();
+    assert!(!bed.reaches("one", "192.0.2.1", 80) && bed.reaches("one", "192.0.2.1", 81));
+    let shown = bed.engine.gdn(["net", "show", "one"]).text();
+    assert!(shown.contains("allows tcp,to=192.0.2.1,ports=81\n"), "{shown}");
+    assert_eq!(replace(&bed, &["--generation", "1"]).text(), "2\n");
+    assert!(!bed.reaches("one", "192.0.2.1", 81) && !bed.pings("one", "192.0.2.1"));
+    bed.engine.gdn(["net", "out", "one", "tcp,ports=80"]).expect_status(0);
+    assert!(bed.reaches("one", "192.0.2.1", 80));
+    bed.finish();
+}
