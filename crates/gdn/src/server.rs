@@ -153,7 +153,15 @@ fn networker(
     properties: &PropertyStore,
     root_id: u32,
 ) -> anyhow::Result<Option<Arc<KernelNetworker>>> {
-    let Some(network) = settings.network.clone() else { return Ok(None) };
+    let Some(network) = settings.network.clone() else {
+        return match networker::has_networks(properties.state()) {
+            false => Ok(None),
+            true => Err(Advised::error(
+                "containers of this engine have networks, and no range of addresses is given",
+                "start it with --network-pool as before, and destroy those containers first",
+            )),
+        };
+    };
     let config = NetworkerConfig {
         engine: properties.engine_id(),
         directory: layout.network.clone(),

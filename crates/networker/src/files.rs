@@ -216,6 +216,8 @@ mod tests {
     }
 
     /// Q249 to Q254, S6.10.
+    ///
+    /// Conformance: Q249-254
     #[test]
     fn the_hosts_name_servers_are_taken_over_as_far_as_a_container_reaches_them() {
         for (host, inside) in [

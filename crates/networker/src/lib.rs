@@ -32,3 +32,4 @@ pub use component::KernelNetworker;
 pub use config::{DnsConfig, Egress, NetworkerConfig};
 pub use gdn_ipam::{Prefix, Subnet};
 pub use loopback::LoopbackNetworker;
+pub use store::has_networks;

@@ -137,6 +137,11 @@ impl Ledger {
     }
 }
 
+/// Whether a store has networks of containers.
+pub fn has_networks(store: &Store) -> bool {
+    !store.scan(RESERVATION).is_empty()
+}
+
 /// The store's refusal in the engine's words.
 pub(crate) fn unwritten(error: gdn_state::Error) -> Error {
     Error::caused(ErrorKind::Unavailable, "write the network of a container down", error)

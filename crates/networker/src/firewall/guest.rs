@@ -10,12 +10,14 @@ use gdn_nft::{
 };
 use gdn_types::{ContainerId, PortMapping};
 
-use super::skeleton::{self, Shared, TCP, UNLESS_DENIED, answers};
+use super::skeleton::{self, Shared, TCP, UNLESS_DENIED, answers, refuse_tcp};
 use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span};
 use crate::record::{Egress, Reservation};
 
 /// Bytes of a handle that a log line begins with, as with the reference engine.
 const LOG_PREFIX: usize = 28;
+/// Bytes of a comment that `nft` shows.
+const MOST_COMMENT: usize = 127;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -107,6 +109,12 @@ impl Guest<'_> {
         }
     }
 
+    /// Whose an element or a rule is, for people who list the table: what fits of the handle.
+    fn comment(&self) -> &str {
+        let handle = self.reservation.handle.as_str();
+        &handle[..handle.len().min(MOST_COMMENT)]
+    }
+
     fn chain(&self) -> String {
         format!("c-{}", self.id)
     }
@@ -158,7 +166,10 @@ impl Guest<'_> {
             Egress::Allow => Rule::new(&chain).goto(UNLESS_DENIED),
             Egress::Deny => Rule::new(&chain).reject(Reject::AdminProhibited),
         };
-        batch.add_rule(self.table, &last.comment(self.reservation.handle.as_str()));
+        if self.reservation.egress == Egress::Deny {
+            batch.add_rule(self.table, &refuse_tcp(Rule::new(&chain)));
+        }
+        batch.add_rule(self.table, &last.comment(self.comment()));
     }
 
     fn lookup(&self, chain: &str, kind: SetKind) -> Rule {
@@ -180,18 +191,16 @@ impl Guest<'_> {
         };
         let handle = self.reservation.handle.as_str();
         if !kind.log {
-            return rule.accept().comment(handle);
+            return rule.accept().comment(self.comment());
         }
         let begin = &handle[..handle.len().min(LOG_PREFIX)];
-        rule.log(&format!("{begin} ")).accept().comment(handle)
+        rule.log(&format!("{begin} ")).accept().comment(self.comment())
     }
 
     fn shared_elements(&self) -> Vec<(Set, Element)> {
         let lease = self.reservation.lease;
         let link = || Value::IfName(self.link.to_owned());
-        let owner = Element::new([link()])
-            .verdict(Verdict::Goto(self.chain()))
-            .comment(self.reservation.handle.as_str());
+        let owner = Element::new([link()]).verdict(Verdict::Goto(self.chain())).comment(self.comment());
         let mut elements = vec![(skeleton::owners(), owner)];
         let six = self.reservation.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
         let four = (lease.gateway().into(), lease.address.into());
@@ -216,7 +225,7 @@ impl Guest<'_> {
         let element = |address| {
             let element = Element::new([Value::Byte(TCP), Value::Port(host_port)])
                 .data([value(address), Value::Port(container_port)])
-                .comment(self.reservation.handle.as_str());
+                .comment(self.comment());
             (Shared::of(Family::of(address)).mapped, element)
         };
         addresses.map(element).collect()

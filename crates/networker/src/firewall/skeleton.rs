@@ -152,11 +152,12 @@ pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, allow_host_a
             add(rule);
         }
     }
-    add(if allow_host_access {
-        Rule::new(TO_HOST).accept()
+    if allow_host_access {
+        add(Rule::new(TO_HOST).accept());
     } else {
-        Rule::new(TO_HOST).reject(Reject::AdminProhibited)
-    });
+        add(refuse_tcp(Rule::new(TO_HOST)));
+        add(Rule::new(TO_HOST).reject(Reject::AdminProhibited));
+    }
     add(Rule::new(UNLESS_DENIED).accept());
 }
 
@@ -202,8 +203,15 @@ fn family_rules(family: Family, prefix: &str) -> Vec<Rule> {
             .accept(),
         resolver(UDP),
         resolver(TCP),
+        refuse_tcp(of_family(UNLESS_DENIED).in_set(sets.denied.name(), [destination])),
         of_family(UNLESS_DENIED).in_set(sets.denied.name(), [destination]).reject(Reject::AdminProhibited),
     ]
+}
+
+/// Refuses connections at once. The ICMP message that other packets are refused with comes to a program that is just
+/// connecting too early to be heard: it would wait a second for the next attempt.
+pub(super) fn refuse_tcp(rule: Rule) -> Rule {
+    rule.matches(l4proto(TCP)).reject(Reject::TcpReset)
 }
 
 /// What belongs to a connection that was allowed when it began.

@@ -104,6 +104,8 @@ impl Bed {
 }
 
 /// Q211, Q212, Q214, Q221 to Q225: loopback, an address, both reachable from the host, the gateway answers.
+///
+/// Conformance: Q211-212, Q214, Q221-225
 #[test]
 fn containers_have_addresses_and_reach_their_gateway_and_each_other() {
     let bed = Bed::start(&[]);
@@ -124,6 +126,8 @@ fn containers_have_addresses_and_reach_their_gateway_and_each_other() {
 }
 
 /// Q213, Q167, G133, G134: networks that clients name, shared and used again.
+///
+/// Conformance: G133-134, Q167, Q213
 #[test]
 fn clients_name_networks_and_share_them() {
     let bed = Bed::start(&[]);
@@ -166,6 +170,8 @@ fn clients_name_networks_and_share_them() {
 }
 
 /// Q226, Q227 and the end of the pool: an address comes back when its last holder's namespace is gone.
+///
+/// Conformance: Q226-227
 #[test]
 fn addresses_are_handed_out_again_and_run_out_with_a_typed_error() {
     let bed = Bed::start_with(&["--network-pool", "10.254.0.0/29"]);
@@ -185,6 +191,8 @@ fn addresses_are_handed_out_again_and_run_out_with_a_typed_error() {
 }
 
 /// G124 to G129, Q215 to Q220, Q247, Q248: the files of names.
+///
+/// Conformance: G124-129, Q215-220, Q247-248
 #[test]
 fn names_are_in_files_that_root_may_write_and_users_may_not() {
     let bed = Bed::start(&[
@@ -195,7 +203,7 @@ fn names_are_in_files_that_root_may_write_and_users_may_not() {
         "--additional-host-entry",
         "192.0.2.9 nine",
     ]);
-    let long = format!("{}end", "h".repeat(60));
+    let long = format!("{}end", "h".repeat(252));
     for (handle, privileged) in [(long.as_str(), None), ("plain", Some("--privileged"))] {
         let options: Vec<&str> = ["--handle", handle].into_iter().chain(privileged).collect();
         bed.engine.create(&options);
@@ -227,6 +235,8 @@ fn names_are_in_files_that_root_may_write_and_users_may_not() {
 }
 
 /// Q241 to Q246: the largest packet.
+///
+/// Conformance: Q241-246
 #[test]
 fn the_largest_packet_is_the_uplinks_or_the_operators() {
     let mtu = |bed: &Bed, handle: &str| {

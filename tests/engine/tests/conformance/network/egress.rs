@@ -3,6 +3,8 @@
 use super::*;
 
 /// Q72, Q230 to Q239, Q331: operators deny, rules open.
+///
+/// Conformance: Q72, Q230-239
 #[test]
 fn denied_networks_are_refused_until_a_rule_opens_them() {
     let bed = Bed::start(&[

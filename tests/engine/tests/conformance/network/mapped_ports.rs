@@ -3,6 +3,8 @@
 use super::*;
 
 /// G123, Q73, Q170, Q228, Q229: from outside, from the host, from another container, from itself; not by 127.0.0.1.
+///
+/// Conformance: G123, Q73, Q170, Q228-229
 #[test]
 fn a_mapped_port_leads_into_the_container_from_everywhere_but_the_hosts_loopback() {
     let bed = Bed::start(&[]);
@@ -46,6 +48,8 @@ fn a_container_is_not_reached_from_outside_by_its_address() {
 }
 
 /// Q285 to Q288, Q333: in order, explicit ones reserved, released after a destroy, the order kept over restarts.
+///
+/// Conformance: Q285-288
 #[test]
 fn ports_are_handed_out_in_order_and_never_twice() {
     let mut bed = Bed::start(&["--port-pool-start", "7001", "--port-pool-size", "3"]);

@@ -3,6 +3,8 @@
 use super::*;
 
 /// Q327 to Q336, Q71, Q107, Q108: rules, ports and addresses outlive the server.
+///
+/// Conformance: Q107-108, Q327-328, Q330-331, Q333-336
 #[test]
 fn the_network_outlives_a_killed_server_and_nothing_is_handed_out_twice() {
     let mut bed = Bed::start(&["--deny-network", "192.0.2.7", "--deny-network", "192.0.2.1"]);
@@ -41,6 +43,8 @@ fn the_network_outlives_a_killed_server_and_nothing_is_handed_out_twice() {
 }
 
 /// Q332: what the operator no longer denies is open after a restart.
+///
+/// Conformance: Q332
 #[test]
 fn a_denied_network_that_is_dropped_is_open_after_a_restart() {
     let mut bed = Bed::start(&["--deny-network", "192.0.2.1"]);
@@ -54,6 +58,8 @@ fn a_denied_network_that_is_dropped_is_open_after_a_restart() {
 }
 
 /// Q308 to Q316: what belongs to nobody is found and removed.
+///
+/// Conformance: Q308-309, Q311, Q314-316
 #[test]
 fn a_start_removes_what_belongs_to_nobody() {
     let mut bed = Bed::start(&[]);
@@ -84,5 +90,21 @@ fn a_foreign_flush_opens_nothing() {
     bed.serve();
     bed.host.inside.must("nft flush ruleset");
     assert!(!bed.reaches("one", "192.0.2.1", 80) && bed.pings("one", "10.254.0.1"));
+    bed.finish();
+}
+
+/// An engine that knows no network any more does not leave those of its containers to themselves.
+#[test]
+fn an_engine_without_a_pool_does_not_take_over_containers_that_have_networks() {
+    let mut bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "one"]);
+    bed.engine.stop_server();
+    let mut server = bed.host.inside.command(&engine_tests::binary().to_string_lossy());
+    let refused = server.args(bed.engine.server_arguments(&[])).output().unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--network-pool"), "{said}");
+    bed.serve();
+    assert!(bed.pings("one", "10.254.0.1"));
     bed.finish();
 }
