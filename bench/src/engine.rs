@@ -1,6 +1,7 @@
 //! The engine under test: a release server with default flags, reached over gRPC.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use gdn_client::{Client, ProcessEvent};
 use gdn_types::{
-    ContainerSpec, CpuLimits, CpuShares, ExitStatus, Handle, ImageRef, Limits, MemoryLimits, NetworkMode,
-    OutputPolicy, PidLimits, ProcessSpec, WindowSize,
+    ContainerSpec, CpuLimits, CpuShares, ExitStatus, Handle, ImageRef, IpRange, Limits, MemoryLimits, NetIn,
+    NetOutRule, NetworkMode, OutputPolicy, PidLimits, PortRange, ProcessSpec, Protocol, WindowSize,
 };
 use tokio::process::{Child, Command};
 
@@ -21,6 +22,9 @@ const START: Duration = Duration::from_secs(20);
 /// How long a server may take to end after it was asked to.
 const STOP: Duration = Duration::from_secs(10);
 
+/// Rules of a large platform, in one call.
+const BULK: usize = 3000;
+
 /// Calls of which the median counts.
 const METRICS_CALLS: usize = 21;
 
@@ -29,7 +33,17 @@ pub(crate) struct Engine {
     server: Child,
     client: Client,
     image: String,
+    network: Network,
     resident: Option<Handle>,
+}
+
+/// Whether containers have a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Loopback only.
+    None,
+    /// An address, a link, rules and a mapped port. The server has a network namespace of its own, for its host.
+    Pool,
 }
 
 /// One cycle's parts, in microseconds.
@@ -41,16 +55,20 @@ pub(crate) struct Cycle {
 
 impl Engine {
     /// Starts the server, and checks from inside a container that what is measured is protected as it should be.
-    pub(crate) async fn start(gdn: &Path, root: &Path, image: &Path) -> Result<Self> {
+    pub(crate) async fn start(gdn: &Path, root: &Path, image: &Path, network: Network) -> Result<Self> {
         let log = fs::File::create(root.with_extension("log"))?;
-        let mut command = Command::new(gdn);
-        command
-            .arg("server")
-            .arg("--root")
-            .arg(root)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        let mut command = match network {
+            Network::None => Command::new(gdn),
+            Network::Pool => Command::new("unshare"),
+        };
+        if network == Network::Pool {
+            command.arg("--net").arg(gdn);
+        }
+        command.arg("server").arg("--root").arg(root);
+        if network == Network::Pool {
+            command.args(["--network-pool", "10.254.0.0/16"]);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut server =
             command.kill_on_drop(true).spawn().with_context(|| format!("start {}", gdn.display()))?;
         let client = match connect(&mut server, &root.join("grpc.sock")).await {
@@ -58,7 +76,7 @@ impl Engine {
             Err(error) => bail!("{error:#}; its log: {}", fs::read_to_string(root.with_extension("log"))?),
         };
         let mut engine =
-            Engine { server, client, image: image.to_string_lossy().into_owned(), resident: None };
+            Engine { server, client, image: image.to_string_lossy().into_owned(), network, resident: None };
         let resident = engine.client.create(engine.spec()).await.context("create the first container")?;
         engine.resident = Some(resident);
         engine.verify().await?;
@@ -167,11 +185,49 @@ impl Engine {
         self.resident.as_ref().expect("a started engine has a container")
     }
 
-    /// What Garden clients ask for: limits on, unprivileged, no network.
+    /// Microseconds of one mapped port and of one rule, with so many rules already there, and of 3,000 rules at once.
+    pub(crate) async fn rules(&self, already: usize) -> Result<Rules> {
+        let handle = self.client.create(self.spec()).await?;
+        let one = |number: usize| NetOutRule {
+            protocol: Protocol::Tcp,
+            networks: vec![block(number)],
+            ports: vec![PortRange { start: 443, end: 443 }],
+            ..NetOutRule::default()
+        };
+        let before: Vec<NetOutRule> = (0..already).map(one).collect();
+        self.client.net_out(&handle, &before).await?;
+        let (mut ports, mut rules) = (Samples::default(), Samples::default());
+        for number in 0..METRICS_CALLS {
+            let start = Instant::now();
+            self.client.net_in(&handle, NetIn { host_port: 0, container_port: 80 }).await?;
+            ports.add(start.elapsed().as_nanos() as f64 / 1e3);
+            let start = Instant::now();
+            self.client.net_out(&handle, &[one(already + number)]).await?;
+            rules.add(start.elapsed().as_nanos() as f64 / 1e3);
+        }
+        let many: Vec<NetOutRule> = (0..BULK).map(|number| one(100_000 + number)).collect();
+        let start = Instant::now();
+        self.client.net_out(&handle, &many).await?;
+        let bulk_ms = start.elapsed().as_nanos() as f64 / 1e6;
+        self.client.destroy(&handle).await?;
+        let median =
+            |samples: Samples| samples.summary().map(|summary| summary.p50).context("no call was measured");
+        Ok(Rules { port_us: median(ports)?, rule_us: median(rules)?, bulk_ms })
+    }
+
+    /// What Garden clients ask for: limits on, unprivileged.
     fn spec(&self) -> ContainerSpec {
+        let netin = match self.network {
+            Network::None => Vec::new(),
+            Network::Pool => vec![NetIn { host_port: 0, container_port: 8080 }],
+        };
         ContainerSpec {
             image: ImageRef::uri(&self.image),
-            network: NetworkMode::None,
+            network: match self.network {
+                Network::None => NetworkMode::None,
+                Network::Pool => NetworkMode::Default,
+            },
+            netin,
             limits: Limits {
                 cpu: CpuLimits { shares: CpuShares::new(512), ..CpuLimits::default() },
                 memory: MemoryLimits { bytes: 256 << 20 },
@@ -218,6 +274,19 @@ pub(crate) struct Crowd {
     pub(crate) extra_processes: f64,
     /// Milliseconds until the metrics of all were there.
     pub(crate) metrics_ms: f64,
+}
+
+/// What changes of a container's network cost.
+pub(crate) struct Rules {
+    pub(crate) port_us: f64,
+    pub(crate) rule_us: f64,
+    pub(crate) bulk_ms: f64,
+}
+
+/// A small network of its own for each number.
+fn block(number: usize) -> IpRange {
+    let base = 0x2000_0000 + u32::try_from(number).unwrap_or(0) * 16;
+    IpRange { start: Ipv4Addr::from(base).into(), end: Ipv4Addr::from(base + 7).into() }
 }
 
 /// What a process printed: how much, and the first 64 KiB of it.

@@ -24,15 +24,16 @@ pub(crate) struct Amounts {
     execs: usize,
     containers: usize,
     megabytes: u64,
+    rules: usize,
 }
 
 impl Amounts {
     /// Enough for figures that repeat, or to see that everything works.
     pub(crate) fn new(smoke: bool) -> Self {
         if smoke {
-            Amounts { cycles: 16, execs: 40, containers: 5, megabytes: 10 }
+            Amounts { cycles: 16, execs: 40, containers: 5, megabytes: 10, rules: 100 }
         } else {
-            Amounts { cycles: 200, execs: 2000, containers: 50, megabytes: 200 }
+            Amounts { cycles: 200, execs: 2000, containers: 50, megabytes: 200, rules: 10_000 }
         }
     }
 
@@ -88,6 +89,23 @@ impl Amounts {
         let beside = self.p99(engine).await;
         hogs.stop().await?;
         figures.insert("cycle beside hogs p99 ms", beside?);
+        Ok(figures)
+    }
+
+    /// The engine's network.
+    pub(crate) async fn of_network(&self, engine: &Engine) -> Result<Figures> {
+        let mut figures = Figures::new();
+        figures.insert("net cycles/s by 8 workers", engine.cycles_per_second(WORKERS, self.cycles).await?);
+        let few = engine.rules(0).await?;
+        let many = engine.rules(self.rules).await?;
+        figures.insert("us for a port", few.port_us);
+        figures.insert("us for a rule", few.rule_us);
+        figures.insert("ms for 3000 rules", few.bulk_ms);
+        // Their number is in the name, so fewer have no such figure.
+        if self.rules == 10_000 {
+            figures.insert("us for a port beside 10000 rules", many.port_us);
+            figures.insert("us for a rule beside 10000 rules", many.rule_us);
+        }
         Ok(figures)
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::Options;
 use crate::bars::Results;
-use crate::engine::Engine;
+use crate::engine::{Engine, Network};
 use crate::figures::{Amounts, Figures};
 use crate::floor::Floor;
 use crate::peers::Peer;
@@ -29,9 +29,10 @@ const STEP: Duration = Duration::from_secs(10);
 const FIGURES: Duration = Duration::from_secs(180);
 
 /// Rows in the order of a round.
-const ROWS: [&str; 9] = [
+const ROWS: [&str; 10] = [
     "floor cycle",
     "gdn cycle",
+    "gdn net cycle",
     "runc run",
     "crun run",
     "floor exec",
@@ -51,6 +52,7 @@ pub(crate) struct Contest {
     runc: Peer,
     crun: Peer,
     engine: Option<Engine>,
+    networked: Option<Engine>,
     root: PathBuf,
     work: PathBuf,
 }
@@ -59,11 +61,12 @@ impl Contest {
     /// Makes the shared root file system and starts everyone.
     pub(crate) async fn prepare(options: &Options, work: &Path) -> Result<Self> {
         let (root, tar) = rootfs::make(work)?;
-        let engine = match &options.gdn {
-            Some(gdn) if !options.without_engine => {
-                Some(Engine::start(gdn, &work.join("engine"), &tar).await?)
-            }
-            _ => None,
+        let (engine, networked) = match &options.gdn {
+            Some(gdn) if !options.without_engine => (
+                Some(Engine::start(gdn, &work.join("engine"), &tar, Network::None).await?),
+                Some(Engine::start(gdn, &work.join("networked"), &tar, Network::Pool).await?),
+            ),
+            _ => (None, None),
         };
         Ok(Contest {
             floor_cycle: Floor::start("cycle", &root, &work.join("floor-cycle"))?,
@@ -71,6 +74,7 @@ impl Contest {
             runc: Peer::start("runc", &root, &work.join("runc"), None).await?,
             crun: Peer::start("crun", &root, &work.join("crun"), View::without_unified_tree().await?).await?,
             engine,
+            networked,
             root,
             work: work.to_owned(),
         })
@@ -99,10 +103,10 @@ impl Contest {
         self.floor_cycle.stop().await?;
         self.floor_exec.stop().await?;
         drop((self.runc, self.crun));
-        match self.engine {
-            Some(engine) => engine.stop().await,
-            None => Ok(()),
+        for engine in [self.engine, self.networked].into_iter().flatten() {
+            engine.stop().await?;
         }
+        Ok(())
     }
 
     fn takes_part(&self, row: &str, options: &Options) -> bool {
@@ -141,6 +145,13 @@ impl Contest {
                     kept.push(("gdn destroy", cycle.destroy));
                     kept.push(("gdn cycle", cycle.whole));
                 }
+                ("gdn net cycle", _) => {
+                    let engine = self.networked.as_ref().context("there is no such engine")?;
+                    let cycle = engine.cycle().await?;
+                    kept.push(("gdn net create", cycle.create));
+                    kept.push(("gdn net destroy", cycle.destroy));
+                    kept.push(("gdn net cycle", cycle.whole));
+                }
                 _ => bail!("nobody takes this turn"),
             };
             anyhow::Ok(())
@@ -157,6 +168,9 @@ impl Contest {
             let mut figures = amounts.of_floor(&mut self.floor_cycle, &self.root, &self.work).await?;
             if let Some(engine) = &self.engine {
                 figures.extend(amounts.of_engine(engine).await?);
+            }
+            if let Some(engine) = &self.networked {
+                figures.extend(amounts.of_network(engine).await?);
             }
             anyhow::Ok(figures)
         };
