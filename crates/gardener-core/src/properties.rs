@@ -8,7 +8,17 @@ use crate::Gardener;
 use crate::lookup::visible_properties;
 
 /// Properties that are the engine's own word: a client that changed one would change what others believe.
-const ENGINES_OWN: [&str; 3] = [keys::STATE, keys::GRACE_TIME, keys::MAPPED_PORTS];
+const ENGINES_OWN: [&str; 9] = [
+    keys::STATE,
+    keys::GRACE_TIME,
+    keys::MAPPED_PORTS,
+    keys::CONTAINER_IP,
+    keys::CONTAINER_IPV6,
+    keys::HOST_IP,
+    keys::EXTERNAL_IP,
+    keys::INTERFACE,
+    keys::EGRESS,
+];
 
 impl Gardener {
     /// All properties of a container, the engine's own included.

@@ -34,6 +34,9 @@ impl Network {
         let address: Ipv4Addr = address.parse().map_err(|_| wrong("the address is not IPv4"))?;
         let subnet = Subnet::around(address, length)
             .map_err(|_| wrong("the prefix length must be between 1 and 30"))?;
+        if let Some(reason) = subnet.is_special() {
+            return Err(wrong(reason));
+        }
         Ok(if subnet.base() == address { Network::Subnet(subnet) } else { Network::Address(subnet, address) })
     }
 }
@@ -53,9 +56,21 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused_by_name() {
-        for text in
-            ["x", "10.0.0.256", "10.0.0.1/32", "10.0.0.1/", "fe80::1/64", "10.0.0.1/24/2", " 10.0.0.1"]
-        {
+        for text in [
+            "x",
+            "10.0.0.256",
+            "10.0.0.1/32",
+            "10.0.0.1/",
+            "fe80::1/64",
+            "10.0.0.1/24/2",
+            " 10.0.0.1",
+            "127.0.0.1",
+            "0.0.0.0/8",
+            "224.0.0.0/24",
+            "169.254.169.254",
+            "255.255.255.0/24",
+            "126.0.0.0/7",
+        ] {
             let error = Network::parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{text:?}: {error}");
         }

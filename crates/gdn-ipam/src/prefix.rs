@@ -38,6 +38,11 @@ impl Prefix {
         (self.base + 2).into()
     }
 
+    /// Whether any address lies in both.
+    pub fn overlaps(self, other: Prefix) -> bool {
+        self.contains(other) || other.contains(self)
+    }
+
     /// Whether the other lies in it wholly.
     pub fn contains(self, other: Prefix) -> bool {
         other.length >= self.length && other.base & mask(self.length) == self.base
@@ -87,9 +92,11 @@ pub struct PrefixPool {
     length: u8,
     /// Numbers in use; those of the range only.
     in_use: BTreeSet<u64>,
-    /// Numbers that are free although a higher one was in use once.
+    /// Prefixes in use that overlap the range and are none of its parts: adopted from a life with other parts.
+    across: BTreeSet<Prefix>,
+    /// Numbers that were given back, below `next`.
     free: BTreeSet<u64>,
-    /// The lowest number above all that were ever in use.
+    /// Every number from here on is free, unless it was adopted.
     next: u64,
 }
 
@@ -108,7 +115,14 @@ impl PrefixPool {
                 reason: "the parts must be between the range itself and /126",
             });
         }
-        Ok(PrefixPool { range, length, in_use: BTreeSet::new(), free: BTreeSet::new(), next: 0 })
+        Ok(PrefixPool {
+            range,
+            length,
+            in_use: BTreeSet::new(),
+            across: BTreeSet::new(),
+            free: BTreeSet::new(),
+            next: 0,
+        })
     }
 
     /// How many prefixes the range has, at most 2^32.
@@ -121,48 +135,70 @@ impl PrefixPool {
     /// # Errors
     /// [`Error::NoPrefix`].
     pub fn acquire(&mut self) -> Result<Prefix> {
-        let number = self.free.first().copied().unwrap_or(self.next);
-        if number >= self.capacity() {
-            return Err(Error::NoPrefix);
-        }
-        self.take(number);
+        let again = self.free.iter().copied().find(|number| self.is_clear(*number));
+        let number = match again {
+            Some(number) => number,
+            None => self.never_used()?,
+        };
+        self.free.remove(&number);
+        self.in_use.insert(number);
         Ok(self.prefix(number))
     }
 
-    /// Takes back what was handed out in an earlier life. A prefix that lies outside the range, or has another length, is
-    /// none of this pool's and needs no keeping clear of.
+    /// Takes back what was handed out in an earlier life. A prefix that does not touch the range is none of this pool's.
     ///
     /// # Errors
     /// [`Error::PrefixTaken`].
     pub fn adopt(&mut self, prefix: Prefix) -> Result<()> {
-        let Some(number) = self.number(prefix) else { return Ok(()) };
-        if self.in_use.contains(&number) {
-            return Err(Error::PrefixTaken(prefix));
-        }
-        self.take(number);
-        Ok(())
+        let is_new = match self.number(prefix) {
+            Some(number) => {
+                self.free.remove(&number);
+                self.in_use.insert(number)
+            }
+            None if self.range.overlaps(prefix) => self.across.insert(prefix),
+            None => true,
+        };
+        if is_new { Ok(()) } else { Err(Error::PrefixTaken(prefix)) }
     }
 
     /// Makes a prefix free. Answers whether it was in use.
     pub fn release(&mut self, prefix: Prefix) -> bool {
-        let Some(number) = self.number(prefix) else { return false };
+        let Some(number) = self.number(prefix) else { return self.across.remove(&prefix) };
         let was_in_use = self.in_use.remove(&number);
-        if was_in_use {
+        if was_in_use && number < self.next {
             self.free.insert(number);
         }
         was_in_use
     }
 
+    /// The lowest number that was never given back. What lies across an adopted prefix stays free for later.
+    fn never_used(&mut self) -> Result<u64> {
+        while self.next < self.capacity() {
+            let number = self.next;
+            if !self.in_use.contains(&number) {
+                if self.is_clear(number) {
+                    return Ok(number);
+                }
+                // An adopted prefix that covers much of the range must not be gone through part by part.
+                if let Some(wide) = self.across.iter().find(|other| other.contains(self.prefix(number))) {
+                    let last = self.number_at(wide.base | !mask(wide.length));
+                    self.next = last.saturating_add(1);
+                    continue;
+                }
+                self.free.insert(number);
+            }
+            self.next += 1;
+        }
+        Err(Error::NoPrefix)
+    }
+
+    fn is_clear(&self, number: u64) -> bool {
+        self.across.is_empty() || !self.across.iter().any(|other| other.overlaps(self.prefix(number)))
+    }
+
     /// Every prefix in use, in order.
     pub fn in_use(&self) -> impl Iterator<Item = Prefix> + '_ {
         self.in_use.iter().map(|number| self.prefix(*number))
-    }
-
-    fn take(&mut self, number: u64) {
-        self.in_use.insert(number);
-        self.free.remove(&number);
-        self.free.extend(self.next..number);
-        self.next = self.next.max(number + 1);
     }
 
     fn prefix(&self, number: u64) -> Prefix {
@@ -174,8 +210,14 @@ impl PrefixPool {
         if prefix.length != self.length || !self.range.contains(prefix) {
             return None;
         }
-        let number = (prefix.base - self.range.base) >> (128 - u32::from(self.length));
-        u64::try_from(number).ok().filter(|number| *number < self.capacity())
+        let number = self.number_at(prefix.base);
+        (number < self.capacity()).then_some(number)
+    }
+
+    /// The number of the part that has an address of the range.
+    fn number_at(&self, address: u128) -> u64 {
+        let number = (address - self.range.base) >> (128 - u32::from(self.length));
+        u64::try_from(number).unwrap_or(u64::MAX)
     }
 }
 
@@ -205,6 +247,24 @@ mod tests {
         assert_eq!(pool.acquire().unwrap().to_string(), "fd00::/64");
         assert_eq!(pool.acquire().unwrap().to_string(), "fd00:0:0:2::/64");
         assert_eq!(pool.in_use().count(), 3);
+    }
+
+    /// A life with other parts, or with another range, must not be handed out again, nor be gone through.
+    #[test]
+    fn what_was_handed_out_in_other_parts_is_kept_clear_of() {
+        let mut pool = PrefixPool::new("fd00::/48".parse().unwrap(), 80).unwrap();
+        let wide: Prefix = "fd00::/64".parse().unwrap();
+        pool.adopt(wide).unwrap();
+        assert_eq!(pool.acquire().unwrap().to_string(), "fd00:0:0:1::/80");
+        assert!(pool.release(wide));
+        let mut wider = PrefixPool::new("fd12:3456::/32".parse().unwrap(), 64).unwrap();
+        wider.adopt("fd12:3456:789a::/64".parse().unwrap()).unwrap();
+        assert_eq!(wider.acquire().unwrap().to_string(), "fd12:3456::/64");
+        let mut narrow = PrefixPool::new("fd00::/64".parse().unwrap(), 66).unwrap();
+        narrow.adopt("fd00:0:0:0:0:0:0:4/126".parse().unwrap()).unwrap();
+        assert_eq!(narrow.acquire().unwrap().to_string(), "fd00::4000:0:0:0/66");
+        assert!(narrow.release("fd00::4/126".parse().unwrap()));
+        assert_eq!(narrow.acquire().unwrap().to_string(), "fd00::/66");
     }
 
     #[test]

@@ -31,6 +31,19 @@ impl Subnet {
         Ok(Subnet { base: u32::from(address) & mask(length), length })
     }
 
+    /// Why no container can have an address of it, if so: what is never an address of one host among others.
+    pub fn is_special(self) -> Option<&'static str> {
+        [
+            (0x0000_0000, 8, "0.0.0.0/8 means this network"),
+            (0x7f00_0000, 8, "127.0.0.0/8 is the host itself"),
+            (0xa9fe_0000, 16, "169.254.0.0/16 is of links and of metadata services"),
+            (0xe000_0000, 3, "addresses from 224.0.0.0 on are of groups and reserved"),
+        ]
+        .into_iter()
+        .find(|(base, length, _)| Subnet { base: *base, length: *length }.overlaps(self))
+        .map(|(_, _, reason)| reason)
+    }
+
     /// The four addresses from a base whose two lowest bits are clear.
     pub(crate) fn of_four(base: u32) -> Self {
         Subnet { base, length: Self::SMALLEST }

@@ -32,9 +32,9 @@ pub struct SubnetPool {
     in_use: BTreeMap<Subnet, BTreeSet<Ipv4Addr>>,
     /// Those of them that lie in the range without being one of its own: adopted from a life with another range.
     across: BTreeSet<Subnet>,
-    /// Numbers of dynamic subnets that are free although a higher one was in use once.
+    /// Numbers of dynamic subnets that were given back, below `next`.
     free: BTreeSet<u32>,
-    /// The lowest number above all that were ever in use.
+    /// Every number from here on is free, unless it was adopted.
     next: u32,
 }
 
@@ -99,7 +99,7 @@ impl SubnetPool {
         if addresses.is_empty() {
             self.in_use.remove(&lease.subnet);
             self.across.remove(&lease.subnet);
-            if let Some(number) = self.number(lease.subnet) {
+            if let Some(number) = self.number(lease.subnet).filter(|number| *number < self.next) {
                 self.free.insert(number);
             }
         }
@@ -121,13 +121,16 @@ impl SubnetPool {
         Ok(Lease { subnet, address: (u32::from(subnet.base()) + 2).into() })
     }
 
-    /// The lowest number above all that were ever in use. What it passes over stays free for later.
+    /// The lowest number that was never given back. What lies across an adopted subnet stays free for later.
     fn never_used(&mut self) -> Result<u32> {
         while u64::from(self.next) < self.capacity() {
-            if self.is_clear(self.next) {
-                return Ok(self.next);
+            let number = self.next;
+            if !self.in_use.contains_key(&self.dynamic(number)) {
+                if self.is_clear(number) {
+                    return Ok(number);
+                }
+                self.free.insert(number);
             }
-            self.free.insert(self.next);
             self.next += 1;
         }
         Err(Error::NoSubnet)
@@ -189,8 +192,6 @@ impl SubnetPool {
         match self.number(subnet) {
             Some(number) => {
                 self.free.remove(&number);
-                self.free.extend(self.next..number);
-                self.next = self.next.max(number + 1);
             }
             None if subnet.overlaps(self.range) => {
                 self.across.insert(subnet);

@@ -88,12 +88,14 @@ impl Readable for Link {
 #[derive(Debug, Clone, Default)]
 pub struct LinkChange {
     up: Option<bool>,
+    silent: bool,
     attributes: Vec<LinkAttribute>,
 }
 
 /// What one message can change.
 pub(crate) struct Part {
     pub(crate) up: Option<bool>,
+    pub(crate) silent: bool,
     pub(crate) attributes: Vec<LinkAttribute>,
 }
 
@@ -140,11 +142,23 @@ impl LinkChange {
         self
     }
 
+    /// Takes no part in the search for neighbours: nobody on the link is asked, answered or learnt from, so that the
+    /// neighbours have to be given. Whoever sends on the link cannot fill the host's table of neighbours.
+    #[must_use]
+    pub fn without_neighbour_discovery(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
     /// The messages it takes. The kernel raises a link before it heeds all attributes of the same message.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part> {
-        let attributes =
-            (!self.attributes.is_empty()).then(|| Part { up: None, attributes: self.attributes.clone() });
-        let up = self.up.map(|up| Part { up: Some(up), attributes: Vec::new() });
-        attributes.into_iter().chain(up)
+        let attributes = (!self.attributes.is_empty()).then(|| Part {
+            up: None,
+            silent: false,
+            attributes: self.attributes.clone(),
+        });
+        let has_flags = self.up.is_some() || self.silent;
+        let flags = has_flags.then(|| Part { up: self.up, silent: self.silent, attributes: Vec::new() });
+        attributes.into_iter().chain(flags)
     }
 }

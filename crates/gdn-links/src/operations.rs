@@ -69,13 +69,17 @@ pub(crate) fn link_message(index: LinkIndex, part: impl Into<Part>) -> LinkMessa
         message.header.flags = if is_up { LinkFlags::Up } else { LinkFlags::empty() };
         message.header.change_mask = LinkFlags::Up;
     }
+    if part.silent {
+        message.header.flags |= LinkFlags::Noarp;
+        message.header.change_mask |= LinkFlags::Noarp;
+    }
     message.attributes = part.attributes;
     message
 }
 
 impl From<Vec<LinkAttribute>> for Part {
     fn from(attributes: Vec<LinkAttribute>) -> Self {
-        Part { up: None, attributes }
+        Part { up: None, silent: false, attributes }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The component.
 
-use std::collections::HashMap;
+mod restore;
+
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +23,18 @@ use crate::files::Files;
 use crate::firewall::{Firewall, check_ranges};
 use crate::leaving::{Leaver, Leaving, SharedPools};
 use crate::links::Links;
-use crate::netout::Destinations;
+use crate::netout::{Added, Destinations, SetKind};
 use crate::pools::{Addresses, Pools, refused};
 use crate::record::Reservation;
-use crate::store::{Ledger, Stored, unwritten};
+use crate::store::{Ledger, unwritten};
 use crate::watch::Watch;
 
 /// How long a create waits for the address of a container that is just leaving when there is no other.
 const FOR_ADDRESSES: Duration = Duration::from_secs(3);
+/// Mapped ports of one container: its property that lists them has room for half as many again.
+const MOST_PORTS: usize = 1000;
+/// The largest packet where the host has no link that leads out.
+const USUAL_MTU: u32 = 1500;
 
 /// The engine's own network: addresses out of a pool, a link to the host, a firewall.
 #[derive(Debug)]
@@ -54,10 +60,14 @@ struct Entry {
     destinations: Destinations,
     /// The number of the next rules in the ledger.
     next_rules: u32,
+    /// The largest packet of its link, in bytes.
+    mtu: u32,
     /// Its link, once it is made. The firewall has its rules from a moment before.
     link: Option<LinkIndex>,
     /// Whether the firewall knows it.
     guarded: bool,
+    /// Whether the kernel may track connections of it.
+    tracked: bool,
 }
 
 impl KernelNetworker {
@@ -70,7 +80,7 @@ impl KernelNetworker {
         let ledger = Ledger::new(store);
         let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
         let links = Arc::new(Links::new(config.engine));
-        let leaving = Leaving::start(links.clone(), pools.clone())?;
+        let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
         let files = Files::new(config.directory.clone(), config.dns.clone(), config.container_root);
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
         let watch = Watch::start(firewall.clone())?;
@@ -177,7 +187,7 @@ impl Networker for KernelNetworker {
     }
 
     fn capacity(&self) -> u64 {
-        self.0.pools.lock().capacity()
+        self.0.pools.with(|pools| pools.capacity())
     }
 
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
@@ -213,15 +223,18 @@ impl Shared {
         };
         let mut destinations = Destinations::default();
         destinations.add(&request.netout)?;
-        let (addresses, ports) = self.pools.take(FOR_ADDRESSES, |pools| {
-            let addresses = pools.take_addresses(wanted)?;
-            match pools.take_ports(&request.netin) {
-                Ok(ports) => Ok((addresses, ports)),
-                Err(error) => {
-                    pools.give_back_addresses(addresses);
-                    Err(error)
-                }
-            }
+        if request.netin.len() > MOST_PORTS {
+            return Err(too_many_ports());
+        }
+        if let Network::Subnet(subnet) | Network::Address(subnet, _) = wanted
+            && !self.pools.with(|pools| pools.has(*subnet))
+        {
+            self.links.refuse_taken(subnet.base().into(), subnet.prefix_length())?;
+        }
+        let outside = self.outside()?;
+        let addresses = self.pools.take_addresses(FOR_ADDRESSES, wanted)?;
+        let ports = self.pools.with(|pools| {
+            pools.take_ports(&request.netin).inspect_err(|_| pools.give_back_addresses(addresses))
         })?;
         let last_port = handed_out(&request.netin, &ports);
         let Addresses { lease, prefix } = addresses;
@@ -238,15 +251,17 @@ impl Shared {
             reservation: reservation.clone(),
             destinations,
             next_rules: 1,
+            mtu: outside.mtu,
             link: None,
             guarded: false,
+            tracked: false,
         };
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
         let written = self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
         let bind_mounts = self.files.write(id, &reservation)?;
         written.wait().map_err(unwritten)?;
-        let external_ip = self.external_ip()?;
+        let external_ip = outside.address;
         Ok(NetworkInfo {
             properties: properties(&reservation, &external_ip, &self.links.name(id))?,
             bind_mounts,
@@ -258,26 +273,28 @@ impl Shared {
         })
     }
 
-    fn external_ip(&self) -> Result<String> {
-        let found = match self.config.external_ip {
-            Some(address) => Some(IpAddr::V4(address)),
-            None => self.links.outbound()?.1,
-        };
-        Ok(found.map(|address| address.to_string()).unwrap_or_default())
+    /// What containers need to know of the link that leads out of the host. It may change; each create asks anew.
+    fn outside(&self) -> Result<Outside> {
+        let NetworkerConfig { external_ip, mtu, .. } = self.config;
+        if let (Some(address), Some(mtu)) = (external_ip, mtu) {
+            return Ok(Outside { address: address.to_string(), mtu });
+        }
+        let (found_mtu, found_address) = self.links.outbound()?;
+        let address = external_ip.map(IpAddr::V4).or(found_address);
+        Ok(Outside {
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            mtu: mtu.or(found_mtu).unwrap_or(USUAL_MTU),
+        })
     }
 
     fn attach(&self, id: &ContainerId, netns: &OwnedFd) -> Result<()> {
-        let (reservation, destinations) = {
+        let (reservation, destinations, mtu) = {
             let networks = self.networks();
             let entry = networks.get(id).ok_or_else(|| unknown(id))?;
-            (entry.reservation.clone(), entry.destinations.clone())
-        };
-        let mtu = match self.config.mtu {
-            Some(mtu) => mtu,
-            None => self.links.outbound()?.0.unwrap_or(1500),
+            (entry.reservation.clone(), entry.destinations.clone(), entry.mtu)
         };
         self.firewall.guard(id, &reservation, &destinations)?;
-        self.change(id, |entry| entry.guarded = true);
+        self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
         self.change(id, |entry| entry.link = Some(link));
         Ok(())
@@ -289,35 +306,51 @@ impl Shared {
         }
     }
 
+    /// Every step can be taken again after a later one failed.
     fn destroy(&self, id: &ContainerId) -> Result<()> {
-        self.files.remove(id)?;
-        let known = {
-            let networks = self.networks();
-            networks.get(id).map(|entry| (entry.reservation.clone(), entry.guarded))
-        };
-        let Some((reservation, guarded)) = known else { return Ok(()) };
+        self.withdraw(id)?;
+        self.let_go(id)?;
+        // Last: a file that cannot be removed must not keep rules and addresses.
+        self.files.remove(id)
+    }
+
+    /// Takes a container's rules and its tracked connections out of the kernel.
+    fn withdraw(&self, id: &ContainerId) -> Result<()> {
+        let known = self.networks().get(id).map(|entry| {
+            (entry.reservation.clone(), entry.guarded, entry.tracked, entry.destinations.kinds())
+        });
+        let Some((reservation, guarded, tracked, sets)) = known else { return Ok(()) };
         if guarded {
-            let sets = self.networks().get(id).map(|entry| entry.destinations.kinds()).unwrap_or_default();
             self.firewall.release(id, &reservation, &sets)?;
             self.change(id, |entry| entry.guarded = false);
-            self.firewall.forget_connections(&reservation)?;
         }
-        self.ledger.forget(id)?.wait().map_err(unwritten)?;
+        if tracked {
+            self.firewall.forget_connections(&reservation)?;
+            self.change(id, |entry| entry.tracked = false);
+        }
+        Ok(())
+    }
+
+    /// Gives ports back at once and addresses when the link is gone.
+    fn let_go(&self, id: &ContainerId) -> Result<()> {
+        let Some(link) = self.networks().get(id).map(|entry| entry.link) else { return Ok(()) };
+        // A link that was begun and not finished has a number that nobody noted.
+        let link = match link {
+            Some(link) => Some(link),
+            None => self.links.find(id)?,
+        };
+        if link.is_none() {
+            self.ledger.forget(id)?.wait().map_err(unwritten)?;
+        }
         let Some(entry) = self.networks().remove(id) else { return Ok(()) };
         let Reservation { lease, prefix, ports, .. } = entry.reservation;
         let addresses = Addresses { lease, prefix };
-        self.pools.lock().give_back_ports(&ports);
-        // A link that was begun and not finished has a number that nobody knows.
-        let link = match entry.link {
-            Some(link) => Some(link),
-            None if guarded => self.links.find(id)?,
-            None => None,
-        };
+        self.pools.with(|pools| pools.give_back_ports(&ports));
         match link {
             Some(link) => {
-                self.leaving.add(Leaver { link, addresses: Some(addresses), since: Instant::now() });
+                self.leaving.add(Leaver { id: *id, link, addresses: Some(addresses), since: Instant::now() })
             }
-            None => self.pools.give_back(addresses),
+            None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }
         Ok(())
     }
@@ -325,7 +358,10 @@ impl Shared {
     fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
         let before = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
         let (mut reservation, guarded) = before.ok_or_else(|| no_port(request.host_port))?;
-        let mapping = self.pools.lock().take_port(request)?;
+        if reservation.ports.len() >= MOST_PORTS {
+            return Err(too_many_ports());
+        }
+        let mapping = self.pools.with(|pools| pools.take_port(request))?;
         reservation.ports.push(mapping);
         let last_port = handed_out(&[request], &[mapping]);
         let mapped = self
@@ -339,7 +375,7 @@ impl Shared {
             if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
                 tracing::error!(%id, %error, "a port that could not be mapped stays written down");
             }
-            self.pools.lock().give_back_ports(&[mapping]);
+            self.pools.with(|pools| pools.give_back_ports(&[mapping]));
             return Err(error);
         }
         self.change(id, |entry| entry.reservation = reservation);
@@ -348,31 +384,48 @@ impl Shared {
     }
 
     fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
-        let begun = {
-            let mut networks = self.networks();
-            let Some(entry) = networks.get_mut(id) else {
-                // Rules that allow more than nothing change nothing where nothing can leave.
-                return Destinations::default().add(rules).map(drop);
-            };
-            let before = entry.destinations.kinds();
-            let added = entry.destinations.add(rules)?;
+        let taken = self.networks().get_mut(id).map(|entry| {
             let number = entry.next_rules;
             entry.next_rules += 1;
-            (entry.reservation.clone(), entry.guarded, before, added, number)
-        };
-        let (reservation, guarded, before, added, number) = begun;
-        let done = self.ledger.add_rules(id, number, rules).and_then(|written| {
-            written.wait().map_err(unwritten)?;
-            if guarded { self.firewall.allow(id, &reservation, &before, &added) } else { Ok(()) }
+            let destinations = std::mem::take(&mut entry.destinations);
+            (entry.reservation.clone(), entry.guarded, destinations, number)
         });
-        if done.is_err() {
-            self.change(id, |entry| entry.destinations.take_back(&added));
+        let Some((reservation, guarded, mut destinations, number)) = taken else {
+            // Rules that allow more than nothing change nothing where nothing can leave.
+            return Destinations::default().add(rules).map(drop);
+        };
+        // Without the lock: many rules take a while, and others ask for other containers.
+        let before = destinations.kinds();
+        let done = destinations.add(rules).and_then(|added| {
+            let done = self.allow(id, &reservation, guarded, (number, rules), (&before, &added));
+            done.inspect_err(|_| destinations.take_back(&added))
+        });
+        self.change(id, |entry| entry.destinations = destinations);
+        done
+    }
+
+    /// Writes rules down and puts what they add in force.
+    fn allow(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        guarded: bool,
+        (number, rules): (u32, &[NetOutRule]),
+        (before, added): (&BTreeSet<SetKind>, &Added),
+    ) -> Result<()> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        self.ledger.add_rules(id, number, rules)?.wait().map_err(unwritten)?;
+        if !guarded {
+            return Ok(());
+        }
+        self.firewall.allow(id, reservation, before, added).inspect_err(|_| {
             let undone = self.ledger.take_back_rules(id, number);
             if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
                 tracing::error!(%id, %error, "rules that could not be set stay written down");
             }
-        }
-        done
+        })
     }
 
     fn net_replace(&self, id: &ContainerId, rules: &[NetOutRule], expected: Option<u64>) -> Result<u64> {
@@ -412,69 +465,20 @@ impl Shared {
         });
         Ok(generation)
     }
+}
 
-    fn restore(&self, known: &[ContainerId]) -> Result<()> {
-        let mut stored = self.ledger.load();
-        let mut networks = HashMap::new();
-        let mut pools = self.pools.lock();
-        *pools = Pools::new(&self.config, self.ledger.last_port())?;
-        for id in known {
-            let Some(found) = stored.remove(id) else { continue };
-            let Stored { reservation, rules, next } = found;
-            let addresses = Addresses { lease: reservation.lease, prefix: reservation.prefix };
-            if let Err(error) = pools.adopt_addresses(addresses) {
-                tracing::error!(%id, %error, "the address of a container is another's too");
-            }
-            for port in &reservation.ports {
-                if let Err(error) = pools.adopt_port(port.host_port) {
-                    tracing::error!(%id, %error, "a port of a container is another's too");
-                }
-            }
-            let mut destinations = Destinations::default();
-            destinations.add(&rules)?;
-            let entry =
-                Entry { reservation, destinations, next_rules: next.max(1), link: None, guarded: false };
-            networks.insert(*id, entry);
-        }
-        drop(pools);
-        self.adopt_links(&mut networks, &stored)?;
-        for id in stored.keys() {
-            self.ledger.forget(id)?.wait().map_err(unwritten)?;
-        }
-        for id in self.files.present()?.iter().filter(|id| !networks.contains_key(*id)) {
-            self.files.remove(id)?;
-        }
-        let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
-        self.firewall.rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
-        for entry in networks.values_mut() {
-            entry.guarded = entry.link.is_some();
-        }
-        *self.networks() = networks;
-        Ok(())
-    }
+/// What containers need to know of the link that leads out of the host.
+struct Outside {
+    /// Its address; empty where there is none.
+    address: String,
+    mtu: u32,
+}
 
-    /// Finds the links of the known; those of nobody are left to end or are ended.
-    fn adopt_links(
-        &self,
-        networks: &mut HashMap<ContainerId, Entry>,
-        unknown: &std::collections::BTreeMap<ContainerId, Stored>,
-    ) -> Result<()> {
-        for found in self.links.all()? {
-            if let Some(entry) = networks.get_mut(&found.id) {
-                entry.link = Some(found.index);
-                continue;
-            }
-            let addresses = unknown.get(&found.id).map(|stored| {
-                let Reservation { lease, prefix, .. } = stored.reservation;
-                Addresses { lease, prefix }
-            });
-            // Held until the link is gone, unless it is a known container's.
-            let addresses =
-                addresses.filter(|addresses| self.pools.lock().adopt_addresses(*addresses).is_ok());
-            self.leaving.add(Leaver { link: found.index, addresses, since: Instant::now() });
-        }
-        Ok(())
-    }
+fn too_many_ports() -> Error {
+    Error::new(
+        ErrorKind::ResourceExhausted,
+        format!("a container may have at most {MOST_PORTS} mapped ports"),
+    )
 }
 
 fn unknown(id: &ContainerId) -> Error {

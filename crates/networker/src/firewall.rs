@@ -15,7 +15,7 @@ use crate::config::NetworkerConfig;
 use crate::netout::{Added, Destinations, Family, SetKind, span_of};
 use crate::record::Reservation;
 use guest::Guest;
-use skeleton::Shared;
+use skeleton::{HostAccess, Shared};
 
 /// The table of an engine.
 #[derive(Debug)]
@@ -90,10 +90,13 @@ impl Firewall {
         self.fill(&mut batch, &table)?;
         for (id, reservation, destinations) in containers {
             let link = self.link(id);
-            Guest { table: &table, id, link: &link, reservation }.add(&mut batch, destinations);
+            Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }
+                .add(&mut batch, destinations);
         }
+        crate::host::forward_packets(self.six)?;
         open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
-        self.begin(open, &table)
+        self.begin(open, &table);
+        Ok(())
     }
 
     /// Puts a container's rules in force, before it has a link.
@@ -148,7 +151,21 @@ impl Firewall {
             let earlier = Guest { reservation: earlier, ..*guest };
             guest.replace(batch, destinations, &earlier, sets);
         })?;
+        // The new rules are in force; what cannot be ended goes on until its own end.
+        if let Err(error) = self.judge_anew(reservation) {
+            tracing::warn!(%id, %error, "connections under the rules that were replaced go on");
+        }
+        Ok(())
+    }
+
+    /// Ends what a container began, so that its next packet is judged by the rules in force.
+    pub(crate) fn judge_anew(&self, reservation: &Reservation) -> Result<()> {
         self.for_each_address(reservation, |connections, address| connections.delete_begun_by(address))
+    }
+
+    /// What an operator may tighten from one start to the next, as text.
+    pub(crate) fn policy(&self) -> String {
+        format!("{:?} {} {:?}", self.deny, self.allow_host_access, self.resolvers)
     }
 
     /// Maps a port.
@@ -222,16 +239,23 @@ impl Firewall {
             self.fill(&mut batch, &table)?;
         }
         let link = self.link(id);
-        change(&Guest { table: &table, id, link: &link, reservation }, &mut batch);
+        change(&Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }, &mut batch);
+        if !open.ready {
+            crate::host::forward_packets(self.six)?;
+        }
         open.commit(&batch).map_err(|error| failed(doing, error))?;
-        if open.ready { Ok(()) } else { self.begin(open, &table) }
+        if !open.ready {
+            self.begin(open, &table);
+        }
+        Ok(())
     }
 
-    /// What is done once, when the table is there.
-    fn begin(&self, open: &mut Open, table: &Table) -> Result<()> {
-        crate::host::forward_packets(self.six)?;
+    /// What is done once, when the table is there. What is in force then stays so.
+    fn begin(&self, open: &mut Open, table: &Table) {
         open.ready = true;
-        self.mind_strangers(open, table)
+        if let Err(error) = self.mind_strangers(open, table) {
+            tracing::warn!(%error, "others' firewalls may keep containers from others; it will be looked at again");
+        }
     }
 
     /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs one question
@@ -280,7 +304,12 @@ impl Firewall {
     }
 
     fn fill(&self, batch: &mut Batch, table: &Table) -> Result<()> {
-        skeleton::rules(batch, table, &self.prefix, self.allow_host_access);
+        let host = HostAccess {
+            allowed: self.allow_host_access,
+            // A host that asks only itself for names is asked by containers through their gateway.
+            resolves: self.resolvers.is_empty(),
+        };
+        skeleton::rules(batch, table, &self.prefix, &host);
         let mut denied = Destinations::default();
         let ranges = self.deny.iter().map(|range| gdn_types::NetOutRule {
             networks: vec![*range],

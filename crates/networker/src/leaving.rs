@@ -5,14 +5,16 @@
 //! its time because somebody holds the namespace open.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use gdn_ipam::Network;
 use gdn_links::LinkIndex;
-use gdn_types::{Error, ErrorKind, Result};
+use gdn_types::{ContainerId, Error, ErrorKind, Result};
 
 use crate::links::Links;
 use crate::pools::{Addresses, Pools};
+use crate::store::{Ledger, unwritten};
 
 /// Between two looks. The kernel takes some twenty milliseconds and more at a time.
 const LOOK: Duration = Duration::from_millis(10);
@@ -22,8 +24,15 @@ const OUTSTAYED: Duration = Duration::from_secs(2);
 /// Pools, with a way to wait for something to come back.
 #[derive(Debug)]
 pub(crate) struct SharedPools {
-    pools: Mutex<Pools>,
+    pools: Mutex<Waited>,
     came_back: Condvar,
+}
+
+/// Pools, and how many addresses come back to them before long.
+#[derive(Debug)]
+struct Waited {
+    pools: Pools,
+    leaving: usize,
 }
 
 /// An address and the link that is to go first.
@@ -32,72 +41,96 @@ pub(crate) struct Leaver {
     pub(crate) link: LinkIndex,
     /// Absent for a link that nobody has an address for.
     pub(crate) addresses: Option<Addresses>,
+    /// Whose they were: its record is kept until they are free, so that a later life knows them too.
+    pub(crate) id: ContainerId,
     pub(crate) since: Instant,
 }
 
 /// Tells the thread who leaves. It ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Leaving(Sender<Leaver>);
+pub(crate) struct Leaving {
+    tell: Sender<Leaver>,
+    pools: Arc<SharedPools>,
+}
+
+/// What the thread needs.
+struct Looker {
+    links: Arc<Links>,
+    pools: Arc<SharedPools>,
+    ledger: Ledger,
+}
 
 impl SharedPools {
     pub(crate) fn new(pools: Pools) -> Self {
-        SharedPools { pools: Mutex::new(pools), came_back: Condvar::new() }
+        SharedPools { pools: Mutex::new(Waited { pools, leaving: 0 }), came_back: Condvar::new() }
     }
 
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Pools> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does something with the pools.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Pools) -> T) -> T {
+        work(&mut self.lock().pools)
     }
 
-    /// Does something with the pools, and again as long as they are empty and something may come back in time.
-    pub(crate) fn take<T>(
-        &self,
-        patience: Duration,
-        mut take: impl FnMut(&mut Pools) -> Result<T>,
-    ) -> Result<T> {
+    /// Takes addresses; as long as what is wanted is on its way out of other hands, waits for that.
+    pub(crate) fn take_addresses(&self, patience: Duration, network: &Network) -> Result<Addresses> {
         let deadline = Instant::now() + patience;
-        let mut pools = self.lock();
+        let mut waited = self.lock();
         loop {
-            let error = match take(&mut pools) {
-                Err(error) if error.kind() == ErrorKind::ResourceExhausted => error,
-                other => return other,
+            let error = match waited.pools.take_addresses(network) {
+                Err(error) => error,
+                Ok(addresses) => return Ok(addresses),
             };
+            let may_pass = matches!(error.kind(), ErrorKind::ResourceExhausted | ErrorKind::AlreadyExists);
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !may_pass || waited.leaving == 0 || left.is_zero() {
                 return Err(error);
             }
-            let waited = self.came_back.wait_timeout(pools, left);
-            pools = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = self.came_back.wait_timeout(waited, left);
+            waited = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Makes addresses free.
-    pub(crate) fn give_back(&self, addresses: Addresses) {
-        self.lock().give_back_addresses(addresses);
+    fn lock(&self) -> MutexGuard<'_, Waited> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect_back(&self) {
+        self.lock().leaving += 1;
+    }
+
+    fn give_back(&self, addresses: Addresses) {
+        let mut waited = self.lock();
+        waited.pools.give_back_addresses(addresses);
+        waited.leaving = waited.leaving.saturating_sub(1);
+        drop(waited);
         self.came_back.notify_all();
     }
 }
 
 impl Leaving {
     /// Starts the thread.
-    pub(crate) fn start(links: Arc<Links>, pools: Arc<SharedPools>) -> Result<Self> {
+    pub(crate) fn start(links: Arc<Links>, pools: Arc<SharedPools>, ledger: Ledger) -> Result<Self> {
         let (tell, told) = channel();
+        let shared = pools.clone();
         std::thread::Builder::new()
             .name("gdn-netns".to_owned())
-            .spawn(move || run(&links, &pools, &told))
+            .spawn(move || run(&Looker { links, pools, ledger }, &told))
             .map_err(|error| {
                 Error::caused(ErrorKind::Internal, "start the thread that waits for namespaces to end", error)
             })?;
-        Ok(Leaving(tell))
+        Ok(Leaving { tell, pools: shared })
     }
 
     pub(crate) fn add(&self, leaver: Leaver) {
-        if self.0.send(leaver).is_err() {
+        if leaver.addresses.is_some() {
+            self.pools.expect_back();
+        }
+        if self.tell.send(leaver).is_err() {
             tracing::error!("the thread that waits for namespaces to end is gone");
         }
     }
 }
 
-fn run(links: &Links, pools: &SharedPools, told: &Receiver<Leaver>) {
+fn run(looker: &Looker, told: &Receiver<Leaver>) {
     let mut leavers: Vec<Leaver> = Vec::new();
     loop {
         let next = if leavers.is_empty() {
@@ -113,28 +146,36 @@ fn run(links: &Links, pools: &SharedPools, told: &Receiver<Leaver>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        leavers.retain(|leaver| !has_left(links, pools, leaver));
+        leavers.retain_mut(|leaver| !looker.has_left(leaver));
     }
 }
 
-fn has_left(links: &Links, pools: &SharedPools, leaver: &Leaver) -> bool {
-    match links.exists(leaver.link) {
-        Ok(false) => {
-            if let Some(addresses) = leaver.addresses {
-                pools.give_back(addresses);
+impl Looker {
+    fn has_left(&self, leaver: &mut Leaver) -> bool {
+        match self.links.exists(leaver.link) {
+            Ok(false) => {
+                let forgotten = self.ledger.forget(&leaver.id);
+                if let Err(error) = forgotten.and_then(|written| written.wait().map_err(unwritten)) {
+                    // Tried again by the next start.
+                    tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");
+                }
+                if let Some(addresses) = leaver.addresses {
+                    self.pools.give_back(addresses);
+                }
+                return true;
             }
-            true
-        }
-        Ok(true) if leaver.since.elapsed() > OUTSTAYED => {
-            if let Err(error) = links.remove(leaver.link) {
-                tracing::warn!(%error, "the link of a container that is gone stays; it will be tried again");
+            Ok(true) if leaver.since.elapsed() > OUTSTAYED => {
+                // Whatever comes of it, it is tried again no sooner.
+                leaver.since = Instant::now();
+                if let Err(error) = self.links.remove(leaver.link) {
+                    tracing::warn!(%error, "the link of a container that is gone stays; it will be tried again");
+                }
             }
-            false
+            Ok(true) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether a container's link is gone; it will be tried again");
+            }
         }
-        Ok(true) => false,
-        Err(error) => {
-            tracing::warn!(%error, "cannot tell whether a container's link is gone; it will be tried again");
-            false
-        }
+        false
     }
 }

@@ -90,18 +90,64 @@ impl Links {
     }
 
     /// The links of this engine.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` when another's link has a name that would be taken for one of ours.
     pub(crate) fn all(&self) -> Result<Vec<Found>> {
         let (prefix, mark) = (self.prefix(), self.mark());
         let links = self
             .with(|host| host.links_with_prefix(&prefix, MOST_LINKS))
             .map_err(|error| failed("list the links of containers", error))?;
-        let ours = links.into_iter().filter(|link| link.alias.as_deref() == Some(&mark));
-        Ok(ours
-            .filter_map(|link| {
-                let id = ContainerId::parse(link.name.strip_prefix(&prefix)?).ok()?;
-                Some(Found { id, index: link.index })
+        let found = links.into_iter().map(|link| {
+            let id = link.name.strip_prefix(&prefix).and_then(|id| ContainerId::parse(id).ok());
+            // A link without a mark was begun by a life that was killed in the middle.
+            match id.filter(|_| link.alias.as_ref().is_none_or(|alias| *alias == mark)) {
+                Some(id) => Ok(Found { id, index: link.index }),
+                None => Err(Error::new(
+                    ErrorKind::FailedPrecondition,
+                    format!(
+                        "the name of link {} begins like those of this engine's containers ({prefix})",
+                        link.name
+                    ),
+                )),
+            }
+        });
+        found.collect()
+    }
+
+    /// Refuses addresses that the host has or reaches otherwise: they would be taken from it.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the address or the route that is in the way.
+    pub(crate) fn refuse_taken(&self, base: IpAddr, length: u8) -> Result<()> {
+        let doing = |error| failed("look for addresses and routes of the host", error);
+        let ours: Vec<LinkIndex> = self.all()?.into_iter().map(|found| found.index).collect();
+        let wanted = Prefix::new(base, length).map_err(doing)?;
+        let taken = |what: String| {
+            Error::new(
+                ErrorKind::FailedPrecondition,
+                format!("{wanted} cannot be containers' addresses: the host has {what}"),
+            )
+        };
+        self.with(|host| {
+            let addresses = host.addresses(None, MOST_LINKS)?;
+            let routes = host.routes_overlapping(wanted, MOST_LINKS)?;
+            let address = addresses.into_iter().find(|found| {
+                !ours.contains(&found.link) && Prefix::host(found.prefix.address()).overlaps(wanted)
+            });
+            // A wider route that leads to a gateway is none of the host's neighbours: what is more exact goes before it.
+            let in_the_way = |found: &gdn_links::RouteEntry| {
+                found.link.is_none_or(|link| !ours.contains(&link))
+                    && (found.via.is_none() || found.destination.length() >= length)
+            };
+            let route = routes.into_iter().find(in_the_way);
+            Ok(match (address, route) {
+                (Some(address), _) => Err(taken(format!("the address {}", address.prefix.address()))),
+                (None, Some(route)) => Err(taken(format!("a route to {}", route.destination))),
+                (None, None) => Ok(()),
             })
-            .collect())
+        })
+        .map_err(doing)?
     }
 
     /// A container's link.
@@ -176,7 +222,10 @@ fn host_side(
     mark: &str,
 ) -> gdn_links::Result<Batch> {
     let mut batch = Batch::new();
-    batch.set_link(link, &LinkChange::new().alias(mark).without_link_local().up());
+    batch.set_link(
+        link,
+        &LinkChange::new().alias(mark).without_link_local().without_neighbour_discovery().up(),
+    );
     for (gateway, address) in both(reservation) {
         batch.replace_address(link, Address { prefix: Prefix::host(gateway), peer: None });
         batch.replace_neighbour(link, address, container_mac);

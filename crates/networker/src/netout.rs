@@ -14,8 +14,9 @@ use gdn_types::{Error, ErrorKind, IpRange, NetOutRule, Protocol, Result};
 pub(crate) use piece::{Piece, Span};
 use pieces::Pieces;
 
-/// Elements of all sets of one container: 3,000 rules of a large platform need as many, crossed ranges some times that.
-const MOST_PIECES: usize = 65_536;
+/// Elements of all sets of one container, and boxes of one call: 3,000 rules of a large platform need as many, crossed ranges
+/// some times that.
+const MOST_PIECES: usize = 16_384;
 
 /// Numbers of protocols, as in the header of a packet.
 const TCP: u8 = 6;
@@ -76,13 +77,14 @@ impl Destinations {
     /// # Errors
     /// `InvalidArgument` for a rule that means nothing; `ResourceExhausted` for more pieces than a container may have.
     pub(crate) fn add(&mut self, rules: &[NetOutRule]) -> Result<Added> {
-        let boxes: Vec<(SetKind, Piece)> = {
-            let mut boxes = Vec::new();
-            for rule in rules {
-                boxes_of(rule, &mut boxes)?;
+        let mut boxes = Vec::new();
+        for rule in rules {
+            let crossed = rule.networks.len().max(2).saturating_mul(rule.ports.len().max(1));
+            if boxes.len().saturating_add(crossed) > MOST_PIECES {
+                return Err(too_many());
             }
-            boxes
-        };
+            boxes_of(rule, &mut boxes)?;
+        }
         let mut added = Added::new();
         for (kind, piece) in boxes {
             let new = self.sets.entry(kind).or_default().add(piece);
@@ -91,10 +93,7 @@ impl Destinations {
             }
             if self.len() > MOST_PIECES {
                 self.take_back(&added);
-                return Err(Error::new(
-                    ErrorKind::ResourceExhausted,
-                    format!("the rules of a container may have at most {MOST_PIECES} parts"),
-                ));
+                return Err(too_many());
             }
         }
         Ok(added)
@@ -122,6 +121,13 @@ impl Destinations {
     fn len(&self) -> usize {
         self.sets.values().map(Pieces::len).sum()
     }
+}
+
+fn too_many() -> Error {
+    Error::new(
+        ErrorKind::ResourceExhausted,
+        format!("the rules of a container may have at most {MOST_PIECES} parts (networks times ports)"),
+    )
 }
 
 fn boxes_of(rule: &NetOutRule, boxes: &mut Vec<(SetKind, Piece)>) -> Result<()> {
@@ -306,9 +312,19 @@ mod tests {
             let address: IpAddr = std::net::Ipv4Addr::from(2 * n).into();
             NetOutRule { networks: vec![IpRange { start: address, end: address }], ..NetOutRule::default() }
         };
-        let most: Vec<NetOutRule> = (0..65_536).map(rule).collect();
-        many.add(&most).unwrap();
-        let error = many.add(&[rule(65_536), rule(65_537)]).unwrap_err();
+        let rules: Vec<NetOutRule> = (0..16_384).map(rule).collect();
+        for part in rules.chunks(4_096) {
+            many.add(part).unwrap();
+        }
+        let error = many.add(&[rule(16_384), rule(16_385)]).unwrap_err();
         assert_eq!((error.kind(), many.len()), (ErrorKind::ResourceExhausted, MOST_PIECES));
+        let crossed = NetOutRule {
+            protocol: Protocol::Tcp,
+            networks: rule(1).networks.repeat(2_000),
+            ports: vec![PortRange { start: 1, end: 1 }; 4_000],
+            ..NetOutRule::default()
+        };
+        let error = Destinations::default().add(&[crossed]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
     }
 }

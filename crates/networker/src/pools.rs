@@ -1,6 +1,6 @@
 //! What can be handed out: addresses and ports, in one place and under one lock.
 
-use gdn_ipam::{Lease, Network, PortPool, Prefix, PrefixPool, SubnetPool};
+use gdn_ipam::{Lease, Network, PortPool, Prefix, PrefixPool, Subnet, SubnetPool};
 use gdn_types::{Error, ErrorKind, NetIn, PortMapping, Result};
 
 use crate::config::NetworkerConfig;
@@ -49,6 +49,11 @@ impl Pools {
             },
         };
         Ok(Addresses { lease, prefix })
+    }
+
+    /// Whether a container has an address of the subnet.
+    pub(crate) fn has(&self, subnet: Subnet) -> bool {
+        self.subnets.has(subnet)
     }
 
     /// Takes back what an earlier life handed out.

@@ -14,6 +14,7 @@ use crate::record::{self, Reservation};
 const RESERVATION: &str = "network/";
 const RULES: &str = "network-rules/";
 const LAST_PORT: &str = "network-last-port";
+const POLICY: &str = "network-policy";
 
 /// A container's network as an earlier life wrote it down.
 #[derive(Debug)]
@@ -60,6 +61,18 @@ impl Ledger {
     pub(crate) fn last_port(&self) -> Option<u16> {
         let bytes = self.0.get(LAST_PORT)?;
         Some(u16::from_be_bytes(bytes.as_ref().try_into().ok()?))
+    }
+
+    /// What the operator allowed and denied in the life that wrote it; absent before the first.
+    pub(crate) fn policy(&self) -> Option<String> {
+        self.0.get(POLICY).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes that down.
+    pub(crate) fn set_policy(&self, policy: &str) -> Result<Commit> {
+        let mut batch = Batch::new();
+        put(&mut batch, POLICY, policy.as_bytes())?;
+        Ok(self.0.commit(batch))
     }
 
     /// Writes a reservation down with its first rules. It survives a kill; whatever is made durable later makes it so too.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::wait::until;
+
 /// A network namespace, held open by a process that does nothing.
 pub struct Namespace {
     holder: Child,
@@ -53,8 +55,13 @@ impl Namespace {
 
     /// A command that runs in it.
     pub fn command(&self, program: &str) -> Command {
+        Namespace::command_in(self.pid(), program)
+    }
+
+    /// A command that runs in the namespace of a process.
+    pub(crate) fn command_in(pid: u32, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg(program);
+        command.arg(format!("--net=/proc/{pid}/ns/net")).arg(program);
         command
     }
 
@@ -141,20 +148,24 @@ impl Drop for Listener {
 }
 
 impl Host {
-    /// Two namespaces, linked, without the second in which a new IPv6 address is doubted: `192.0.2.2` is the host's address, `192.0.2.1` the outside's.
+    /// Two namespaces, linked: `192.0.2.2` is the host's address, `192.0.2.1` the outside's.
     pub fn new() -> Self {
         let (inside, outside) = (Namespace::new(), Namespace::new());
         inside.must(&format!(
-            "ip link add up0 type veth peer name down0 netns {}; echo 0 > /proc/sys/net/ipv6/conf/up0/accept_dad; \
+            "ip link add up0 type veth peer name down0 netns {}; \
              ip addr add 192.0.2.2/24 dev up0; ip -6 addr add 2001:db8::2/64 dev up0 nodad; ip link set up0 up; \
              ip route add default via 192.0.2.1",
             outside.pid()
         ));
         outside.must(
-            "echo 0 > /proc/sys/net/ipv6/conf/down0/accept_dad; ip addr add 192.0.2.1/24 dev down0; ip addr add 192.0.2.7/24 dev down0; \
+            "ip addr add 192.0.2.1/24 dev down0; ip addr add 192.0.2.7/24 dev down0; \
              ip -6 addr add 2001:db8::1/64 dev down0 nodad; ip link set down0 up",
         );
         inside.must("ip -6 route add default via 2001:db8::1");
+        // The kernel gives the ends their link-local addresses a moment later, without which nobody finds a neighbour.
+        until("the uplink to carry IPv6", || {
+            inside.shell("busybox ping -6 -c 1 -W 1 2001:db8::1").status.success()
+        });
         Host { inside, outside }
     }
 }

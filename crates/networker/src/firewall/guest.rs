@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gdn_nft::{
     Batch, Chain, Element, Field, Load, Protocol, Reject, Rule, Set, Table, Value, Verdict, destination,
-    destination_in, l4proto, nfproto,
+    destination_in, l4proto, nfproto, oifname_begins,
 };
 use gdn_types::{ContainerId, PortMapping};
 
@@ -26,8 +26,9 @@ const ICMPV6: u8 = 58;
 pub(super) struct Guest<'a> {
     pub(super) table: &'a Table,
     pub(super) id: &'a ContainerId,
-    /// The host's end of its link.
+    /// The host's end of its link, and with what all such names begin.
     pub(super) link: &'a str,
+    pub(super) prefix: &'a str,
     pub(super) reservation: &'a Reservation,
 }
 
@@ -40,9 +41,29 @@ impl Guest<'_> {
         for (set, element) in self.shared_elements() {
             batch.add_new_elements(self.table, &set, &[element]);
         }
+        if self.is_shut_in(&destinations.kinds()) {
+            self.shut_in(batch);
+        }
         for port in &self.reservation.ports {
             self.add_port(batch, *port);
         }
+    }
+
+    /// Whether nothing at all may be reached, the host neither.
+    fn is_shut_in(&self, sets: &BTreeSet<SetKind>) -> bool {
+        self.reservation.egress == Egress::Deny && sets.is_empty()
+    }
+
+    fn shut_in(&self, batch: &mut Batch) {
+        batch.add_new_elements(self.table, &skeleton::hermetic(), &[self.link_element()]);
+    }
+
+    fn let_out(&self, batch: &mut Batch) {
+        batch.delete_elements(self.table, &skeleton::hermetic(), &[self.link_element()]);
+    }
+
+    fn link_element(&self) -> Element {
+        Element::new([Value::IfName(self.link.to_owned())])
     }
 
     /// Puts the sets of `destinations` in the place of those of an earlier generation.
@@ -58,6 +79,11 @@ impl Guest<'_> {
         self.rules(batch, &destinations.kinds());
         for kind in sets {
             batch.delete_set(self.table, earlier.set(*kind).name());
+        }
+        match (earlier.is_shut_in(sets), self.is_shut_in(&destinations.kinds())) {
+            (false, true) => self.shut_in(batch),
+            (true, false) => self.let_out(batch),
+            (false, false) | (true, true) => {}
         }
     }
 
@@ -79,6 +105,9 @@ impl Guest<'_> {
         for (set, element) in self.shared_elements() {
             batch.delete_elements(self.table, &set, &[element]);
         }
+        if self.is_shut_in(sets) {
+            self.let_out(batch);
+        }
         let chain = self.chain();
         batch.flush_chain(self.table, &chain).delete_chain(self.table, &chain);
         for kind in sets {
@@ -97,6 +126,9 @@ impl Guest<'_> {
             batch.add_new_elements(self.table, &set, &elements);
         }
         let all: BTreeSet<SetKind> = before.iter().chain(added.keys()).copied().collect();
+        if self.is_shut_in(before) && !all.is_empty() {
+            self.let_out(batch);
+        }
         if all.len() > before.len() {
             batch.flush_chain(self.table, &self.chain());
             self.rules(batch, &all);
@@ -147,10 +179,9 @@ impl Guest<'_> {
             // Itself, through its host port.
             Egress::Deny => destination(lease.address.into()),
         };
-        batch.add_rule(
-            self.table,
-            &Rule::new(&chain).matches(nfproto(Protocol::Ipv4)).matches(at_home).accept(),
-        );
+        // Among containers: what of the subnet is no container's leads out of the host like any other address.
+        let at_home = Rule::new(&chain).matches(oifname_begins(self.prefix)).matches(at_home);
+        batch.add_rule(self.table, &at_home.accept());
         if let Some(address) = self.reservation.address6() {
             let itself = destination(address.into());
             batch.add_rule(

@@ -35,6 +35,14 @@ const TO_CONTAINER: &str = "to_container";
 const TO_HOST: &str = "to_host";
 pub(super) const UNLESS_DENIED: &str = "unless_denied";
 
+/// How containers may use the host.
+pub(super) struct HostAccess {
+    /// Wholly.
+    pub(super) allowed: bool,
+    /// As a name server, by the gateway's address.
+    pub(super) resolves: bool,
+}
+
 /// The table's fixed sets of one family.
 pub(super) struct Shared {
     /// Link, hardware address and address: who may send.
@@ -82,6 +90,11 @@ pub(super) fn owners() -> Set {
     Set::new("owners", [Field::IfName]).map_to_verdicts()
 }
 
+/// Links of containers that reach nobody, the host neither.
+pub(super) fn hermetic() -> Set {
+    Set::new("hermetic", [Field::IfName])
+}
+
 /// The packet's fields of one family, in the order of the sets' keys.
 struct Loads {
     protocol: Protocol,
@@ -125,7 +138,7 @@ pub(super) fn make(batch: &mut Batch, table: &Table) {
     ] {
         batch.add_chain(table, &Chain::base(name, kind, hook, priority));
     }
-    batch.add_set(table, &owners());
+    batch.add_set(table, &owners()).add_set(table, &hermetic());
     for family in [Family::V4, Family::V6] {
         for set in Shared::of(family).all() {
             batch.add_set(table, set);
@@ -134,25 +147,32 @@ pub(super) fn make(batch: &mut Batch, table: &Table) {
 }
 
 /// The rules of those chains.
-pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, allow_host_access: bool) {
+pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, host: &HostAccess) {
     let mut add = |rule: Rule| {
         batch.add_rule(table, &rule);
     };
     add(Rule::new("forward").matches(iifname_begins(prefix)).goto(FROM_CONTAINER));
     add(Rule::new("forward").matches(oifname_begins(prefix)).goto(TO_CONTAINER));
     add(Rule::new("input").matches(iifname_begins(prefix)).goto(TO_HOST));
+    for chain in [FROM_CONTAINER, TO_CONTAINER] {
+        // Such packets are not translated: they would leave with an address that nobody outside knows.
+        add(Rule::new(chain).matches(ct_state(CtState::INVALID)).drop());
+    }
     add(Rule::new(FROM_CONTAINER).verdict_from(owners().name(), [Load::IifName]));
     add(Rule::new(FROM_CONTAINER).drop());
     add(answers(TO_CONTAINER));
     add(Rule::new(TO_CONTAINER).matches(ct_status(CtStatus::DNAT)).accept());
     add(Rule::new(TO_CONTAINER).drop());
     add(answers(TO_HOST));
+    let shut_in = || Rule::new(TO_HOST).in_set(hermetic().name(), [Load::IifName]);
+    add(refuse_tcp(shut_in()));
+    add(shut_in().reject(Reject::AdminProhibited));
     for family in [Family::V4, Family::V6] {
-        for rule in family_rules(family, prefix) {
+        for rule in family_rules(family, prefix, host.resolves) {
             add(rule);
         }
     }
-    if allow_host_access {
+    if host.allowed {
         add(Rule::new(TO_HOST).accept());
     } else {
         add(refuse_tcp(Rule::new(TO_HOST)));
@@ -161,7 +181,7 @@ pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, allow_host_a
     add(Rule::new(UNLESS_DENIED).accept());
 }
 
-fn family_rules(family: Family, prefix: &str) -> Vec<Rule> {
+fn family_rules(family: Family, prefix: &str, resolves: bool) -> Vec<Rule> {
     let sets = Shared::of(family);
     let Loads { protocol, source, destination, echo: (icmp, echo) } = Loads::of(family);
     let of_family = |chain: &str| Rule::new(chain).matches(nfproto(protocol));
@@ -172,10 +192,17 @@ fn family_rules(family: Family, prefix: &str) -> Vec<Rule> {
             [Load::L4Proto, Load::DestinationPort],
         )
     };
-    let loopback = destination_in(std::net::Ipv4Addr::LOCALHOST.into(), 8).negated();
-    let from_host = match family {
-        Family::V4 => of_family("hostout").matches(loopback),
-        Family::V6 => of_family("hostout"),
+    let loopback = match family {
+        Family::V4 => destination_in(std::net::Ipv4Addr::LOCALHOST.into(), 8),
+        Family::V6 => destination_in(std::net::Ipv6Addr::LOCALHOST.into(), 128),
+    };
+    let from_host = of_family("hostout").matches(loopback.negated());
+    let by_gateway = |transport| {
+        of_family(TO_HOST)
+            .matches(l4proto(transport))
+            .matches(gdn_nft::destination_port(53))
+            .in_set(sets.gateways.name(), [Load::IifName, destination])
+            .accept()
     };
     let resolver = |transport| {
         of_family(TO_HOST)
@@ -184,7 +211,7 @@ fn family_rules(family: Family, prefix: &str) -> Vec<Rule> {
             .in_set(sets.resolvers.name(), [destination])
             .accept()
     };
-    vec![
+    let mut rules = vec![
         of_family("guard")
             .matches(iifname_begins(prefix))
             .not_in_set(sets.guests.name(), [Load::IifName, Load::EtherSource, source])
@@ -205,7 +232,11 @@ fn family_rules(family: Family, prefix: &str) -> Vec<Rule> {
         resolver(TCP),
         refuse_tcp(of_family(UNLESS_DENIED).in_set(sets.denied.name(), [destination])),
         of_family(UNLESS_DENIED).in_set(sets.denied.name(), [destination]).reject(Reject::AdminProhibited),
-    ]
+    ];
+    if resolves {
+        rules.extend([by_gateway(UDP), by_gateway(TCP)]);
+    }
+    rules
 }
 
 /// Refuses connections at once. The ICMP message that other packets are refused with comes to a program that is just

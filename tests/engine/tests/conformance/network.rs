@@ -16,8 +16,9 @@ const POOL6: &str = "fd00:77::/48";
 
 /// An engine on a host with an outside.
 struct Bed {
-    host: Host,
+    // Dropped first: what a failed test leaves is swept in the host's namespace.
     engine: Engine,
+    host: Host,
     options: Vec<String>,
 }
 

@@ -128,3 +128,43 @@ fn rules_are_replaced_in_one_step_and_what_they_allowed_ends() {
     assert!(bed.reaches("one", "192.0.2.1", 80));
     bed.finish();
 }
+
+/// What of a container's own subnet is no container's is denied like anything else.
+#[test]
+fn a_subnet_of_ones_own_opens_nothing_outside() {
+    let bed = Bed::start(&["--deny-network", "198.51.100.0/24"]);
+    bed.host.outside.must("ip addr add 198.51.100.77/32 dev down0");
+    bed.engine.create(&["--handle", "one", "--network", "198.51.100.0/24"]);
+    bed.engine.create(&["--handle", "two", "--network", "198.51.100.0/24"]);
+    assert!(!bed.pings("one", "198.51.100.77") && bed.pings("one", "198.51.100.3"));
+    bed.finish();
+}
+
+/// Nothing means the host neither, and its name servers neither; a rule ends that.
+#[test]
+fn a_hermetic_container_does_not_reach_the_host() {
+    let bed = Bed::start(&["--allow-host-access", "--dns-server", "192.0.2.2"]);
+    let _listeners = [bed.host.inside.listen(80), bed.host.inside.listen(53)];
+    bed.engine.create(&["--handle", "one", "--egress", "deny"]);
+    for (address, port) in [("192.0.2.2", 80), ("192.0.2.2", 53), ("10.254.0.1", 80), ("fd00:77::1", 80)] {
+        assert!(!bed.reaches("one", address, port), "{address}:{port}");
+    }
+    bed.engine.gdn(["net", "out", "one", "all,to=192.0.2.1"]).expect_status(0);
+    assert!(bed.reaches("one", "192.0.2.2", 53) && bed.reaches("one", "10.254.0.1", 80));
+    bed.engine.gdn(["net", "replace", "one"]).expect_status(0);
+    assert!(!bed.reaches("one", "192.0.2.2", 53));
+    bed.finish();
+}
+
+/// Rules are bounded before they are multiplied out.
+#[test]
+fn rules_beyond_the_bound_are_refused_and_cost_nobody_anything() {
+    let bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "one"]);
+    let networks: String = (0..200).map(|n| format!(",to=198.51.{n}.1")).collect();
+    let ports: String = (1..=200).map(|n| format!(",ports={}", 2 * n)).collect();
+    let refused = bed.engine.gdn(["net", "out", "one", &format!("tcp{networks}{ports}")]);
+    refused.expect_error("16384");
+    bed.engine.gdn(["net", "out", "one", &format!("tcp{networks},ports=80")]).expect_status(0);
+    bed.finish();
+}

@@ -18,6 +18,11 @@ fn a_mapped_port_leads_into_the_container_from_everywhere_but_the_hosts_loopback
         assert!(bed.reaches("web", address, 8080), "from itself to {address}");
     }
     assert!(!bed.host.inside.reaches("127.0.0.1", 8080));
+    {
+        // What the host itself serves there stays the host's.
+        let _own = bed.host.inside.listen(8080);
+        assert!(bed.host.inside.reaches("127.0.0.1", 8080) && bed.host.inside.reaches("::1", 8080));
+    }
     assert!(!bed.host.outside.reaches("192.0.2.2", 80), "only the port that was mapped");
     let routed = bed.host.inside.must("cat /proc/sys/net/ipv4/conf/all/route_localnet");
     assert_eq!(routed.trim(), "0");

@@ -108,3 +108,55 @@ fn an_engine_without_a_pool_does_not_take_over_containers_that_have_networks() {
     assert!(bed.pings("one", "10.254.0.1"));
     bed.finish();
 }
+
+/// A range that is the host's own is no pool, and no network that a client may name; neither is another engine's.
+#[test]
+fn addresses_that_the_host_has_are_not_taken_from_it() {
+    let bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "one"]);
+    for (network, said) in [
+        ("192.0.2.77/24", "192.0.2."),
+        ("192.0.2.80/30", "192.0.2.0/24"),
+        ("127.0.0.0/30", "127.0.0.0"),
+        ("169.254.169.254", "169.254"),
+        ("224.0.0.0/24", "224.0.0.0"),
+    ] {
+        bed.engine.gdn(["create", "--image", bed.engine.image(), "--network", network]).expect_error(said);
+    }
+    let other = Engine::new();
+    let mut server = bed.host.inside.command(&engine_tests::binary().to_string_lossy());
+    let refused = server.args(other.server_arguments(&["--network-pool", POOL])).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("10.254.0."), "{said}");
+    assert!(bed.pings("one", "10.254.0.1"), "the first engine's container is untouched");
+    bed.finish();
+}
+
+/// What the operator tightens ends what runs; what it widens breaks nothing.
+#[test]
+fn pools_and_denied_networks_may_change_from_start_to_start() {
+    let mut bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "one"]);
+    let talk = bed.engine.begin(["exec", "one", "sh", "-c", "ping -c 8 192.0.2.1 > /tmp/talk"]);
+    let talked = |bed: &Bed| bed.engine.shell("one", "cat /tmp/talk").text();
+    until("the talk to begin", || talked(&bed).contains("seq=0"));
+    drop(talk);
+    bed.engine.kill_server();
+    bed.options = [
+        "--network-pool",
+        "10.254.0.0/16",
+        "--network-pool6",
+        "fd00:77::/32,80",
+        "--deny-network",
+        "192.0.2.1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    bed.serve();
+    bed.engine.create(&["--handle", "two"]);
+    assert!(bed.pings("two", "10.254.0.2") && bed.pings("two", "10.254.0.5"));
+    assert_ne!(bed.addresses("one").1, bed.addresses("two").1);
+    until("the talk to end", || !bed.engine.shell("one", "ps").text().contains("ping -c 8"));
+    assert!(!talked(&bed).contains("seq=7"), "{}", talked(&bed));
+    bed.finish();
+}

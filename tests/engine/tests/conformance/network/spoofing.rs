@@ -42,3 +42,19 @@ fn a_container_sends_by_its_own_addresses_only() {
     assert!(bed.pings("victim", "192.0.2.1") && bed.pings("victim", "10.254.0.5"), "the victim is untouched");
     bed.finish();
 }
+
+/// The host's table of neighbours is one for all namespaces: what a container sends fills none of it (S6.01, S6.02).
+#[test]
+fn a_container_cannot_fill_the_hosts_table_of_neighbours() {
+    let bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "noisy", "--privileged"]);
+    for number in 1..20 {
+        // A reply that nobody asked for, and a question, both from addresses that are not its own.
+        let address = format!("10.99.0.{number}");
+        bed.engine.shell("noisy", &format!("ip addr add {address}/32 dev eth0; arping -U -c 1 -I eth0 -s {address} {address}; arping -c 1 -w 1 -I eth0 -s {address} 10.254.0.1"));
+    }
+    let known = bed.host.inside.must("ip neigh show");
+    assert!(!known.contains("10.99.0."), "{known}");
+    assert!(bed.pings("noisy", "10.254.0.1") && bed.pings("noisy", "192.0.2.1"));
+    bed.finish();
+}

@@ -1,0 +1,132 @@
+//! The start: what an earlier life left is adopted, and what belongs to nobody ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use gdn_types::{ContainerId, Result};
+
+use super::{Entry, Shared, USUAL_MTU};
+use crate::leaving::Leaver;
+use crate::links::Found;
+use crate::netout::Destinations;
+use crate::pools::{Addresses, Pools};
+use crate::record::Reservation;
+use crate::store::{Stored, unwritten};
+
+impl Shared {
+    pub(super) fn restore(&self, known: &[ContainerId]) -> Result<()> {
+        let mut stored = self.ledger.load();
+        let mut networks = HashMap::new();
+        let last_port = self.ledger.last_port();
+        self.pools.with(|pools| Pools::new(&self.config, last_port).map(|new| *pools = new))?;
+        for id in known {
+            if let Some(found) = stored.remove(id) {
+                networks.insert(*id, self.adopt(id, found));
+            }
+        }
+        let leavers = self.adopt_links(&mut networks, &stored)?;
+        self.refuse_overlap()?;
+        let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
+        self.firewall.rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
+        for entry in networks.values_mut() {
+            (entry.guarded, entry.tracked) = (entry.link.is_some(), entry.link.is_some());
+        }
+        self.judge_anew(&networks)?;
+        for (id, stored) in &stored {
+            // Whoever gets the address next must not be taken for its last holder.
+            self.firewall.forget_connections(&stored.reservation)?;
+            if !leavers.iter().any(|leaver| leaver.id == *id) {
+                self.ledger.forget(id)?.wait().map_err(unwritten)?;
+            }
+        }
+        leavers.into_iter().for_each(|leaver| self.leaving.add(leaver));
+        for id in self.files.present()?.iter().filter(|id| !networks.contains_key(*id)) {
+            if let Err(error) = self.files.remove(id) {
+                tracing::warn!(%id, %error, "a hosts file of nobody stays");
+            }
+        }
+        *self.networks() = networks;
+        Ok(())
+    }
+
+    /// Takes a container's addresses and ports back. What stands in its way is told; the others must not suffer from it.
+    fn adopt(&self, id: &ContainerId, stored: Stored) -> Entry {
+        let Stored { reservation, rules, next } = stored;
+        let addresses = Addresses { lease: reservation.lease, prefix: reservation.prefix };
+        self.pools.with(|pools| {
+            if let Err(error) = pools.adopt_addresses(addresses) {
+                tracing::error!(%id, %error, "the address of a container is another's too");
+            }
+            for port in &reservation.ports {
+                if let Err(error) = pools.adopt_port(port.host_port) {
+                    tracing::error!(%id, %error, "a port of a container is another's too");
+                }
+            }
+        });
+        let mut destinations = Destinations::default();
+        if let Err(error) = destinations.add(&rules) {
+            tracing::error!(%id, %error, "the rules of a container cannot be restored: it reaches what the default allows");
+        }
+        Entry {
+            reservation,
+            destinations,
+            next_rules: next.max(1),
+            mtu: USUAL_MTU,
+            link: None,
+            guarded: false,
+            tracked: false,
+        }
+    }
+
+    /// Finds the links of the known, and answers those of nobody, which are to be left to end.
+    fn adopt_links(
+        &self,
+        networks: &mut HashMap<ContainerId, Entry>,
+        unknown: &BTreeMap<ContainerId, Stored>,
+    ) -> Result<Vec<Leaver>> {
+        let mut leavers = Vec::new();
+        for Found { id, index } in self.links.all()? {
+            if let Some(entry) = networks.get_mut(&id) {
+                entry.link = Some(index);
+                continue;
+            }
+            let addresses = unknown.get(&id).map(|stored| {
+                let Reservation { lease, prefix, .. } = stored.reservation;
+                Addresses { lease, prefix }
+            });
+            // Held until the link is gone, unless it is a known container's.
+            let held =
+                |addresses: &Addresses| self.pools.with(|pools| pools.adopt_addresses(*addresses).is_ok());
+            leavers.push(Leaver {
+                id,
+                link: index,
+                addresses: addresses.filter(held),
+                since: Instant::now(),
+            });
+        }
+        Ok(leavers)
+    }
+
+    /// An engine whose range is somebody else's does not start.
+    fn refuse_overlap(&self) -> Result<()> {
+        let pool = self.config.pool;
+        self.links.refuse_taken(pool.base().into(), pool.prefix_length())?;
+        match self.config.pool6 {
+            Some((range, _)) => self.links.refuse_taken(range.base().into(), range.length()),
+            None => Ok(()),
+        }
+    }
+
+    /// After an operator's change ends what containers began under the former rules.
+    fn judge_anew(&self, networks: &HashMap<ContainerId, Entry>) -> Result<()> {
+        let policy = self.firewall.policy();
+        let before = self.ledger.policy();
+        if before.as_ref() == Some(&policy) {
+            return Ok(());
+        }
+        for entry in networks.values().filter(|entry| entry.tracked) {
+            self.firewall.judge_anew(&entry.reservation)?;
+        }
+        self.ledger.set_policy(&policy)?.wait().map_err(unwritten)
+    }
+}
