@@ -27,6 +27,7 @@ use gdn_types::{
 use crate::apparmor::Apparmor;
 use crate::container::{Container, Shared};
 use crate::filters::Filters;
+use crate::readers::Readers;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
@@ -97,6 +98,7 @@ pub struct KernelContainerizer {
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Filters,
+    readers: Readers,
     pub(crate) apparmor: Apparmor,
 }
 
@@ -136,6 +138,7 @@ impl KernelContainerizer {
             events: config.events,
             policy,
             held: Mutex::default(),
+            readers: Readers::default(),
             seccomp: Filters::new(&config.seccomp)?,
             apparmor: Apparmor::new(config.apparmor).await,
         })
@@ -403,14 +406,14 @@ impl Containerizer for KernelContainerizer {
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
         let container = self.living(id)?;
-        let mut figures = figures::of(Arc::clone(&container.cgroup)).await?;
+        let mut figures = figures::of(Arc::clone(&container.cgroup), &self.readers).await?;
         figures.cpu.demoted = container.demotion.is_demoted();
         Ok(figures)
     }
 
     async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
         let group = self.living(id)?.shared.sidecars.group(process);
-        figures::of(group.ok_or_else(|| Error::process_not_found(process))?).await
+        figures::of(group.ok_or_else(|| Error::process_not_found(process))?, &self.readers).await
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {

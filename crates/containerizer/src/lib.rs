@@ -29,6 +29,7 @@ mod limits;
 mod lookups;
 mod oom;
 mod processes;
+mod readers;
 mod removal;
 mod restore;
 mod runtime;
