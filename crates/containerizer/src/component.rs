@@ -13,15 +13,15 @@ use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
 };
 use gdn_mounts::Root;
-use gdn_namespaces::{CapabilitySet, IdMap};
+use gdn_namespaces::CapabilitySet;
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, Restored, RunContext, Sandbox,
     SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
     ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, EngineId, Error, ErrorKind,
-    ExitStatus, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile,
-    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ExitStatus, HostIds, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result,
+    SeccompProfile, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::apparmor::Apparmor;
@@ -32,7 +32,7 @@ use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
 use crate::{
-    arguments, binds, failures, figures, limits, removal, restore, sandbox, sidecars, stop, sysctls,
+    arguments, binds, failures, figures, ids, limits, removal, restore, sandbox, sidecars, stop, sysctls,
     transfers, users,
 };
 
@@ -144,12 +144,13 @@ impl KernelContainerizer {
         })
     }
 
-    /// A user namespace with the map of unprivileged containers, for mounts that show files with mapped ids.
+    /// A user namespace with the map of unprivileged containers that have these host ids, or share theirs, for mounts that
+    /// show files with mapped ids.
     ///
     /// # Errors
     /// `ResourceExhausted` when the kernel has no more namespaces.
-    pub async fn user_namespace(&self) -> Result<OwnedFd> {
-        self.launcher.user_namespace(&IdMap::container_default()).await.map_err(failures::keeper)
+    pub async fn user_namespace(&self, ids: Option<HostIds>) -> Result<OwnedFd> {
+        self.launcher.user_namespace(&ids::map(false, ids)).await.map_err(failures::keeper)
     }
 
     /// Removes what is left of destroyed containers, ends the launcher and, if there is no container any more, removes the engine's cgroups. Containers stay as they are;

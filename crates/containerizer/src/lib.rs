@@ -25,6 +25,7 @@ mod environment;
 mod failures;
 mod figures;
 mod filters;
+mod ids;
 mod limits;
 mod lookups;
 mod oom;
