@@ -13,25 +13,26 @@ use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
 };
 use gdn_mounts::Root;
-use gdn_namespaces::{CapabilitySet, IdMap};
+use gdn_namespaces::CapabilitySet;
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, Restored, RunContext, Sandbox,
     SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
     ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, EngineId, Error, ErrorKind,
-    ExitStatus, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile,
-    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ExitStatus, HostIds, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result,
+    SeccompProfile, Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::apparmor::Apparmor;
 use crate::container::{Container, Shared};
 use crate::filters::Filters;
+use crate::readers::Readers;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
 use crate::{
-    arguments, binds, failures, figures, limits, removal, restore, sandbox, sidecars, stop, sysctls,
+    arguments, binds, failures, figures, ids, limits, removal, restore, sandbox, sidecars, stop, sysctls,
     transfers, users,
 };
 
@@ -97,6 +98,7 @@ pub struct KernelContainerizer {
     /// Containers with a living keeper, and those found lost (without one).
     held: Mutex<HashMap<ContainerId, Held>>,
     seccomp: Filters,
+    readers: Readers,
     pub(crate) apparmor: Apparmor,
 }
 
@@ -136,17 +138,19 @@ impl KernelContainerizer {
             events: config.events,
             policy,
             held: Mutex::default(),
+            readers: Readers::default(),
             seccomp: Filters::new(&config.seccomp)?,
             apparmor: Apparmor::new(config.apparmor).await,
         })
     }
 
-    /// A user namespace with the map of unprivileged containers, for mounts that show files with mapped ids.
+    /// A user namespace with the map of unprivileged containers that have these host ids, or share theirs, for mounts that
+    /// show files with mapped ids.
     ///
     /// # Errors
     /// `ResourceExhausted` when the kernel has no more namespaces.
-    pub async fn user_namespace(&self) -> Result<OwnedFd> {
-        self.launcher.user_namespace(&IdMap::container_default()).await.map_err(failures::keeper)
+    pub async fn user_namespace(&self, ids: Option<HostIds>) -> Result<OwnedFd> {
+        self.launcher.user_namespace(&ids::map(false, ids)).await.map_err(failures::keeper)
     }
 
     /// Removes what is left of destroyed containers, ends the launcher and, if there is no container any more, removes the engine's cgroups. Containers stay as they are;
@@ -403,14 +407,14 @@ impl Containerizer for KernelContainerizer {
 
     async fn metrics(&self, id: &ContainerId) -> Result<ContainerMetrics> {
         let container = self.living(id)?;
-        let mut figures = figures::of(Arc::clone(&container.cgroup)).await?;
+        let mut figures = figures::of(Arc::clone(&container.cgroup), &self.readers).await?;
         figures.cpu.demoted = container.demotion.is_demoted();
         Ok(figures)
     }
 
     async fn sidecar_metrics(&self, id: &ContainerId, process: &ProcessId) -> Result<ContainerMetrics> {
         let group = self.living(id)?.shared.sidecars.group(process);
-        figures::of(group.ok_or_else(|| Error::process_not_found(process))?).await
+        figures::of(group.ok_or_else(|| Error::process_not_found(process))?, &self.readers).await
     }
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {

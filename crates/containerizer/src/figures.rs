@@ -9,13 +9,11 @@ use gdn_types::{
 };
 
 use crate::component::cgroup_error;
-use crate::failures;
+use crate::readers::Readers;
 
 /// Reads all figures of the group.
-pub(crate) async fn of(group: Arc<Cgroup>) -> Result<ContainerMetrics> {
-    let stats = tokio::task::spawn_blocking(move || group.stats().map_err(cgroup_error))
-        .await
-        .map_err(|error| failures::joined(&error))??;
+pub(crate) async fn of(group: Arc<Cgroup>, readers: &Readers) -> Result<ContainerMetrics> {
+    let stats = readers.read(move || group.stats().map_err(cgroup_error)).await?;
     let time = Duration::from_nanos;
     Ok(ContainerMetrics {
         memory: MemoryStat {

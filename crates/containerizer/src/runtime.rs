@@ -24,7 +24,7 @@ use gdn_types::{
 
 use crate::component::{KernelContainerizer, Reservation, attachment, process_id, refuse_sidecar_parts};
 use crate::container::Container;
-use crate::{restore, sandbox};
+use crate::{ids, restore, sandbox};
 
 mod bundle;
 mod config;
@@ -86,7 +86,11 @@ impl RuntimeContainerizer {
 
 /// The namespaces that exist before the runtime makes the container.
 fn of_runtime(spec: &SandboxSpec, unified: bool) -> Call {
-    Call::Sandbox(SandboxCall { privileged: spec.privileged, unified })
+    Call::Sandbox(SandboxCall {
+        privileged: spec.privileged,
+        unified,
+        map: ids::triples(spec.privileged, spec.ids),
+    })
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use gdn_types::{Error, Result};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
 use crate::container::{Container, Parts};
-use crate::{failures, limits, restore, user_limits};
+use crate::{failures, ids, limits, restore, user_limits};
 
 /// Makes the sandbox. What a failure leaves is found by the destroy that follows.
 ///
@@ -81,6 +81,7 @@ pub(crate) fn of_ours(spec: &SandboxSpec, unified: bool) -> Call {
         unified,
         hostname: spec.hostname.clone(),
         owner: user_limits::owner(&spec.id),
+        map: ids::triples(spec.privileged, spec.ids),
     })
 }
 

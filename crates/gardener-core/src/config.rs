@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gdn_traits::{Containerizer, Networker, PropertyManager, Volumizer};
 
-use crate::{CpuThrottling, Entitlement};
+use crate::{CpuThrottling, Entitlement, IdPool};
 
 /// The four components, each behind its trait.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub struct Config {
     pub cpu_entitlement: Entitlement,
     /// Whether containers that used more give way to the others, and how.
     pub cpu_throttling: Option<CpuThrottling>,
+    /// Out of which every unprivileged container to come gets host ids of its own; absent: all share one map.
+    pub id_pool: Option<IdPool>,
     /// How long a shutdown waits for creates and destroys in progress; what takes longer is abandoned, and unwound by the
     /// next start.
     pub shutdown_patience: Duration,
@@ -67,6 +69,7 @@ impl Default for Config {
             memory_bytes: 0,
             cpu_entitlement: Entitlement::default(),
             cpu_throttling: None,
+            id_pool: None,
             shutdown_patience: Config::SHUTDOWN_PATIENCE,
         }
     }

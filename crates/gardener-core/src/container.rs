@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gdn_traits::CreatedContainer;
 use gdn_types::{
-    ContainerId, Error, ErrorKind, ExitStatus, Handle, LifeState, PortMapping, ProcessId, Result,
+    ContainerId, Error, ErrorKind, ExitStatus, Handle, HostIds, LifeState, PortMapping, ProcessId, Result,
 };
 
 use crate::grace::Countdown;
@@ -29,6 +29,8 @@ const MAX_EVENTS: usize = 100;
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) handle: Handle,
+    /// The host ids that it has for itself.
+    pub(crate) ids: Option<HostIds>,
     status: Mutex<Status>,
     /// Held while the networker changes or removes this container's network, so that it sees one call at a time.
     pub(crate) network: tokio::sync::Mutex<()>,
@@ -74,7 +76,7 @@ pub(crate) enum ProcessMark {
 }
 
 impl Container {
-    pub(crate) fn new(id: ContainerId, handle: Handle, phase: Phase) -> Self {
+    pub(crate) fn new(id: ContainerId, handle: Handle, ids: Option<HostIds>, phase: Phase) -> Self {
         let status = Status {
             phase,
             lost: None,
@@ -90,7 +92,7 @@ impl Container {
             events: VecDeque::new(),
         };
         let (network, limits) = (tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Container { id, handle, status: Mutex::new(status), network, limits }
+        Container { id, handle, ids, status: Mutex::new(status), network, limits }
     }
 
     /// The status, locked. A panic elsewhere cannot leave it half changed in a way that matters: every change is one

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gdn_types::{ContainerId, Error, ErrorKind, Handle, Result};
 
+use crate::IdPool;
 use crate::container::{Container, Phase};
 
 /// The table of containers. A handle is in it from before its claim until after its record is forgotten.
@@ -12,11 +13,18 @@ use crate::container::{Container, Phase};
 pub(crate) struct Containers(RwLock<HashMap<Handle, Arc<Container>>>);
 
 impl Containers {
-    /// Takes a handle in memory: of any number of callers at once, one succeeds.
+    /// Takes a handle in memory, and host ids of the `pool`: of any number of callers at once, one succeeds. Both are free
+    /// again once the container is removed.
     ///
     /// # Errors
-    /// `AlreadyExists`; `ResourceExhausted` when there are `most` containers (0 = no limit).
-    pub(crate) fn reserve(&self, id: ContainerId, handle: Handle, most: u64) -> Result<Arc<Container>> {
+    /// `AlreadyExists`; `ResourceExhausted` when there are `most` containers (0 = no limit), and when the pool is used up.
+    pub(crate) fn reserve(
+        &self,
+        id: ContainerId,
+        handle: Handle,
+        most: u64,
+        pool: Option<&IdPool>,
+    ) -> Result<Arc<Container>> {
         let mut containers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if containers.contains_key(&handle) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("handle '{handle}' already in use")));
@@ -25,7 +33,9 @@ impl Containers {
             let message = format!("cannot create more than {most} containers");
             return Err(Error::new(ErrorKind::ResourceExhausted, message));
         }
-        let container = Arc::new(Container::new(id, handle.clone(), Phase::Creating));
+        let taken = containers.values().filter_map(|container| container.ids);
+        let ids = pool.map(|pool| pool.free(taken)).transpose()?;
+        let container = Arc::new(Container::new(id, handle.clone(), ids, Phase::Creating));
         containers.insert(handle, Arc::clone(&container));
         Ok(container)
     }

@@ -29,14 +29,16 @@ impl Gardener {
     ///
     /// # Errors
     /// In this order: `PermissionDenied` for a privileged container where they are switched off, `AlreadyExists` for a
-    /// handle in use, `ResourceExhausted` for too many containers; then what a component answers.
+    /// handle in use, `ResourceExhausted` for too many containers or no free
+    /// host ids; then what a component answers.
     pub async fn create(self: &Arc<Self>, spec: ContainerSpec) -> Result<Handle> {
         let _working = self.work.token();
         self.open()?;
         self.permit(&spec)?;
         let handle = spec.handle.clone().unwrap_or_else(UidGenerator::handle);
         let most = self.config.max_containers;
-        let container = self.containers.reserve(UidGenerator::container(), handle, most)?;
+        let pool = self.config.id_pool.as_ref().filter(|_| !spec.privileged);
+        let container = self.containers.reserve(UidGenerator::container(), handle, most, pool)?;
         self.events.register(&container);
 
         let cancelled = CancellationToken::new();
@@ -127,6 +129,7 @@ impl Creation {
             created_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             image: gdn_types::ImageConfig::default(),
             network: NetworkInfo::default(),
+            ids: self.container.ids,
             spec,
         }
     }
@@ -196,11 +199,13 @@ impl Creation {
         let volume = VolumeRequest {
             image: spec.image.clone(),
             privileged: spec.privileged,
+            ids: self.container.ids,
             limits: spec.limits.disk,
         };
         let network = NetworkRequest {
             handle: self.container.handle.clone(),
             privileged: spec.privileged,
+            ids: self.container.ids,
             mode: spec.network.clone(),
             netin: spec.netin.clone(),
             netout: spec.netout.clone(),
@@ -210,6 +215,7 @@ impl Creation {
             id: *id,
             hostname: self.container.handle.hostname().to_owned(),
             privileged: spec.privileged,
+            ids: self.container.ids,
             limits: spec.limits,
         };
         let volume_id = VolumeId::from(*id);

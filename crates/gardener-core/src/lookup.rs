@@ -133,6 +133,7 @@ impl Gardener {
             image_command: record.image.command.clone(),
             init_pid: created.map_or(0, |created| created.init_pid),
             created_at_ms: record.created_at_ms,
+            host_ids: record.ids,
             properties: visible_properties(record),
         })
     }

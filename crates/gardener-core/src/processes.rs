@@ -135,7 +135,7 @@ impl Gardener {
         let record = self.record(container)?;
         let env = record.image.env.clone().overlaid(&record.spec.env);
         let (privileged, capabilities) = (record.spec.privileged, record.spec.capabilities);
-        Ok((RunContext { env, privileged, capabilities }, record.image))
+        Ok((RunContext { env, privileged, ids: record.ids, capabilities }, record.image))
     }
 
     /// Starts the process whose name was reserved.

@@ -95,11 +95,12 @@ impl Gardener {
     ) -> Result<(ProcessId, Attachment)> {
         let ContainerSpec { privileged, capabilities, .. } = self.record(container)?.spec;
         let image = spec.image.clone().unwrap_or_else(|| ImageRef::uri(String::new()));
-        let request = VolumeRequest { image, privileged, limits: DiskLimits::default() };
+        let request = VolumeRequest { image, privileged, ids: container.ids, limits: DiskLimits::default() };
         let made = self.components.volumizer.create(volume, &request);
         let made = self.faults.caught("volumizer.create", made).await?;
         container.must_live()?;
-        let context = RunContext { env: made.config.env.clone(), privileged, capabilities };
+        let context =
+            RunContext { env: made.config.env.clone(), privileged, ids: container.ids, capabilities };
         let spec = with_image_defaults(spec, &made.config)?;
         let plan = SidecarPlan { rootfs: made.rootfs, image_mounts: made.mounts };
         self.launch(container, &context, &spec, Some(plan)).await

@@ -108,7 +108,8 @@ impl Restorer<'_> {
 
     /// Puts a record's container into memory, hidden until it is revived or destroyed.
     fn load(&self, record: &ContainerRecord) -> Arc<Container> {
-        let container = Arc::new(Container::new(record.id, record.handle.clone(), Phase::Creating));
+        let container =
+            Arc::new(Container::new(record.id, record.handle.clone(), record.ids, Phase::Creating));
         let recorded = record.properties.get(gdn_types::keys::MAPPED_PORTS).and_then(ports::from_json);
         let mut status = container.status();
         status.stopped = record.stopped;

@@ -93,6 +93,7 @@ impl Gardener {
         let volume = VolumeRequest {
             image: spec.image.clone(),
             privileged: spec.privileged,
+            ids: record.ids,
             limits: spec.limits.disk,
         };
         let volume = self.components.volumizer.mount(&record.id.into(), &volume).await?;
@@ -100,6 +101,7 @@ impl Gardener {
             id: *shown,
             hostname: record.handle.hostname().to_owned(),
             privileged: spec.privileged,
+            ids: record.ids,
             limits: spec.limits,
         };
         self.components.containerizer.prepare(&sandbox).await?;

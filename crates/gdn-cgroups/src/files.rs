@@ -127,13 +127,13 @@ impl Directory {
 
     fn read_until(&self, file: &str, is_end: impl Fn(usize) -> bool) -> Result<String> {
         let fd = self.open_for_reading(file)?;
-        let mut content = Vec::with_capacity(READ_CHUNK_BYTES);
+        // On the stack: most files are a few bytes, and a chunk of this size is none that an allocator has at hand.
+        let mut chunk = [0; READ_CHUNK_BYTES];
+        let mut content = Vec::new();
         loop {
-            let start = content.len();
-            content.resize(start + READ_CHUNK_BYTES, 0);
-            let count = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut content[start..]))
+            let count = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut chunk))
                 .map_err(|errno| self.failed("read", file, errno))?;
-            content.truncate(start + count);
+            content.extend_from_slice(&chunk[..count]);
             if is_end(count) {
                 break;
             }

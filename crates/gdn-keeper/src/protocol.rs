@@ -120,6 +120,9 @@ pub struct Prepare {
     /// The host's user that owns the user namespace: what the kernel counts by owner is counted for this container alone.
     #[prost(uint32, tag = "4")]
     pub owner: u32,
+    /// Lines of `uid_map` and `gid_map`: triples of inside, outside, length. None: the map that all containers share.
+    #[prost(uint32, repeated, tag = "5")]
+    pub map: Vec<u32>,
 }
 
 /// Make a user namespace (unless it is to be privileged) and a network namespace, for an external runtime.
@@ -131,6 +134,9 @@ pub struct Sandbox {
     /// Whether the first descriptor is the container's cgroup v2 directory.
     #[prost(bool, tag = "2")]
     pub unified: bool,
+    /// As in [`Prepare`].
+    #[prost(uint32, repeated, tag = "3")]
+    pub map: Vec<u32>,
 }
 
 /// Have an external runtime make the container.

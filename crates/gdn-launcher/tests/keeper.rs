@@ -53,8 +53,12 @@ async fn container_in(cgroup: Option<&Path>) -> Container {
     let (keeper, status, _) =
         Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
     assert_eq!(status.init_pid, 0);
-    let prepare =
-        Prepare { privileged: false, unified: cgroup.is_some(), hostname: "box".into(), owner: 0x8000_0000 };
+    let prepare = Prepare {
+        unified: cgroup.is_some(),
+        hostname: "box".into(),
+        owner: 0x8000_0000,
+        ..Prepare::default()
+    };
     let cgroup: Vec<OwnedFd> = cgroup.iter().map(|path| std::fs::File::open(path).unwrap().into()).collect();
     let cgroup: Vec<_> = cgroup.iter().map(AsFd::as_fd).collect();
     let (reply, descriptors) = keeper.call(Call::Prepare(prepare), &cgroup).await.unwrap();

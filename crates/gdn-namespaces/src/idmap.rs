@@ -32,6 +32,11 @@ impl IdMap {
         ])
     }
 
+    /// The first `count` ids are the host's from `first` on; others do not exist.
+    pub fn range(first: u32, count: u32) -> Self {
+        IdMap(vec![IdRange { inside: 0, outside: first, length: count }])
+    }
+
     /// A map from numbers in the order inside, outside, length; `None` unless they are triples.
     pub fn from_triples(numbers: &[u32]) -> Option<Self> {
         let (triples, rest) = numbers.as_chunks::<3>();
@@ -87,5 +92,8 @@ mod tests {
         assert_eq!(map.to_host(MAX_ID - 1), Some(MAX_ID - 1));
         assert_eq!(map.to_host(MAX_ID), None);
         assert_eq!(IdMap::identity().to_host(0), Some(0));
+        let range = IdMap::range(100_000, 1000);
+        assert_eq!((range.to_host(999), range.to_host(1000)), (Some(100_999), None));
+        assert_eq!(range.lines(), "0 100000 1000\n");
     }
 }

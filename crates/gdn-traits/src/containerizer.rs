@@ -7,8 +7,8 @@ use std::pin::Pin;
 use async_trait::async_trait;
 use gdn_types::{
     ApparmorProfile, AttachFrom, BindMount, CapabilityProfile, ContainerId, ContainerMetrics, Environment,
-    ExitStatus, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal,
-    StreamInSpec, StreamOutSpec, WindowSize,
+    ExitStatus, HostIds, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile,
+    Signal, StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -180,6 +180,8 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// Without a user namespace, with wide capabilities.
     pub privileged: bool,
+    /// The host ids that are its own; absent: the map that all share. A privileged one has neither.
+    pub ids: Option<HostIds>,
     /// Limits to set before anything runs.
     pub limits: Limits,
 }
@@ -257,6 +259,8 @@ pub struct RunContext {
     pub env: Environment,
     /// Whether the container is privileged.
     pub privileged: bool,
+    /// The host ids that are its own.
+    pub ids: Option<HostIds>,
     /// Which capabilities it inherits.
     pub capabilities: CapabilityProfile,
 }

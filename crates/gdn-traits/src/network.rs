@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, Handle, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PortMapping,
-    Properties, Result,
+    BindMount, ContainerId, Handle, HostIds, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat,
+    PortMapping, Properties, Result,
 };
 
 use crate::Sandbox;
@@ -70,6 +70,8 @@ pub struct NetworkRequest {
     pub handle: Handle,
     /// Whether the host's root is the container's: it owns the files shown inside.
     pub privileged: bool,
+    /// The container's own ids on the host; absent: those that all unprivileged containers share.
+    pub ids: Option<HostIds>,
     /// Which network.
     pub mode: NetworkMode,
     /// Ports to map.

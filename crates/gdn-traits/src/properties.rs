@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gdn_types::{
-    ContainerId, ContainerSpec, ContainerState, Handle, ImageConfig, Limits, Properties, Result,
+    ContainerId, ContainerSpec, ContainerState, Handle, HostIds, ImageConfig, Limits, Properties, Result,
 };
 
 use crate::NetworkInfo;
@@ -106,4 +106,6 @@ pub struct ContainerRecord {
     pub image: ImageConfig,
     /// What the network decided.
     pub network: NetworkInfo,
+    /// The host ids that it has for itself; absent for a privileged one, and for one with the map that all share.
+    pub ids: Option<HostIds>,
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use gdn_types::{ContainerId, DiskLimits, DiskStat, ImageConfig, ImageRef, ProcessId, Result};
+use gdn_types::{ContainerId, DiskLimits, DiskStat, HostIds, ImageConfig, ImageRef, ProcessId, Result};
 
 use crate::ImageMount;
 
@@ -94,6 +94,8 @@ pub struct VolumeRequest {
     pub image: ImageRef,
     /// Whether the container's root is the host's (then no ids are mapped).
     pub privileged: bool,
+    /// The host ids that the container's are mapped to; absent: the map that all share.
+    pub ids: Option<HostIds>,
     /// Quota.
     pub limits: DiskLimits,
 }

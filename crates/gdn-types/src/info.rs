@@ -1,6 +1,6 @@
 //! What the engine tells about a container and about itself.
 
-use crate::Properties;
+use crate::{HostIds, Properties};
 
 /// A container as clients see it. Garden: `ContainerInfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct ContainerInfo {
     pub init_pid: u32,
     /// When it was created, in milliseconds since 1970.
     pub created_at_ms: u64,
+    /// The host ids that it has for itself; absent when it has no map, or the one that all share.
+    pub host_ids: Option<HostIds>,
 }
 
 /// Where a container is in its life, as clients see it.

@@ -20,6 +20,7 @@ mod capabilities;
 mod container;
 mod error;
 mod event;
+mod host_ids;
 mod id;
 mod image;
 mod info;
@@ -36,6 +37,7 @@ pub use container::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventKind};
+pub use host_ids::HostIds;
 pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
 pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};

@@ -21,6 +21,7 @@ use volumizer::{ImageVolumizer, VolumizerConfig};
 
 mod clients;
 mod hello;
+mod idmaps;
 mod layout;
 mod lock;
 pub(crate) mod logging;
@@ -120,20 +121,22 @@ async fn parts(
     })
     .await
     .context("cannot start the containerizer")?;
+    let containerizer = Arc::new(containerizer);
     let volumizer = ImageVolumizer::open(VolumizerConfig {
         root: settings.root.clone(),
         engine,
         idmap: containerizer
-            .user_namespace()
+            .user_namespace(None)
             .await
             .context("cannot make the user namespace of containers")?,
         container_root_uid: root_id,
         container_root_gid: root_id,
+        own_idmaps: Arc::new(idmaps::OfContainerizer(Arc::clone(&containerizer))),
         builtin: vec![hello::image()],
     })
     .context("cannot open the image store")?;
     let networker = networker(settings, layout, &properties, root_id)?;
-    let (containerizer, volumizer) = (Arc::new(containerizer), Arc::new(volumizer));
+    let volumizer = Arc::new(volumizer);
     let components = Components {
         containerizer: by_runtime(settings, &containerizer)?,
         networker: match &networker {

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use gdn_types::{BindMode, BindMount, Error, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile};
+use gdn_types::{
+    BindMode, BindMount, Error, HostIds, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile,
+};
 
 pub(crate) use network::{ip_range, net_out_rule, net_out_text};
 
@@ -83,6 +85,20 @@ pub(crate) fn output_policy(text: &str) -> Result<(OutputPolicy, u64)> {
             "output policy {text:?} is none of discard, block, keep=SIZE and block,keep=SIZE"
         ))),
     }
+}
+
+/// `FIRST:COUNT`: the first host id and how many there are.
+pub(crate) fn host_ids(text: &str) -> Result<HostIds> {
+    let (first, count) = text
+        .split_once(':')
+        .and_then(|(first, count)| Some((decimal(first)?, decimal(count)?)))
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "host ids {text:?} are not of the form FIRST:COUNT, such as 1000000:6553600"
+            ))
+        })?;
+    let fit = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    HostIds::new(fit(first), fit(count))
 }
 
 /// `KEY=VALUE`; the value may hold further `=` and may be empty.
@@ -217,6 +233,14 @@ mod tests {
         }
         for bad in ["", "5", "s", "5x", "-5s", "1.5h", "99999999999999999999s", "5s "] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn host_ids_are_a_first_one_and_a_number() {
+        assert_eq!(host_ids("100000:65536").unwrap(), HostIds::new(100_000, 65_536).unwrap());
+        for bad in ["", "100000", "100000:", ":5", "100000-165535", "0:65536", "100000:0", "99999999999:1"] {
+            assert!(host_ids(bad).is_err(), "{bad:?}");
         }
     }
 

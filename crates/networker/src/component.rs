@@ -81,7 +81,7 @@ impl KernelNetworker {
         let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
         let links = Arc::new(Links::new(config.engine));
         let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
-        let files = Files::new(config.directory.clone(), config.dns.clone(), config.container_root);
+        let files = Files::new(config.directory.clone(), config.dns.clone());
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
         let watch = Watch::start(firewall.clone())?;
         let networks = Mutex::default();
@@ -238,15 +238,8 @@ impl Shared {
         })?;
         let last_port = handed_out(&request.netin, &ports);
         let Addresses { lease, prefix } = addresses;
-        let reservation = Reservation {
-            handle: request.handle.clone(),
-            lease,
-            prefix,
-            ports,
-            egress,
-            privileged: request.privileged,
-            generation: 0,
-        };
+        let reservation =
+            Reservation { handle: request.handle.clone(), lease, prefix, ports, egress, generation: 0 };
         let entry = Entry {
             reservation: reservation.clone(),
             destinations,
@@ -259,7 +252,7 @@ impl Shared {
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
         let written = self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
-        let bind_mounts = self.files.write(id, &reservation)?;
+        let bind_mounts = self.files.write(id, &reservation, self.owner(request))?;
         written.wait().map_err(unwritten)?;
         let external_ip = outside.address;
         Ok(NetworkInfo {
@@ -271,6 +264,14 @@ impl Shared {
             container_ipv6: reservation.address6().map(|address| address.to_string()).unwrap_or_default(),
             external_ip,
         })
+    }
+
+    /// The host's ids of the container's root.
+    fn owner(&self, request: &NetworkRequest) -> (u32, u32) {
+        if request.privileged {
+            return (0, 0);
+        }
+        request.ids.map_or(self.config.container_root, |ids| (ids.first(), ids.first()))
     }
 
     /// What containers need to know of the link that leads out of the host. It may change; each create asks anew.

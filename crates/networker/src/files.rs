@@ -24,22 +24,25 @@ const MOST_BYTES: u64 = 64 << 10;
 pub(crate) struct Files {
     directory: PathBuf,
     dns: DnsConfig,
-    owner: (u32, u32),
     resolver: PathBuf,
 }
 
 impl Files {
-    pub(crate) fn new(directory: PathBuf, dns: DnsConfig, owner: (u32, u32)) -> Self {
-        Files { directory, dns, owner, resolver: PathBuf::from(HOST_RESOLVER) }
+    pub(crate) fn new(directory: PathBuf, dns: DnsConfig) -> Self {
+        Files { directory, dns, resolver: PathBuf::from(HOST_RESOLVER) }
     }
 
-    /// Writes a container's files and tells where they are to be shown.
-    pub(crate) fn write(&self, id: &ContainerId, reservation: &Reservation) -> Result<Vec<BindMount>> {
+    /// Writes a container's files and tells where they are to be shown. `owner` is who is root inside: user and group.
+    pub(crate) fn write(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        owner: (u32, u32),
+    ) -> Result<Vec<BindMount>> {
         let doing = |error: io::Error| failed(&format!("write the hosts file of container {id}"), error);
         let directory = self.of(id);
         make_directory(&self.directory).map_err(doing)?;
         make_directory(&directory).map_err(doing)?;
-        let owner = if reservation.privileged { (0, 0) } else { self.owner };
         let hosts = hosts(&reservation.handle, reservation, &self.dns.host_entries);
         let resolver = self.resolv_conf(reservation.lease.gateway())?;
         let mut mounts = Vec::new();
@@ -192,7 +195,6 @@ mod tests {
             prefix: prefix.map(|text| text.parse().unwrap()),
             ports: Vec::new(),
             egress: Egress::Allow,
-            privileged: false,
             generation: 0,
         }
     }
@@ -254,7 +256,7 @@ mod tests {
                 additional: addresses(additional),
                 host_entries: Vec::new(),
             };
-            let mut files = Files::new(place.path().to_owned(), dns, (0, 0));
+            let mut files = Files::new(place.path().to_owned(), dns);
             files.resolver.clone_from(&resolver);
             files.resolv_conf(GATEWAY).unwrap()
         };
@@ -266,9 +268,9 @@ mod tests {
     #[test]
     fn files_belong_to_the_containers_root_and_go_with_it() {
         let place = tempfile::tempdir().unwrap();
-        let files = Files::new(place.path().join("network"), DnsConfig::default(), (4242, 4243));
+        let files = Files::new(place.path().join("network"), DnsConfig::default());
         let id = ContainerId::from_bits(7);
-        let mounts = files.write(&id, &reservation(None)).unwrap();
+        let mounts = files.write(&id, &reservation(None), (4242, 4243)).unwrap();
         assert_eq!(mounts.len(), 2);
         let metadata = fs::metadata(&mounts[0].source).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (4242, 4243, 0o644));

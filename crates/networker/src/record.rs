@@ -17,7 +17,6 @@ pub(crate) struct Reservation {
     pub(crate) prefix: Option<Prefix>,
     pub(crate) ports: Vec<PortMapping>,
     pub(crate) egress: Egress,
-    pub(crate) privileged: bool,
     /// How many times the rules were replaced as a whole.
     pub(crate) generation: u64,
 }
@@ -59,7 +58,6 @@ impl Reservation {
                 .map(|port| Pair { first: port.host_port.into(), second: port.container_port.into() })
                 .collect(),
             denies: self.egress == Egress::Deny,
-            privileged: self.privileged,
             generation: self.generation,
         }
         .encode_to_vec()
@@ -89,7 +87,6 @@ impl Reservation {
             prefix,
             ports: stored.ports.iter().map(mapping).collect::<Result<_>>()?,
             egress: if stored.denies { Egress::Deny } else { Egress::Allow },
-            privileged: stored.privileged,
             generation: stored.generation,
         })
     }
@@ -195,9 +192,7 @@ struct Stored {
     ports: Vec<Pair>,
     #[prost(bool, tag = "7")]
     denies: bool,
-    #[prost(bool, tag = "8")]
-    privileged: bool,
-    #[prost(uint64, tag = "9")]
+    #[prost(uint64, tag = "8")]
     generation: u64,
 }
 
@@ -276,7 +271,6 @@ mod tests {
             prefix: Some("fd00:0:0:7::/64".parse().unwrap()),
             ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
             egress: Egress::Deny,
-            privileged: true,
             generation: 7,
         };
         assert_eq!(Reservation::decode(&reservation.encode()).unwrap(), reservation);

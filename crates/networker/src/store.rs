@@ -211,7 +211,6 @@ mod tests {
             prefix: None,
             ports: Vec::new(),
             egress: Egress::Deny,
-            privileged: false,
             generation: 0,
         };
         let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };

@@ -8,8 +8,8 @@ use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
     ApparmorProfile, BandwidthLimits, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerId,
     ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Environment, Error, Handle,
-    IcmpRule, ImageConfig, ImageRef, IoLimits, IoWeight, IpRange, Limits, MemoryLimits, NetIn, NetOutRule,
-    NetworkMode, PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
+    HostIds, IcmpRule, ImageConfig, ImageRef, IoLimits, IoWeight, IpRange, Limits, MemoryLimits, NetIn,
+    NetOutRule, NetworkMode, PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
 };
 use prost::Message;
 
@@ -41,6 +41,7 @@ pub(crate) fn decode(handle: &str, bytes: &[u8]) -> Result<ContainerRecord> {
         created_at_ms: record.created_at_ms,
         image: image(record.image)?,
         network: network(record.network)?,
+        ids: record.ids.map(|ids| HostIds::new(ids.first, ids.count)).transpose()?,
         handle,
     })
 }

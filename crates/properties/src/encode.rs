@@ -27,6 +27,7 @@ pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
         created_at_ms: record.created_at_ms,
         image: image(&record.image),
         network: network(&record.network),
+        ids: record.ids.map(|ids| schema::Ids { first: ids.first(), count: ids.count() }),
     }
     .encode_to_vec()
 }

@@ -34,6 +34,18 @@ pub(crate) struct Record {
     pub(crate) image: Image,
     #[prost(message, required, tag = "12")]
     pub(crate) network: Network,
+    /// Absent in records of earlier builds too: the map that all share.
+    #[prost(message, optional, tag = "13")]
+    pub(crate) ids: Option<Ids>,
+}
+
+/// A range of host ids.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Ids {
+    #[prost(uint32, tag = "1")]
+    pub(crate) first: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) count: u32,
 }
 
 /// A container specification. The handle is the record's; there is no field for the image's password.

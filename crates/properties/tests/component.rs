@@ -27,6 +27,7 @@ fn record(name: &str, bits: u64) -> ContainerRecord {
         created_at_ms: 1,
         image: ImageConfig::default(),
         network: NetworkInfo::default(),
+        ids: None,
     }
 }
 

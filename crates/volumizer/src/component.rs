@@ -1,6 +1,7 @@
 //! The engine's view: one call after the other.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +12,24 @@ use gdn_image_store::{BuiltinImage, Image, ImageSource, ImageStore, Limits, RunC
 use gdn_mounts::Detached;
 use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
 use gdn_types::{
-    ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, ImageConfig, ProcessId, Result,
+    ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, HostIds, ImageConfig, ProcessId, Result,
 };
 
 use crate::Rootfs;
 use crate::errors::{file_error, image_error, mount_error};
 use crate::janitor::Janitor;
-use crate::mounting::{Lowers, MAX_LAYERS};
+use crate::mounting::{Lowers, MAX_LAYERS, Shown};
 use crate::volumes::{Volumes, open_raw};
+
+/// Makes the id maps of containers that have host ids of their own.
+#[async_trait]
+pub trait IdMaps: fmt::Debug + Send + Sync + 'static {
+    /// A user namespace that maps into these ids.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` when the kernel has no more namespaces.
+    async fn user_namespace(&self, ids: HostIds) -> Result<OwnedFd>;
+}
 
 /// What an [`ImageVolumizer`] needs.
 #[derive(Debug)]
@@ -33,13 +44,18 @@ pub struct VolumizerConfig {
     pub container_root_uid: u32,
     /// The host's id of an unprivileged container's root group.
     pub container_root_gid: u32,
+    /// Makes those of containers that have host ids of their own.
+    pub own_idmaps: Arc<dyn IdMaps>,
     /// Images that come with the program.
     pub builtin: Vec<BuiltinImage>,
 }
 
 /// The volumizer over a local image store and overlayfs.
 #[derive(Debug)]
-pub struct ImageVolumizer(Arc<Shared>);
+pub struct ImageVolumizer {
+    shared: Arc<Shared>,
+    own_idmaps: Arc<dyn IdMaps>,
+}
 
 /// What calls share; each works on a blocking thread.
 #[derive(Debug)]
@@ -70,7 +86,7 @@ impl ImageVolumizer {
         let janitor = Janitor::start(Arc::clone(&volumes))?;
         janitor.wake();
         tracing::debug!(engine = %config.engine, root = %config.root.display(), "opened the volumes");
-        Ok(ImageVolumizer(Arc::new(Shared {
+        let shared = Shared {
             store,
             volumes,
             lowers: Lowers::new(config.idmap),
@@ -78,7 +94,8 @@ impl ImageVolumizer {
             container_root: (config.container_root_uid, config.container_root_gid),
             builtin,
             used: Mutex::default(),
-        })))
+        };
+        Ok(ImageVolumizer { shared: Arc::new(shared), own_idmaps: config.own_idmaps })
     }
 
     /// Waits until the files of all destroyed containers are deleted; to be called when the engine stops.
@@ -93,12 +110,21 @@ impl ImageVolumizer {
         .await
     }
 
+    /// Whose the files of a volume are to be.
+    async fn shown(&self, request: &VolumeRequest) -> Result<Shown> {
+        match (request.privileged, request.ids) {
+            (true, _) => Ok(Shown::AsStored),
+            (false, None) => Ok(Shown::Shared),
+            (false, Some(ids)) => Ok(Shown::Own(ids, self.own_idmaps.user_namespace(ids).await?)),
+        }
+    }
+
     /// Runs blocking work on a thread for it. A dropped future lets the work go on to its end.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         match tokio::task::spawn_blocking(move || work(&shared)).await {
             Ok(result) => result,
             Err(error) => Err(Error::caused(ErrorKind::Internal, "the volumizer's work panicked", error)),
@@ -109,15 +135,15 @@ impl ImageVolumizer {
 #[async_trait]
 impl Volumizer for ImageVolumizer {
     async fn create(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
-        let (id, request) = (id.clone(), request.clone());
-        self.blocking(move |shared| shared.make(&id, &request, None)).await
+        let (id, request, shown) = (id.clone(), request.clone(), self.shown(request).await?);
+        self.blocking(move |shared| shared.make(&id, &request, None, &shown)).await
     }
 
     async fn mount(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
-        let (id, request) = (id.clone(), request.clone());
+        let (id, request, shown) = (id.clone(), request.clone(), self.shown(request).await?);
         self.blocking(move |shared| {
             let image = shared.volumes.image(&id).and_then(|image| shared.store.image(&image));
-            shared.make(&id, &request, image)
+            shared.make(&id, &request, image, &shown)
         })
         .await
     }
@@ -143,7 +169,7 @@ impl Volumizer for ImageVolumizer {
     }
 
     async fn capacity(&self) -> Result<(u64, u64)> {
-        let size = self.0.volumes.capacity()?;
+        let size = self.shared.volumes.capacity()?;
         Ok((size, size))
     }
 
@@ -165,7 +191,13 @@ impl Volumizer for ImageVolumizer {
 
 impl Shared {
     /// Makes and mounts a volume; of `image` when it is known already.
-    fn make(&self, id: &VolumeId, request: &VolumeRequest, image: Option<Arc<Image>>) -> Result<Volume> {
+    fn make(
+        &self,
+        id: &VolumeId,
+        request: &VolumeRequest,
+        image: Option<Arc<Image>>,
+        shown: &Shown,
+    ) -> Result<Volume> {
         refuse_limits(request)?;
         match Rootfs::parse(&request.image.uri)? {
             Rootfs::Raw(path) => self.make_raw(id, &path),
@@ -174,7 +206,7 @@ impl Shared {
                     Some(image) => image,
                     None => self.image(&source, request)?,
                 };
-                self.make_overlay(id, &image, request.privileged)
+                self.make_overlay(id, &image, shown)
             }
         }
     }
@@ -192,12 +224,16 @@ impl Shared {
         Ok(image)
     }
 
-    fn make_overlay(&self, id: &VolumeId, image: &Arc<Image>, privileged: bool) -> Result<Volume> {
+    fn make_overlay(&self, id: &VolumeId, image: &Arc<Image>, shown: &Shown) -> Result<Volume> {
         self.used().insert(id.clone(), Arc::clone(image));
         let config = image_config(&image.config)?;
-        let owner = if privileged { (image.root.uid, image.root.gid) } else { self.mapped_owner(image) };
+        let owner = match shown {
+            Shown::AsStored => (image.root.uid, image.root.gid),
+            Shown::Shared => self.mapped_owner(image),
+            Shown::Own(ids, _) => own_owner(image, *ids)?,
+        };
         let writable = self.volumes.make(id, image, owner)?;
-        let rootfs = self.lowers.mount(image, &writable, privileged)?;
+        let rootfs = self.lowers.mount(image, &writable, shown)?;
         Ok(Volume { rootfs, mounts: Vec::new(), config })
     }
 
@@ -276,6 +312,18 @@ impl Shared {
             exclusive_inodes: own.inodes,
         })
     }
+}
+
+/// The same in a container with host ids of its own.
+fn own_owner(image: &Image, ids: HostIds) -> Result<(u32, u32)> {
+    let (uid, gid) = (image.root.uid, image.root.gid);
+    ids.to_host(uid).zip(ids.to_host(gid)).ok_or_else(|| {
+        let count = ids.count();
+        let message = format!(
+            "the image's root directory is of user {uid} and group {gid}, the container has {count} ids"
+        );
+        Error::new(ErrorKind::ImageInvalid, message)
+    })
 }
 
 fn refuse_limits(request: &VolumeRequest) -> Result<()> {

@@ -33,6 +33,6 @@ mod uri;
 mod usage;
 mod volumes;
 
-pub use component::{ImageVolumizer, VolumizerConfig};
+pub use component::{IdMaps, ImageVolumizer, VolumizerConfig};
 pub use gdn_image_store::{BuiltinImage, RunConfig};
 pub use uri::Rootfs;

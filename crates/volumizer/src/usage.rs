@@ -1,7 +1,8 @@
 //! How much a tree holds.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -28,11 +29,10 @@ pub(crate) struct Usage {
 pub(crate) fn measure(directory: BorrowedFd<'_>) -> rustix::io::Result<Usage> {
     let mut usage = Usage::default();
     let mut linked = HashSet::new();
-    let top = rustix::fs::openat(directory, ".", FLAGS, Mode::empty())?;
-    let mut levels: Vec<(OwnedFd, Dir)> = vec![level(top)?];
+    let mut levels = vec![level(directory, c".")?];
     loop {
         let depth = levels.len();
-        let Some((parent, entries)) = levels.last_mut() else { break };
+        let Some(entries) = levels.last_mut() else { break };
         let Some(entry) = entries.next() else {
             levels.pop();
             continue;
@@ -42,7 +42,8 @@ pub(crate) fn measure(directory: BorrowedFd<'_>) -> rustix::io::Result<Usage> {
         if name == c"." || name == c".." {
             continue;
         }
-        let stat = match rustix::fs::statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let parent = entries.fd()?;
+        let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => continue,
             Err(errno) => return Err(errno),
@@ -57,7 +58,7 @@ pub(crate) fn measure(directory: BorrowedFd<'_>) -> rustix::io::Result<Usage> {
         usage.inodes += 1;
         usage.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK;
         if is_directory && depth < DEPTH {
-            match rustix::fs::openat(parent.as_fd(), name, FLAGS, Mode::empty()).and_then(level) {
+            match level(parent, name) {
                 Ok(below) => levels.push(below),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(errno) => return Err(errno),
@@ -69,7 +70,7 @@ pub(crate) fn measure(directory: BorrowedFd<'_>) -> rustix::io::Result<Usage> {
 
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-fn level(directory: OwnedFd) -> rustix::io::Result<(OwnedFd, Dir)> {
-    let entries = Dir::read_from(&directory)?;
-    Ok((directory, entries))
+/// The directory `name`, to be listed.
+fn level(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Dir> {
+    Dir::new(rustix::fs::openat(parent, name, FLAGS, Mode::empty())?)
 }

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
-use gdn_types::{ContainerId, DiskLimits, EngineId, ErrorKind, ImageRef};
+use gdn_types::{ContainerId, DiskLimits, EngineId, ErrorKind, HostIds, ImageRef, Result};
 use rustix::fs::{AtFlags, Mode, OFlags, statat};
-use volumizer::{BuiltinImage, ImageVolumizer, RunConfig, VolumizerConfig};
+use volumizer::{BuiltinImage, IdMaps, ImageVolumizer, RunConfig, VolumizerConfig};
 
 const ROOT: u32 = 4_294_967_294;
 
@@ -21,15 +22,17 @@ struct UserNamespace(Child);
 
 impl UserNamespace {
     fn new() -> Self {
+        UserNamespace::with(&format!("0 {ROOT} 1\n1 1 {}\n", ROOT - 1))
+    }
+    fn with(map: &str) -> Self {
         let child = Command::new("unshare").args(["--user", "sleep", "60"]).spawn().unwrap();
         let path = format!("/proc/{}", child.id());
         let own = fs::read_link("/proc/self/ns/user").unwrap();
         wait_until("the child to unshare", || {
             fs::read_link(format!("{path}/ns/user")).is_ok_and(|ns| ns != own)
         });
-        let map = format!("0 {ROOT} 1\n1 1 {}\n", ROOT - 1);
-        fs::write(format!("{path}/uid_map"), &map).unwrap();
-        fs::write(format!("{path}/gid_map"), &map).unwrap();
+        fs::write(format!("{path}/uid_map"), map).unwrap();
+        fs::write(format!("{path}/gid_map"), map).unwrap();
         UserNamespace(child)
     }
     fn fd(&self) -> OwnedFd {
@@ -41,6 +44,17 @@ impl Drop for UserNamespace {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
+    }
+}
+
+/// Makes maps of containers' own.
+#[derive(Debug)]
+struct Unshared;
+
+#[async_trait::async_trait]
+impl IdMaps for Unshared {
+    async fn user_namespace(&self, ids: HostIds) -> Result<OwnedFd> {
+        Ok(UserNamespace::with(&format!("0 {} {}\n", ids.first(), ids.count())).fd())
     }
 }
 
@@ -71,6 +85,7 @@ impl Ground {
             idmap: self.namespace.fd(),
             container_root_uid: ROOT,
             container_root_gid: ROOT,
+            own_idmaps: Arc::new(Unshared),
             builtin: vec![BuiltinImage {
                 name: "hello".to_owned(),
                 files: vec![("bin/hello".to_owned(), 0o755, b"#!/bin/sh".to_vec())],
@@ -102,7 +117,7 @@ impl Ground {
 }
 
 fn request(uri: impl Into<String>) -> VolumeRequest {
-    VolumeRequest { image: ImageRef::uri(uri), privileged: false, limits: DiskLimits::default() }
+    VolumeRequest { image: ImageRef::uri(uri), privileged: false, ids: None, limits: DiskLimits::default() }
 }
 
 fn id(bits: u64) -> VolumeId {
@@ -152,6 +167,40 @@ async fn both_kinds_of_containers_share_one_copy_of_an_image_with_the_right_owne
     let stat = volumizer.metrics(&id(1)).await.unwrap();
     assert!(stat.exclusive_bytes > 0 && stat.exclusive_bytes < 64 << 10, "{stat:?}");
     assert!(stat.total_bytes - stat.exclusive_bytes > 500_000, "{stat:?}");
+}
+
+#[tokio::test]
+async fn a_container_with_host_ids_of_its_own_owns_its_copy_by_them() {
+    let ground = Ground::new();
+    let volumizer = ground.open();
+    let uri = ground.rootfs().display().to_string();
+    let own =
+        |first, count| VolumeRequest { ids: Some(HostIds::new(first, count).unwrap()), ..request(&uri) };
+    let shared = volumizer.create(&id(1), &request(&uri)).await.unwrap();
+    let one = volumizer.create(&id(2), &own(100_000, 65_536)).await.unwrap();
+    let other = volumizer.create(&id(3), &own(200_000, 65_536)).await.unwrap();
+    for (volume, root, user) in [(&shared, ROOT, 1000), (&one, 100_000, 101_000), (&other, 200_000, 201_000)]
+    {
+        assert_eq!(owner(volume, "."), (root, root));
+        assert_eq!(owner(volume, "bin/busybox"), (root, root));
+        assert_eq!(owner(volume, "home/file"), (user, user));
+    }
+    write(&one, "home/file", b"changed");
+    assert_eq!(owner(&one, "home/file"), (101_000, 101_000), "copying up changed the owner");
+    assert_eq!(read(&other, "home/file"), "lower");
+    drop(one);
+    let again = volumizer.mount(&id(2), &own(100_000, 65_536)).await.unwrap();
+    assert_eq!(
+        (owner(&again, "home/file"), read(&again, "home/file")),
+        ((101_000, 101_000), "changed".into())
+    );
+
+    // Whom the container does not have owns nothing of it that could be changed.
+    let few = volumizer.create(&id(4), &own(300_000, 1000)).await.unwrap();
+    assert_eq!(
+        (owner(&few, "bin/busybox"), owner(&few, "home/file")),
+        ((300_000, 300_000), (65_534, 65_534))
+    );
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ const MASKED: [&str; 12] = [
 pub(super) struct Container<'a> {
     pub(super) hostname: &'a str,
     pub(super) privileged: bool,
+    /// The map of an unprivileged one.
+    pub(super) ids: &'a IdMap,
     /// The process whose user and network namespaces it gets.
     pub(super) sandbox: u32,
     pub(super) cgroup: String,
@@ -99,8 +101,8 @@ fn linux(container: &Container<'_>) -> Value {
         }]);
     } else {
         namespaces.push(json!({ "type": "user", "path": path("user") }));
-        linux["uidMappings"] = id_map();
-        linux["gidMappings"] = id_map();
+        linux["uidMappings"] = id_map(container.ids);
+        linux["gidMappings"] = id_map(container.ids);
         linux["maskedPaths"] = json!(MASKED);
     }
     linux["namespaces"] = namespaces.into();
@@ -110,8 +112,8 @@ fn linux(container: &Container<'_>) -> Value {
     linux
 }
 
-fn id_map() -> Value {
-    let triples = IdMap::container_default().triples();
+fn id_map(ids: &IdMap) -> Value {
+    let triples = ids.triples();
     let lines = triples.chunks_exact(3);
     lines.map(|line| json!({ "containerID": line[0], "hostID": line[1], "size": line[2] })).collect()
 }
@@ -202,6 +204,7 @@ mod tests {
         let container = Container {
             hostname: "host",
             privileged,
+            ids: &IdMap::container_default(),
             sandbox: 4711,
             cgroup: "/gdn-x/c".to_owned(),
             mode: Mode::Hybrid,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use gdn_cgroups::Mode;
 use gdn_launcher::protocol::{Assemble, Call, Client};
 use gdn_mounts::Root;
-use gdn_namespaces::CapabilitySet;
+use gdn_namespaces::{CapabilitySet, IdMap};
 use gdn_traits::{ContainerPlan, SandboxSpec};
 use gdn_types::{CapabilityProfile, Error, Result};
 
@@ -18,7 +18,7 @@ use super::mounts::Mounts;
 use super::{config, failure, filter};
 use crate::component::KernelContainerizer;
 use crate::container::Container;
-use crate::{binds, failures, limits, sysctls};
+use crate::{binds, failures, ids, limits, sysctls};
 
 /// Has the runtime make the container out of its sandbox.
 pub(super) async fn create(
@@ -33,6 +33,7 @@ pub(super) async fn create(
     let described = Described {
         hostname: spec.hostname.clone(),
         privileged: spec.privileged,
+        ids: ids::map(spec.privileged, spec.ids),
         sandbox: container.init_pid.load(Ordering::Relaxed),
         cgroup: kernel.cgroups.path(spec.id.as_str()),
         mode: kernel.cgroups.mode(),
@@ -80,6 +81,7 @@ pub(super) async fn create(
 struct Described {
     hostname: String,
     privileged: bool,
+    ids: IdMap,
     sandbox: u32,
     cgroup: String,
     mode: Mode,
@@ -95,6 +97,7 @@ impl Described {
         let document = config::document(config::Container {
             hostname: &self.hostname,
             privileged: self.privileged,
+            ids: &self.ids,
             sandbox: self.sandbox,
             cgroup: self.cgroup,
             mode: self.mode,

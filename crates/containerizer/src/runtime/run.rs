@@ -14,7 +14,7 @@ use super::bundle::Bundle;
 use super::create::{available, in_cgroups, state};
 use super::{failure, process, workdir};
 use crate::container::Container;
-use crate::{arguments, failures};
+use crate::{arguments, failures, ids};
 
 /// Starts a process whose name is taken.
 pub(super) async fn run(
@@ -27,7 +27,8 @@ pub(super) async fn run(
     let user = kernel.user(container, &spec.user).await?;
     let mut run = arguments::run(id, spec, context, kernel.policy, &user)?;
     limit_to_available(&mut run, context.privileged)?;
-    let (bundle, run) = prepared(Arc::clone(container), run, context.privileged).await?;
+    let (bundle, run) =
+        prepared(Arc::clone(container), run, ids::map(context.privileged, context.ids)).await?;
     let client = containerizer.runtime.exec(
         &state(container),
         &bundle,
@@ -56,9 +57,8 @@ pub(super) fn limit_to_available(run: &mut Run, privileged: bool) -> Result<()> 
 }
 
 /// A directory of its own for the call, with the process's description; its working directory is made.
-async fn prepared(container: Arc<Container>, run: Run, privileged: bool) -> Result<(Bundle, Run)> {
+async fn prepared(container: Arc<Container>, run: Run, ids: IdMap) -> Result<(Bundle, Run)> {
     let made = tokio::task::spawn_blocking(move || {
-        let ids = if privileged { IdMap::identity() } else { IdMap::container_default() };
         workdir::make(
             container.root()?,
             &String::from_utf8_lossy(&run.dir),

@@ -1,7 +1,8 @@
 //! The engine is killed at every point of every component call.
 
+use gardener_core::{Config, IdPool};
 use gdn_testkit::{Action, Point, Site};
-use gdn_types::{ErrorKind, LifeState, PropertyFilter, keys};
+use gdn_types::{ErrorKind, HostIds, LifeState, PropertyFilter, keys};
 
 use crate::bed::{Bed, config, engine, handle, spec, until};
 
@@ -145,6 +146,47 @@ async fn traces_without_a_record_are_gone_after_the_start() {
             let bed = bed.restarted(config()).await;
             assert!(bed.world.is_whole(&handle("bystander")), "{case}: the bystander was disturbed");
             assert_eq!(bed.listed_in_all_states(), [handle("bystander")], "{case}");
+            bed.destroy_all(&case).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_ids_are_neither_lost_nor_handed_out_twice_by_a_kill() {
+    let all = HostIds::new(100_000, 2000).unwrap();
+    let pool = || Config { id_pool: Some(IdPool::new(all, 1000).unwrap()), ..config() };
+    let first = |bed: &Bed, name: &str| {
+        let (gardener, name) = (bed.gardener.clone(), handle(name));
+        async move { gardener.info(&name).await.unwrap().host_ids.unwrap().first() }
+    };
+    for call in 1..=CALLS {
+        for point in Point::ALL {
+            let case = format!("kill at call {call} {point:?}");
+            let bed = Bed::with(pool()).await;
+            bed.create("bystander").await;
+            bed.world.clock().arm(Site::Nth(call), point, Action::Crash);
+            let mut told = Told::default();
+            tokio::select! {
+                () = create_and_destroy(&bed, &mut told) => (),
+                () = bed.world.clock().crashed() => (),
+            }
+            bed.world.clock().disarm();
+            let bed = bed.restarted(pool()).await;
+            assert_eq!(first(&bed, "bystander").await, 100_000, "{case}");
+            until(&case, || match bed.listed_in_all_states().len() - bed.listed().len() {
+                0 => Ok(()),
+                going => Err(format!("{going} containers are still going")),
+            })
+            .await;
+            if bed.listed().contains(&handle("h")) {
+                assert_eq!(first(&bed, "h").await, 101_000, "{case}");
+                bed.gardener.destroy(&handle("h")).await.unwrap();
+            }
+            bed.create("again").await;
+            assert_eq!(first(&bed, "again").await, 101_000, "{case}");
+            let error = bed.gardener.create(spec("more")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{case}");
+            assert!(error.message().contains("100000-101999"), "{case}: {}", error.message());
             bed.destroy_all(&case).await;
         }
     }

@@ -8,10 +8,10 @@ use rustix::fs::{AtFlags, FileType, Mode, chownat, makedev, mkdirat, mknodat, sy
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
 
-use super::failure::{During, Result};
+use super::failure::{During, Result, failure};
 use super::system::Filter;
 use super::{setup, system};
-use crate::protocol::{Call, Create, Failure, FailureKind, Prepare, Request};
+use crate::protocol::{Call, Create, Failure, FailureKind, Prepare, Request, Sandbox};
 use crate::wire;
 
 /// Nodes of every container's `/dev`, with major and minor number.
@@ -70,6 +70,7 @@ impl Container {
         mut descriptors: Vec<OwnedFd>,
         init_program: &OwnedFd,
     ) -> Result<Self> {
+        let ids = id_map(prepare.privileged, &prepare.map)?;
         let unified =
             if prepare.unified && !descriptors.is_empty() { Some(descriptors.remove(0)) } else { None };
         let (ours, theirs) =
@@ -99,7 +100,6 @@ impl Container {
             }
             setup::become_init(theirs, program, prepare.privileged)
         };
-        let ids = if prepare.privileged { IdMap::identity() } else { IdMap::container_default() };
         let container = Container {
             pid,
             pidfd,
@@ -118,15 +118,15 @@ impl Container {
     }
 
     /// What an external runtime's container is until the runtime has made it: a process that holds its namespaces.
-    pub(crate) fn of_runtime(holder: (u32, OwnedFd), life: OwnedFd, privileged: bool) -> Result<Self> {
+    pub(crate) fn of_runtime(holder: (u32, OwnedFd), life: OwnedFd, sandbox: &Sandbox) -> Result<Self> {
         let host_pids = std::fs::File::open("/proc/self/ns/pid")
             .during(FailureKind::Internal, || "keep the host's pid namespace".into())?;
         let container = Container {
             pid: holder.0,
             pidfd: holder.1,
-            ids: if privileged { IdMap::identity() } else { IdMap::container_default() },
+            ids: id_map(sandbox.privileged, &sandbox.map)?,
             init: life,
-            privileged,
+            privileged: sandbox.privileged,
             unified: None,
             tasks: Vec::new(),
             devices: None,
@@ -227,5 +227,15 @@ impl Container {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other.during(FailureKind::Internal, || "kill init".into()),
         }
+    }
+}
+
+/// The map of a container: what it was given, or the one that all share.
+fn id_map(privileged: bool, map: &[u32]) -> Result<IdMap> {
+    match (privileged, map) {
+        (true, _) => Ok(IdMap::identity()),
+        (false, []) => Ok(IdMap::container_default()),
+        (false, map) => IdMap::from_triples(map)
+            .ok_or_else(|| failure(FailureKind::BadRequest, "an id map is not made of triples")),
     }
 }

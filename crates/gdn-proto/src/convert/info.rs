@@ -1,6 +1,6 @@
 //! What the engine tells about containers and itself.
 
-use gdn_types::{Capacity, ContainerInfo, Error, Handle, LifeState, Result};
+use gdn_types::{Capacity, ContainerInfo, Error, Handle, HostIds, LifeState, Result};
 
 use super::{enumeration, missing, properties, property_map};
 use crate::garden::{self, bulk_info_entry, bulk_metrics_entry};
@@ -51,6 +51,7 @@ impl From<ContainerInfo> for garden::ContainerInfo {
             image_command: info.image_command,
             init_pid: info.init_pid,
             created_at_ms: info.created_at_ms,
+            host_ids: info.host_ids.map(|ids| garden::HostIds { first: ids.first(), count: ids.count() }),
         }
     }
 }
@@ -80,6 +81,7 @@ impl TryFrom<garden::ContainerInfo> for ContainerInfo {
             image_command: wire.image_command,
             init_pid: wire.init_pid,
             created_at_ms: wire.created_at_ms,
+            host_ids: wire.host_ids.map(|ids| HostIds::new(ids.first, ids.count)).transpose()?,
         })
     }
 }
@@ -135,6 +137,7 @@ mod tests {
             image_command: vec!["/hello".into()],
             init_pid: 7,
             created_at_ms: 8,
+            host_ids: Some(HostIds::new(100_000, 1000).unwrap()),
         }
     }
 

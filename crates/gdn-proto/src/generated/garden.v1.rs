@@ -505,6 +505,16 @@ pub struct BindMount {
     #[prost(enumeration = "BindOrigin", tag = "4")]
     pub origin: i32,
 }
+/// Users of the host, and groups with the same numbers, that one container has for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostIds {
+    /// The first: the container's root.
+    #[prost(uint32, tag = "1")]
+    pub first: u32,
+    /// How many; ids beyond do not exist in the container.
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+}
 /// How much of its bounding set a container's processes pass on to programs that they execute. The other sets are the same
 /// either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1320,6 +1330,9 @@ pub struct ContainerInfo {
     /// When it was created, in milliseconds since 1970.
     #[prost(uint64, tag = "14")]
     pub created_at_ms: u64,
+    /// The host ids that it has for itself; absent when it is privileged, and with the map that all containers share.
+    #[prost(message, optional, tag = "15")]
+    pub host_ids: ::core::option::Option<HostIds>,
 }
 /// Where a container is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -11,6 +11,9 @@ pub struct VolumeSource {
     /// Quota; absent means none.
     #[prost(message, optional, tag = "3")]
     pub limits: ::core::option::Option<super::super::super::garden::v1::DiskLimits>,
+    /// The host ids that the container's are mapped to; absent for the map that all containers share.
+    #[prost(message, optional, tag = "4")]
+    pub host_ids: ::core::option::Option<super::super::super::garden::v1::HostIds>,
 }
 /// A root file system.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1060,6 +1063,9 @@ pub struct PrepareRequest {
     /// Limits to set before anything runs; absent means none.
     #[prost(message, optional, tag = "4")]
     pub limits: ::core::option::Option<super::super::super::garden::v1::Limits>,
+    /// The host ids that it has for itself; absent when it is privileged, and with the map that all containers share.
+    #[prost(message, optional, tag = "5")]
+    pub host_ids: ::core::option::Option<super::super::super::garden::v1::HostIds>,
 }
 /// A blocked sandbox.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1183,6 +1189,9 @@ pub struct RunContext {
         tag = "3"
     )]
     pub capabilities: i32,
+    /// The host ids that it has for itself; absent when it is privileged, and with the map that all containers share.
+    #[prost(message, optional, tag = "4")]
+    pub host_ids: ::core::option::Option<super::super::super::garden::v1::HostIds>,
 }
 /// From the orchestrator to a process it runs.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -27,7 +27,13 @@ pub async fn containerizer<P: AsyncFn(&ContainerId) -> ContainerPlan>(case: Cont
     let id = ContainerId::from_bits(0x1234_5678);
     containerizer.destroy(&id).await.expect("destroy of an unknown container succeeds");
 
-    let spec = SandboxSpec { id, hostname: "suite".to_owned(), privileged: false, limits: Limits::default() };
+    let spec = SandboxSpec {
+        id,
+        hostname: "suite".to_owned(),
+        privileged: false,
+        ids: None,
+        limits: Limits::default(),
+    };
     let sandbox = containerizer.prepare(&spec).await.expect("a sandbox is prepared");
     let created = containerizer.create(&id, (case.plan)(&id).await).await.expect("a container is created");
     assert_eq!(created.init_pid, sandbox.pid, "the sandbox's process becomes init");

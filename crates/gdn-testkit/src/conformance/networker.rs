@@ -11,6 +11,7 @@ pub async fn networker(networker: &dyn Networker) {
     let request = NetworkRequest {
         handle: Handle::parse("suite").expect("the suite's name is a handle"),
         privileged: false,
+        ids: None,
         mode: NetworkMode::Default,
         netin: Vec::new(),
         netout: Vec::new(),

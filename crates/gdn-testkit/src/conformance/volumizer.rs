@@ -12,6 +12,7 @@ pub async fn volumizer(volumizer: &dyn Volumizer, image: ImageRef, missing: Imag
     let request = |image: &ImageRef| VolumeRequest {
         image: image.clone(),
         privileged: false,
+        ids: None,
         limits: DiskLimits::default(),
     };
     let error = volumizer.create(&one, &request(&missing)).await.expect_err("a missing image is an error");

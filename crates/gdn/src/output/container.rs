@@ -106,11 +106,18 @@ pub(crate) struct ContainerDetails {
     external_ip: String,
     container_path: String,
     init_pid: u32,
+    host_ids: Option<Ids>,
     process_ids: Vec<String>,
     image_command: Vec<String>,
     mapped_ports: Vec<Port>,
     properties: BTreeMap<String, String>,
     metrics: Option<Figures>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ids {
+    first: u32,
+    count: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +145,7 @@ impl ContainerDetails {
             external_ip: info.external_ip,
             container_path: info.container_path,
             init_pid: info.init_pid,
+            host_ids: info.host_ids.map(|ids| Ids { first: ids.first(), count: ids.count() }),
             process_ids: info.process_ids,
             image_command: info.image_command,
             mapped_ports: info.mapped_ports.iter().map(port).collect(),
@@ -156,6 +164,7 @@ impl ContainerDetails {
             ("events", self.events.join(", ")),
             ("created", self.created_at.clone()),
             ("init pid", if self.init_pid == 0 { String::new() } else { self.init_pid.to_string() }),
+            ("host ids", self.host_ids.as_ref().map_or_else(String::new, Ids::text)),
             ("processes", list(&self.process_ids)),
             ("image command", list(&self.image_command)),
             ("path", self.container_path.clone()),
@@ -174,6 +183,12 @@ impl ContainerDetails {
             self.properties.iter().map(|(key, value)| ("property".to_owned(), format!("{key}={value}")));
         let lines = lines.into_iter().map(|(name, value)| (name.to_owned(), value));
         facts(lines.filter(|(_, value)| !value.is_empty()).chain(properties))
+    }
+}
+
+impl Ids {
+    fn text(&self) -> String {
+        format!("{}-{}", self.first, self.first + (self.count - 1))
     }
 }
 

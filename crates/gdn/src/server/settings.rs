@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use containerizer::{Policy, Runtime};
-use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement};
+use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement, IdPool};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
 use networker::{DnsConfig, Egress, Prefix, Subnet};
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) cpu_entitlement: Option<Entitlement>,
     /// Whether containers that used more than that give way, and how.
     pub(crate) cpu_throttling: Option<CpuThrottling>,
+    /// Out of which unprivileged containers get host ids of their own.
+    pub(crate) id_pool: Option<IdPool>,
     /// What holds for every container.
     pub(crate) policy: Policy,
     /// Which system calls are allowed where a client says nothing.
@@ -92,6 +94,7 @@ impl Settings {
             destroy_on_start: false,
             cpu_entitlement: None,
             cpu_throttling: None,
+            id_pool: None,
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
@@ -129,6 +132,7 @@ impl Settings {
             memory_bytes,
             cpu_entitlement,
             cpu_throttling: self.cpu_throttling,
+            id_pool: self.id_pool,
             ..Config::default()
         })
     }

@@ -8,8 +8,8 @@ use anyhow::Context;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
 use containerizer::{Policy, Runtime, UserLimits};
-use gardener_core::{AfterReboot, CpuThrottling, Entitlement};
-use gdn_types::{ApparmorProfile, IoLimits, IoWeight, SeccompProfile};
+use gardener_core::{AfterReboot, CpuThrottling, Entitlement, IdPool};
+use gdn_types::{ApparmorProfile, HostIds, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod network;
@@ -90,6 +90,13 @@ pub(crate) struct Server {
     /// Let no program bring its caller more rights (set-user-id and the like), except in privileged containers
     #[arg(long)]
     no_new_privileges: bool,
+    /// Host ids out of which every unprivileged container gets a range of its own, for users and groups: the first and how
+    /// many, such as 1000000:6553600 [default: all containers share one map, in which only root is another]
+    #[arg(long, value_name = "FIRST:COUNT", value_parser = values::host_ids)]
+    uid_range_pool: Option<HostIds>,
+    /// Ids of each such container, from 0 on
+    #[arg(long, value_name = "COUNT", default_value_t = 65536, requires = "uid_range_pool")]
+    uid_range_size: u32,
     /// Most inotify instances (and fanotify groups) of each user of an unprivileged container; 0 = as many as the host allows
     /// its own users
     #[arg(long, value_name = "NUMBER", default_value_t = UserLimits::default().inotify_instances, value_parser = user_limit())]
@@ -197,6 +204,7 @@ impl Server {
                 multiplier: self.cpu_throttling_multiplier,
             }),
             apparmor: self.apparmor.unwrap_or_default(),
+            id_pool: self.uid_range_pool.map(|all| IdPool::new(all, self.uid_range_size)).transpose()?,
             policy: Policy {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,

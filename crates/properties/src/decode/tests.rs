@@ -70,6 +70,7 @@ fn full() -> ContainerRecord {
             container_ipv6: "6".into(),
             external_ip: "e".into(),
         },
+        ids: Some(HostIds::new(100_000, 65_536).unwrap()),
     }
 }
 
@@ -101,6 +102,7 @@ fn a_later_version_a_foreign_handle_and_unknown_numbers_are_told() {
     assert!(reason(|record| record.handle = "other".into()).contains("other"));
     assert!(reason(|record| record.id = "nope".into()).contains("nope"));
     assert!(reason(|record| record.state = 9).contains("9"));
+    assert!(reason(|record| record.ids = Some(schema::Ids { first: 7, count: 1 })).contains("from 7 on"));
     assert!(reason(|record| record.spec.network_mode = 9).contains("9"));
     assert!(reason(|record| record.spec.capabilities = 9).contains("capability profile 9"));
     assert!(reason(|record| record.spec.netin[0].first = 65_536).contains("65536"));
@@ -119,6 +121,7 @@ fn a_record_of_an_earlier_build_reads_as_what_its_container_was_made_with() {
     assert_eq!((record.spec.image.uri.as_str(), record.spec.privileged), ("oci:///x", true));
     assert_eq!(record.spec.capabilities, CapabilityProfile::Strict);
     assert_eq!(record.spec.apparmor, ApparmorProfile::Engine);
+    assert_eq!(record.ids, None);
     // And one without any of the new wishes is written as it was.
     assert_eq!(encode(&record), EARLIER);
 }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod copies;
 mod events;
+mod host_ids;
 mod images;
 mod kills;
 mod lifecycle;

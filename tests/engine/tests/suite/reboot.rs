@@ -115,6 +115,25 @@ fn the_files_of_a_lost_container_can_still_be_copied_out() {
 }
 
 #[test]
+fn the_files_of_a_lost_container_with_host_ids_of_its_own_are_still_its_own() {
+    let mut engine = Engine::new();
+    engine.start_server(&["--uid-range-pool", "100000:200000"]);
+    let handle = engine.create(&[]);
+    engine.shell(&handle, "umask 077; echo kept > /tmp/file").expect_status(0);
+    engine.kill_server();
+    restart_host(&engine);
+    start_after_reboot(&mut engine, &["--uid-range-pool", "100000:200000"]);
+    let out = engine.scratch().join("out");
+    engine.gdn(["cp", &format!("{handle}:/tmp/file"), &images::path_text(&out)]).expect_status(0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "kept\n");
+    // Nobody else gets its ids.
+    let other = engine.create(&[]);
+    assert_eq!(engine.inspect(&handle)["host_ids"]["first"], 100_000);
+    assert_eq!(engine.inspect(&other)["host_ids"]["first"], 165_536);
+    engine.finish();
+}
+
+#[test]
 fn a_server_told_to_destroy_after_a_restart_does() {
     let mut engine = engine_with_containers(&["one", "two"]);
     start_after_reboot(&mut engine, &["--after-reboot", "destroy"]);

@@ -38,7 +38,7 @@ pub(crate) fn sandbox(sandbox: &Sandbox, mut descriptors: Vec<OwnedFd>) -> Resul
                         .unwrap_or_else(|_| failure(FailureKind::Internal, "make the sandbox")));
                 }
             }
-            let mut container = Container::of_runtime((pid, pidfd), our_life, sandbox.privileged)?;
+            let mut container = Container::of_runtime((pid, pidfd), our_life, sandbox)?;
             container.unified = if sandbox.unified { descriptors.pop() } else { None };
             Ok(container)
         }
