@@ -21,7 +21,7 @@ enum Shows {
 
 use Shows::{File, Program};
 
-const TESTS: [Package; 15] = [
+const TESTS: [Package; 16] = [
     Package {
         name: "busybox-static",
         shows: Program("busybox"),
@@ -51,7 +51,12 @@ const TESTS: [Package; 15] = [
         reason: "the guest with cgroup v2 and an older kernel",
     },
     Package { name: "kmod", shows: Program("modprobe"), reason: "the guest's kernel modules" },
-    Package { name: "iproute2", shows: Program("ip"), reason: "the guest's loopback device" },
+    Package { name: "iproute2", shows: Program("ip"), reason: "links of test hosts, and of the guest" },
+    Package {
+        name: "iptables",
+        shows: Program("iptables-nft"),
+        reason: "others' firewalls beside the engine's",
+    },
     Package { name: "nftables", shows: Program("nft"), reason: "an oracle for rules, sets and maps" },
 ];
 

@@ -44,19 +44,9 @@ struct Selector {
     only_begun: bool,
 }
 
-/// Where in a connection an address is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    direction: u16,
-    destination: bool,
-}
-
-const PLACES: [Place; 4] = [
-    Place { direction: attribute::ORIGINAL, destination: false },
-    Place { direction: attribute::REPLY, destination: false },
-    Place { direction: attribute::ORIGINAL, destination: true },
-    Place { direction: attribute::REPLY, destination: true },
-];
+/// Where an address is in any of its connections: the source of the first packet, or of the answer. Whatever else its
+/// connections say of it follows from one of these; each place costs a walk through the kernel's whole table.
+const PLACES: [u16; 2] = [attribute::ORIGINAL, attribute::REPLY];
 
 /// What the kernel wants to know of the connection to be deleted.
 #[derive(Debug)]
@@ -127,21 +117,20 @@ impl Conntrack {
 
     /// The connections selected. The kernel picks those that have the address at the place (Linux 5.8; older ones give
     /// all); in any case they are looked at here.
-    fn list(&mut self, family: u8, selector: Selector, place: Option<Place>) -> Result<Vec<Entry>> {
+    fn list(&mut self, family: u8, selector: Selector, place: Option<u16>) -> Result<Vec<Entry>> {
         let mut request = Vec::new();
         let header = Header { kind: kind(GET), flags: REQUEST | DUMP, family, resource: 0 };
         message(&mut request, header, |body| {
             let Some(place) = place else { return };
-            body.nest(place.direction, |tuple| {
+            body.nest(place, |tuple| {
                 tuple.nest(1, |ip| match selector.address {
-                    IpAddr::V4(address) => ip.bytes(1 + u16::from(place.destination), &address.octets()),
-                    IpAddr::V6(address) => ip.bytes(3 + u16::from(place.destination), &address.octets()),
+                    IpAddr::V4(address) => ip.bytes(1, &address.octets()),
+                    IpAddr::V6(address) => ip.bytes(3, &address.octets()),
                 });
             });
             body.nest(attribute::FILTER, |filter| {
-                // Bit 0 compares the source, bit 1 the destination; numbered as the directions are.
-                let flags: u32 = if place.destination { 2 } else { 1 };
-                filter.bytes(place.direction, &flags.to_ne_bytes());
+                // Bit 0 compares the source.
+                filter.bytes(place, &1_u32.to_ne_bytes());
             });
         });
         let operation = format!("list connections of {}", selector.address);

@@ -11,6 +11,7 @@ use crate::output::{Show, columns};
 mod cgroups;
 mod kernel;
 mod mounts;
+mod network;
 mod plugins;
 mod procfs;
 mod rights;
@@ -85,6 +86,7 @@ impl Diagnosis {
             cgroups::check(),
             mounts::check(root),
             vec![procfs::check()],
+            network::check(),
             rights::check(),
             storage::check(root),
             plugins::check(),

@@ -77,7 +77,16 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
     let socket = settings.socket;
     let running = Running { gardener, containerizer, networker, volumizer, socket, stop, gate, _lock: lock };
-    let report = running.gardener.start().await.context("cannot restore the containers")?;
+    let report = match running.gardener.start().await {
+        Ok(report) => report,
+        Err(error) => {
+            // What was made for this start is put away; why it failed is what counts.
+            if let Err(left) = running.stop().await {
+                tracing::warn!(error = format!("{left:#}"), "the start that failed leaves something");
+            }
+            return Err(error).context("cannot restore the containers");
+        }
+    };
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
     }

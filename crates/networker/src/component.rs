@@ -45,7 +45,7 @@ struct Shared {
     config: NetworkerConfig,
     ledger: Ledger,
     pools: Arc<SharedPools>,
-    files: Files,
+    files: Arc<Files>,
     links: Arc<Links>,
     firewall: Arc<Firewall>,
     leaving: Leaving,
@@ -81,9 +81,9 @@ impl KernelNetworker {
         let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
         let links = Arc::new(Links::new(config.engine));
         let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
-        let files = Files::new(config.directory.clone(), config.dns.clone());
+        let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
-        let watch = Watch::start(firewall.clone())?;
+        let watch = Watch::start(firewall.clone(), files.clone())?;
         let networks = Mutex::default();
         Ok(KernelNetworker(Arc::new(Shared {
             config,
@@ -318,18 +318,29 @@ impl Shared {
     /// Takes a container's rules and its tracked connections out of the kernel.
     fn withdraw(&self, id: &ContainerId) -> Result<()> {
         let known = self.networks().get(id).map(|entry| {
-            (entry.reservation.clone(), entry.guarded, entry.tracked, entry.destinations.kinds())
+            let Entry { reservation, guarded, tracked, link, destinations, .. } = entry;
+            (reservation.clone(), *guarded, *tracked, *link, destinations.kinds())
         });
-        let Some((reservation, guarded, tracked, sets)) = known else { return Ok(()) };
+        let Some((reservation, guarded, tracked, link, sets)) = known else { return Ok(()) };
         if guarded {
             self.firewall.release(id, &reservation, &sets)?;
             self.change(id, |entry| entry.guarded = false);
         }
         if tracked {
-            self.firewall.forget_connections(&reservation)?;
+            if !self.was_silent(link) {
+                self.firewall.forget_connections(&reservation)?;
+            }
             self.change(id, |entry| entry.tracked = false);
         }
         Ok(())
+    }
+
+    /// Whether nothing ever went through a link. To look for connections takes the kernel milliseconds, and where no packet
+    /// went there is none.
+    fn was_silent(&self, link: Option<LinkIndex>) -> bool {
+        let Some(link) = link else { return false };
+        let counted = self.links.counters(link);
+        matches!(counted, Ok(Some(NetworkStat { rx_bytes: 0, tx_bytes: 0, .. })))
     }
 
     /// Gives ports back at once and addresses when the link is gone.

@@ -1,13 +1,16 @@
 //! What containers see as `/etc/hosts` and `/etc/resolv.conf`.
 //!
 //! The files lie in a directory of the engine's own, one below it for each container, and are bind-mounted into it: nothing
-//! of an image is read or written for them.
+//! of an image is read or written for them. The list of name servers follows the host's, in containers that have not changed
+//! theirs.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gdn_types::{BindMode, BindMount, BindOrigin, ContainerId, Error, ErrorKind, Handle, Result};
 
@@ -16,6 +19,8 @@ use crate::record::Reservation;
 
 /// The host's own list of name servers.
 const HOST_RESOLVER: &str = "/etc/resolv.conf";
+/// The host's list that containers' lists were made of, in the engine's directory.
+const APPLIED: &str = "host-resolv.conf";
 /// A longer one is no list of name servers.
 const MOST_BYTES: u64 = 64 << 10;
 
@@ -25,11 +30,29 @@ pub(crate) struct Files {
     directory: PathBuf,
     dns: DnsConfig,
     resolver: PathBuf,
+    /// The gateways of the containers that have files.
+    known: Mutex<BTreeMap<ContainerId, Ipv4Addr>>,
+    /// The host's list as it was looked at last, to see that it did not change.
+    seen: Mutex<Option<Stamp>>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+    bytes: u64,
 }
 
 impl Files {
     pub(crate) fn new(directory: PathBuf, dns: DnsConfig) -> Self {
-        Files { directory, dns, resolver: PathBuf::from(HOST_RESOLVER) }
+        Files {
+            directory,
+            dns,
+            resolver: PathBuf::from(HOST_RESOLVER),
+            known: Mutex::default(),
+            seen: Mutex::default(),
+        }
     }
 
     /// Writes a container's files and tells where they are to be shown. `owner` is who is root inside: user and group.
@@ -44,7 +67,8 @@ impl Files {
         make_directory(&self.directory).map_err(doing)?;
         make_directory(&directory).map_err(doing)?;
         let hosts = hosts(&reservation.handle, reservation, &self.dns.host_entries);
-        let resolver = self.resolv_conf(reservation.lease.gateway())?;
+        let gateway = reservation.lease.gateway();
+        let resolver = self.resolv_conf(gateway)?;
         let mut mounts = Vec::new();
         for (name, text, shown) in
             [("hosts", hosts, "/etc/hosts"), ("resolv.conf", resolver, "/etc/resolv.conf")]
@@ -58,11 +82,51 @@ impl Files {
                 origin: BindOrigin::Host,
             });
         }
+        self.adopt(id, gateway);
         Ok(mounts)
+    }
+
+    /// Knows a container whose files an earlier life wrote.
+    pub(crate) fn adopt(&self, id: &ContainerId, gateway: Ipv4Addr) {
+        self.known().insert(*id, gateway);
+    }
+
+    /// Brings the lists of name servers up to the host's, if that has changed since. A container whose list is not as it was
+    /// written has changed it, and keeps it.
+    pub(crate) fn follow_host(&self) -> Result<()> {
+        let doing = |error| failed(&format!("follow {}", self.resolver.display()), error);
+        let stamp = Stamp::of(&self.resolver).map_err(doing)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.dns.servers.is_empty() || *seen == stamp {
+            return Ok(());
+        }
+        let applied = self.directory.join(APPLIED);
+        let (before, now) = (read_if_there(&applied).map_err(doing)?, self.host_list()?);
+        if before.as_ref() != Some(&now) {
+            make_directory(&self.directory).map_err(doing)?;
+            let known = self.known().clone();
+            // Without an earlier list nothing was written by it.
+            let before = before.unwrap_or_default();
+            for (id, gateway) in known {
+                let path = self.of(&id).join("resolv.conf");
+                let (old, new) = (self.rendered(&before, gateway), self.rendered(&now, gateway));
+                if read_if_there(&path).map_err(doing)? == Some(old) {
+                    fs::write(&path, new).map_err(doing)?;
+                }
+            }
+            fs::write(&applied, &now).map_err(doing)?;
+        }
+        *seen = stamp;
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ContainerId, Ipv4Addr>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a container's files, if any.
     pub(crate) fn remove(&self, id: &ContainerId) -> Result<()> {
+        self.known().remove(id);
         match fs::remove_dir_all(self.of(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed(&format!("remove the hosts file of container {id}"), error))
@@ -87,16 +151,35 @@ impl Files {
     }
 
     fn resolv_conf(&self, gateway: Ipv4Addr) -> Result<String> {
-        let DnsConfig { servers, additional, .. } = &self.dns;
-        if !servers.is_empty() {
-            return Ok(name_servers(servers.iter().chain(additional)));
+        match self.dns.servers.is_empty() {
+            true => Ok(self.rendered(&self.host_list()?, gateway)),
+            false => Ok(name_servers(self.dns.servers.iter().chain(&self.dns.additional))),
         }
-        let host = match read_bounded(&self.resolver) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(failed(&format!("read {}", self.resolver.display()), error)),
-        };
-        Ok(from_host(&host, gateway) + &name_servers(additional.iter()))
+    }
+
+    fn rendered(&self, host: &str, gateway: Ipv4Addr) -> String {
+        from_host(host, gateway) + &name_servers(self.dns.additional.iter())
+    }
+
+    fn host_list(&self) -> Result<String> {
+        read_if_there(&self.resolver)
+            .map(Option::unwrap_or_default)
+            .map_err(|error| failed(&format!("read {}", self.resolver.display()), error))
+    }
+}
+
+impl Stamp {
+    /// Absent for a file that is not there.
+    fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(Some(Stamp {
+                inode: found.ino(),
+                changed: (found.ctime(), found.ctime_nsec()),
+                bytes: found.len(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -122,10 +205,15 @@ fn write_file(path: &Path, text: &str, (user, group): (u32, u32)) -> io::Result<
     fchown(&file, Some(user), Some(group))
 }
 
-fn read_bounded(path: &Path) -> io::Result<String> {
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, MOST_BYTES), &mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// `/etc/hosts`. A container's name is the end of its handle that fits into a host name.
@@ -179,8 +267,6 @@ fn server_of(line: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use gdn_ipam::Lease;
 
     use super::*;
@@ -263,6 +349,39 @@ mod tests {
         assert_eq!(files(&["1.1.1.1"], &[]), "nameserver 1.1.1.1\n");
         assert_eq!(files(&["1.1.1.1"], &["2.2.2.2"]), "nameserver 1.1.1.1\nnameserver 2.2.2.2\n");
         assert_eq!(files(&[], &["2.2.2.2"]), "nameserver 10.0.0.2\nnameserver 2.2.2.2\n");
+    }
+
+    /// DNS settings follow the host's, except where a container has its own.
+    #[test]
+    fn lists_of_name_servers_follow_the_hosts() {
+        let place = tempfile::tempdir().unwrap();
+        let resolver = place.path().join("resolv.conf");
+        fs::write(&resolver, "nameserver 10.0.0.2\n").unwrap();
+        let open = || {
+            let mut files = Files::new(place.path().join("network"), DnsConfig::default());
+            files.resolver.clone_from(&resolver);
+            files
+        };
+        let (one, two) = (ContainerId::from_bits(1), ContainerId::from_bits(2));
+        let files = open();
+        files.follow_host().unwrap();
+        let path = |id| files.write(id, &reservation(None), (0, 0)).unwrap()[1].source.clone();
+        let (of_one, of_two) = (path(&one), path(&two));
+        fs::write(&of_two, "nameserver 1.1.1.1\n").unwrap();
+        fs::write(&resolver, "nameserver 10.0.0.3\n").unwrap();
+        files.follow_host().unwrap();
+        assert_eq!(fs::read_to_string(&of_one).unwrap(), "nameserver 10.0.0.3\n");
+        assert_eq!(fs::read_to_string(&of_two).unwrap(), "nameserver 1.1.1.1\n");
+
+        // It changed while nobody looked.
+        fs::write(&resolver, "nameserver 127.0.0.53\n").unwrap();
+        let later = open();
+        later.adopt(&one, GATEWAY);
+        later.follow_host().unwrap();
+        assert_eq!(fs::read_to_string(&of_one).unwrap(), "nameserver 10.254.0.1\n");
+        fs::remove_file(&resolver).unwrap();
+        later.follow_host().unwrap();
+        assert_eq!(fs::read_to_string(&of_one).unwrap(), "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The thread that looks whether others change the firewall.
+//! The thread that looks whether others change the firewall, or the host its name servers.
 //!
 //! The kernel would tell of each change, ours included, and each element of a set would cost a message to ourselves. Asking
 //! for its count of changes now and then costs microseconds and nothing on a request's path.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gdn_types::{Error, ErrorKind, Result};
 
+use crate::files::Files;
 use crate::firewall::Firewall;
 
 /// Between two looks: so long may a firewall that somebody starts keep containers from others.
@@ -19,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
 
 impl Watch {
-    pub(crate) fn start(firewall: Arc<Firewall>) -> Result<Self> {
+    pub(crate) fn start(firewall: Arc<Firewall>, files: Arc<Files>) -> Result<Self> {
         let (running, over) = channel();
         std::thread::Builder::new()
             .name("gdn-firewall".to_owned())
@@ -27,6 +28,9 @@ impl Watch {
                 while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                     if let Err(error) = firewall.look() {
                         tracing::warn!(%error, "cannot tell whether others change the firewall");
+                    }
+                    if let Err(error) = files.follow_host() {
+                        tracing::warn!(%error, "containers may have name servers that the host has no more");
                     }
                 }
             })

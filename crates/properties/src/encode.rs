@@ -14,8 +14,9 @@ use crate::schema::{self, Addresses, Bind, LimitSet, Pair, Ports, Rule, Span};
 
 /// The record's bytes.
 pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
+    let ids = record.ids.map(|ids| schema::Ids { first: ids.first(), count: ids.count() });
     schema::Record {
-        version: schema::VERSION,
+        version: schema::version(ids.as_ref()),
         id: record.id.to_string(),
         handle: record.handle.to_string(),
         state: state(record.state),
@@ -27,7 +28,7 @@ pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
         created_at_ms: record.created_at_ms,
         image: image(&record.image),
         network: network(&record.network),
-        ids: record.ids.map(|ids| schema::Ids { first: ids.first(), count: ids.count() }),
+        ids,
     }
     .encode_to_vec()
 }

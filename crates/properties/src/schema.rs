@@ -5,8 +5,14 @@
 
 use prost::Message;
 
-/// The version this build writes, and the latest it reads. 0 is not a version: it marks bytes that are no record.
-pub(crate) const VERSION: u32 = 1;
+/// The latest version that this build reads. 0 is not a version: it marks bytes that are no record.
+pub(crate) const VERSION: u32 = 2;
+
+/// The version of a record. One without host ids of its own is what it always was. One with them is not: a build that does
+/// not know them would take the container for one of those that share a map, and drop the range when it writes the record.
+pub(crate) fn version(ids: Option<&Ids>) -> u32 {
+    if ids.is_some() { VERSION } else { 1 }
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Record {

@@ -33,6 +33,7 @@ const OF_THE_KERNEL: [(&str, &[&str]); 2] = [
             "limits::",
             "maskedpaths::",
             "metrics::",
+            "network::networked_creates_are_refused",
             "peas::",
             "security::",
             "throttling::",

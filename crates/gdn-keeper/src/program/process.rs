@@ -85,6 +85,10 @@ impl Process {
             |id: u32| failure(FailureKind::BadRequest, format!("id {id} is not mapped in the container"));
         let uid = container.ids.to_host(run.uid).ok_or_else(|| no_id(run.uid))?;
         let gid = container.ids.to_host(run.gid).ok_or_else(|| no_id(run.gid))?;
+        // The kernel's refusal would not say which.
+        if let Some(group) = run.groups.iter().find(|group| container.ids.to_host(**group).is_none()) {
+            return Err(no_id(*group));
+        }
         let (mut process, stdio) = match run.tty {
             Some(window) => Self::with_terminal(container, run, window, uid)?,
             None => Self::with_pipes(run, uid, gid)?,

@@ -21,6 +21,7 @@ impl Shared {
         self.pools.with(|pools| Pools::new(&self.config, last_port).map(|new| *pools = new))?;
         for id in known {
             if let Some(found) = stored.remove(id) {
+                self.files.adopt(id, found.reservation.lease.gateway());
                 networks.insert(*id, self.adopt(id, found));
             }
         }

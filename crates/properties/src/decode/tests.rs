@@ -97,7 +97,7 @@ fn a_later_version_a_foreign_handle_and_unknown_numbers_are_told() {
         change(&mut changed);
         decode("web-1", &changed.encode_to_vec()).unwrap_err().report()
     };
-    assert!(reason(|record| record.version = 2).contains("version 2"));
+    assert!(reason(|record| record.version = 3).contains("version 3"));
     assert!(reason(|record| record.version = 0).contains("version 0"));
     assert!(reason(|record| record.handle = "other".into()).contains("other"));
     assert!(reason(|record| record.id = "nope".into()).contains("nope"));

@@ -7,9 +7,11 @@ use engine_tests::{Engine, Gdn, until};
 
 mod egress;
 mod mapped_ports;
+mod matrix;
 mod restarts;
 mod spoofing;
 mod strangers;
+mod windows;
 
 const POOL: &str = "10.254.0.0/22";
 const POOL6: &str = "fd00:77::/48";

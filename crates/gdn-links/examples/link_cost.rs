@@ -1,6 +1,6 @@
 //! What a container's network costs on this host: medians of each step. Works in namespaces of its own; needs root.
 //!
-//! `cargo run --release -p gdn-links --example cost`
+//! `cargo run --release -p gdn-links --example link_cost`
 
 #![allow(unsafe_code, reason = "unshare(2) is safe only when it leaves the table of descriptors alone")]
 

@@ -1,7 +1,7 @@
 //! What a change costs on this host: adding and deleting one element of a small and of a large set, and many ranges at
 //! once. Needs root; works in a network namespace of its own.
 //!
-//! `cargo run --release -p gdn-nft --example cost`
+//! `cargo run --release -p gdn-nft --example nft_cost`
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
