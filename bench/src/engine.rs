@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,11 @@ const METRICS_CALLS: usize = 21;
 
 /// A server that runs, with one container to execute in.
 pub(crate) struct Engine {
+    /// The program, and the root of its engine.
+    gdn: PathBuf,
+    root: PathBuf,
     server: Child,
+    stopped: bool,
     client: Client,
     image: String,
     network: Network,
@@ -75,8 +79,16 @@ impl Engine {
             Ok(client) => client,
             Err(error) => bail!("{error:#}; its log: {}", fs::read_to_string(root.with_extension("log"))?),
         };
-        let mut engine =
-            Engine { server, client, image: image.to_string_lossy().into_owned(), network, resident: None };
+        let mut engine = Engine {
+            gdn: gdn.to_owned(),
+            root: root.to_owned(),
+            server,
+            stopped: false,
+            client,
+            image: image.to_string_lossy().into_owned(),
+            network,
+            resident: None,
+        };
         let resident = engine.client.create(engine.spec()).await.context("create the first container")?;
         engine.resident = Some(resident);
         engine.verify().await?;
@@ -178,6 +190,7 @@ impl Engine {
         let ended = Command::new("kill").arg(pid.to_string()).status().await?;
         ensure!(ended.success(), "the server could not be asked to end");
         tokio::time::timeout(STOP, self.server.wait()).await.context("the server did not end")??;
+        self.stopped = true;
         Ok(())
     }
 
@@ -262,6 +275,25 @@ impl Engine {
                 Some(lost) => bail!("{lost:?}"),
                 None => bail!("the process's stream ended before its exit status"),
             }
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// After a run that failed: containers outlive their server, so they are destroyed while it runs.
+    fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        let gdn = |arguments: &[&str]| {
+            std::process::Command::new(&self.gdn).arg("--root").arg(&self.root).args(arguments).output()
+        };
+        let destroyed = gdn(&["list", "-q", "--all"]).and_then(|listed| {
+            let handles = String::from_utf8_lossy(&listed.stdout).into_owned();
+            gdn(&["destroy"].into_iter().chain(handles.lines()).collect::<Vec<_>>())
+        });
+        if !destroyed.is_ok_and(|outcome| outcome.status.success()) {
+            eprintln!("bench: containers of the engine in {} may be left", self.root.display());
         }
     }
 }

@@ -103,10 +103,13 @@ impl Contest {
         self.floor_cycle.stop().await?;
         self.floor_exec.stop().await?;
         drop((self.runc, self.crun));
+        // One that cannot be stopped does not keep the other from it.
+        let mut outcome = Ok(());
         for engine in [self.engine, self.networked].into_iter().flatten() {
-            engine.stop().await?;
+            let stopped = engine.stop().await;
+            outcome = outcome.and(stopped);
         }
-        Ok(())
+        outcome
     }
 
     fn takes_part(&self, row: &str, options: &Options) -> bool {

@@ -1,7 +1,5 @@
 //! The host ids that containers have for themselves.
 
-use std::collections::BTreeSet;
-
 use gdn_types::{Error, ErrorKind, HostIds, Result};
 
 /// Host ids out of which every unprivileged container gets a range of its own, all of one size.
@@ -34,22 +32,28 @@ impl IdPool {
     /// # Errors
     /// `ResourceExhausted` when there is none.
     pub(crate) fn free(&self, taken: impl Iterator<Item = HostIds>) -> Result<HostIds> {
-        let overlapping = |ids: HostIds| {
-            let end = ids.last().checked_sub(self.all.first())? / self.each;
-            Some(ids.first().saturating_sub(self.all.first()) / self.each..=end)
-        };
         let number = self.all.count() / self.each;
-        let taken: BTreeSet<u32> = taken
-            .filter_map(overlapping)
-            .flat_map(|range| range.take_while(|index| *index < number))
-            .collect();
-        let Some(index) = (0..number).find(|index| !taken.contains(index)) else {
+        // The parts of this pool that each has ids of, in order; one of another pool may have ids of many.
+        let parts = |ids: HostIds| {
+            let last = ids.last().checked_sub(self.all.first())? / self.each;
+            Some((ids.first().saturating_sub(self.all.first()) / self.each, last))
+        };
+        let mut taken: Vec<(u32, u32)> = taken.filter_map(parts).collect();
+        taken.sort_unstable();
+        let mut index = 0;
+        for (first, last) in taken {
+            if first > index {
+                break;
+            }
+            index = index.max(last.saturating_add(1));
+        }
+        if index >= number {
             let message = format!(
                 "the pool of host ids {} is used up: {number} containers with {} each have it",
                 self.all, self.each
             );
             return Err(Error::new(ErrorKind::ResourceExhausted, message));
-        };
+        }
         HostIds::new(self.all.first() + index * self.each, self.each)
     }
 }

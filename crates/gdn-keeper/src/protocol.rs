@@ -120,7 +120,7 @@ pub struct Prepare {
     /// The host's user that owns the user namespace: what the kernel counts by owner is counted for this container alone.
     #[prost(uint32, tag = "4")]
     pub owner: u32,
-    /// Lines of `uid_map` and `gid_map`: triples of inside, outside, length. None: the map that all containers share.
+    /// Lines of `uid_map` and `gid_map`: triples of inside, outside, length. Ids of root are among them, unless privileged.
     #[prost(uint32, repeated, tag = "5")]
     pub map: Vec<u32>,
 }

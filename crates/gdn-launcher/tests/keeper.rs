@@ -12,6 +12,7 @@ use gdn_launcher::protocol::{
 };
 use gdn_launcher::{Error, Keeper, Launcher, News};
 use gdn_mounts::Detached;
+use gdn_namespaces::IdMap;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const CAPABILITIES: u64 = 0xa804_25fb;
@@ -43,6 +44,11 @@ async fn container() -> Container {
     container_in(None).await
 }
 
+/// What every unprivileged sandbox needs.
+fn unprivileged() -> Prepare {
+    Prepare { map: IdMap::container_default().triples(), ..Prepare::default() }
+}
+
 async fn container_in(cgroup: Option<&Path>) -> Container {
     let directory = tempfile::tempdir().unwrap();
     let rootfs = directory.path().join("rootfs");
@@ -53,12 +59,8 @@ async fn container_in(cgroup: Option<&Path>) -> Container {
     let (keeper, status, _) =
         Keeper::connect(directory.path(), move |item| drop(sender.send(item))).await.unwrap();
     assert_eq!(status.init_pid, 0);
-    let prepare = Prepare {
-        unified: cgroup.is_some(),
-        hostname: "box".into(),
-        owner: 0x8000_0000,
-        ..Prepare::default()
-    };
+    let prepare =
+        Prepare { unified: cgroup.is_some(), hostname: "box".into(), owner: 0x8000_0000, ..unprivileged() };
     let cgroup: Vec<OwnedFd> = cgroup.iter().map(|path| std::fs::File::open(path).unwrap().into()).collect();
     let cgroup: Vec<_> = cgroup.iter().map(AsFd::as_fd).collect();
     let (reply, descriptors) = keeper.call(Call::Prepare(prepare), &cgroup).await.unwrap();
@@ -452,7 +454,7 @@ async fn a_root_whose_dev_is_a_link_is_refused_and_named() {
     let launcher = Launcher::start().unwrap();
     launcher.launch(directory.path()).await.unwrap();
     let (keeper, _, _) = Keeper::connect(directory.path(), |_| ()).await.unwrap();
-    keeper.call(Call::Prepare(Prepare::default()), &[]).await.unwrap();
+    keeper.call(Call::Prepare(unprivileged()), &[]).await.unwrap();
     let root: OwnedFd = std::fs::File::open(&rootfs).unwrap().into();
     let root = Detached::copy_of(root.as_fd()).unwrap();
     let error = keeper.call(Call::Create(Create::default()), &[root.as_fd()]).await.unwrap_err();
@@ -489,7 +491,7 @@ async fn a_keeper_serves_what_was_asked_before_it_ran_and_leaves_with_its_contai
         let (sender, mut news) = unbounded_channel();
         let (keeper, launched) =
             launcher.launch_connected(directory.path(), move |item| drop(sender.send(item))).unwrap();
-        let prepare = Prepare { hostname: "early".into(), ..Prepare::default() };
+        let prepare = Prepare { hostname: "early".into(), ..unprivileged() };
         let (pid, prepared) = tokio::join!(launched, keeper.call(Call::Prepare(prepare), &[]));
         let (sandbox, _) = prepared.unwrap();
         let (again, status, _) = Keeper::connect(directory.path(), |_| ()).await.unwrap();
@@ -513,7 +515,7 @@ async fn a_connection_hangs_up_when_the_launch_fails() {
     launcher.stop().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (keeper, launched) = launcher.launch_connected(directory.path(), |_| ()).unwrap();
-    let (launched, prepared) = tokio::join!(launched, keeper.call(Call::Prepare(Prepare::default()), &[]));
+    let (launched, prepared) = tokio::join!(launched, keeper.call(Call::Prepare(unprivileged()), &[]));
     assert!(matches!(launched, Err(Error::Gone { .. })), "{launched:?}");
     assert!(matches!(prepared, Err(Error::Gone { .. })), "{prepared:?}");
 }

@@ -42,6 +42,15 @@ impl Family {
         }
     }
 
+    /// An address that no host has: of the range that was never given out (240.0.0.0/4), and of the one to be discarded
+    /// (100::/64, RFC 6666). Only a default route leads there.
+    pub(crate) const fn far_away(self) -> IpAddr {
+        match self {
+            Family::V4 => IpAddr::V4(Ipv4Addr::new(240, 0, 0, 1)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1)),
+        }
+    }
+
     pub(crate) const fn number(self) -> AddressFamily {
         match self {
             Family::V4 => AddressFamily::Inet,
@@ -204,6 +213,17 @@ pub struct InterfaceAddress {
     pub scope: Scope,
 }
 
+/// The way that packets to far away take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outbound {
+    /// Through which link.
+    pub link: LinkIndex,
+    /// Through which gateway.
+    pub via: Option<IpAddr>,
+    /// The address that the host's own packets have that go this way: what others see of it.
+    pub source: Option<IpAddr>,
+}
+
 /// A route in the main table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteEntry {
@@ -213,8 +233,6 @@ pub struct RouteEntry {
     pub link: Option<LinkIndex>,
     /// Through which gateway.
     pub via: Option<IpAddr>,
-    /// The smallest is taken first.
-    pub metric: u32,
 }
 
 #[cfg(test)]

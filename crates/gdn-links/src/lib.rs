@@ -49,7 +49,7 @@ mod watch;
 pub use batch::Batch;
 pub use connection::Connection;
 pub use error::{Error, Result};
-pub use ip::{Address, Family, InterfaceAddress, Prefix, Route, RouteEntry, Scope};
+pub use ip::{Address, Family, InterfaceAddress, Outbound, Prefix, Route, RouteEntry, Scope};
 pub use link::{Counters, Link, LinkChange};
 pub use names::{LinkIndex, LinkName, Mac};
 pub use veth::{VethEnds, VethPair};

@@ -8,12 +8,13 @@ use netlink_packet_route::link::{LinkAttribute, LinkExtentMask};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::stats::{StatsAttribute, StatsFilterMask, StatsMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
 
 use crate::connection::Readable;
 use crate::operations::link_message;
 use crate::{
-    Connection, Counters, Error, Family, InterfaceAddress, Link, LinkIndex, LinkName, Prefix, Result,
-    RouteEntry, Scope,
+    Connection, Counters, Error, Family, InterfaceAddress, Link, LinkIndex, LinkName, Outbound, Prefix,
+    Result, RouteEntry, Scope,
 };
 
 impl Connection {
@@ -81,7 +82,7 @@ impl Connection {
         let found = self.list(&RouteNetlinkMessage::GetAddress(message), limit, &operation, |_| true);
         match found {
             // A listing for a link that is not there.
-            Err(Error::Refused { errno: rustix::io::Errno::NODEV, .. }) => Ok(Vec::new()),
+            Err(Error::Refused { errno: Errno::NODEV, .. }) => Ok(Vec::new()),
             found => found,
         }
     }
@@ -92,61 +93,33 @@ impl Connection {
     /// # Errors
     /// As [`links_with_prefix`](Self::links_with_prefix).
     pub fn routes_overlapping(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<RouteEntry>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = prefix.family().number();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unspec;
         let operation = || format!("list routes that overlap {prefix}");
-        self.routes(prefix.family(), limit, &operation, |route| {
+        self.list(&RouteNetlinkMessage::GetRoute(message), limit, &operation, |route: &RouteEntry| {
             route.destination.length() > 0 && route.destination.overlaps(prefix)
         })
     }
 
-    /// The default route with the smallest metric.
+    /// The way that packets to far away take; none when the host knows of none. One look-up, however many routes there are.
     ///
     /// # Errors
     /// As of every question, see [`link_named`](Self::link_named).
-    pub fn default_route(&mut self, family: Family) -> Result<Option<RouteEntry>> {
-        // Nobody has more default routes than links.
-        let operation = || "list default routes".to_owned();
-        let routes = self.routes(family, usize::MAX, &operation, |route| {
-            route.destination.length() == 0 && route.link.is_some()
-        })?;
-        Ok(routes.into_iter().min_by_key(|route| route.metric))
-    }
-
-    /// The link the default route leads through, with its MTU.
-    ///
-    /// # Errors
-    /// As of every question, see [`link_named`](Self::link_named).
-    pub fn outbound_link(&mut self, family: Family) -> Result<Option<Link>> {
-        match self.default_route(family)?.and_then(|route| route.link) {
-            Some(index) => self.link(index),
-            None => Ok(None),
-        }
-    }
-
-    /// The first address of global scope on the link the default route leads through: what others see of this host.
-    ///
-    /// # Errors
-    /// As of every question, see [`link_named`](Self::link_named).
-    pub fn outbound_address(&mut self, family: Family) -> Result<Option<IpAddr>> {
-        let Some(index) = self.default_route(family)?.and_then(|route| route.link) else { return Ok(None) };
-        let addresses = self.addresses(Some(index), usize::MAX)?;
-        Ok(addresses
-            .into_iter()
-            .find(|address| address.scope == Scope::Global && address.prefix.family() == family)
-            .map(|address| address.prefix.address()))
-    }
-
-    fn routes(
-        &mut self,
-        family: Family,
-        limit: usize,
-        operation: &dyn Fn() -> String,
-        is_wanted: impl Fn(&RouteEntry) -> bool,
-    ) -> Result<Vec<RouteEntry>> {
+    pub fn outbound(&mut self, family: Family) -> Result<Option<Outbound>> {
+        let far = family.far_away();
         let mut message = RouteMessage::default();
         message.header.address_family = family.number();
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.kind = RouteType::Unspec;
-        self.list(&RouteNetlinkMessage::GetRoute(message), limit, operation, is_wanted)
+        message.header.destination_prefix_length = family.bits();
+        message.attributes.push(RouteAttribute::Destination(match far {
+            IpAddr::V4(address) => RouteAddress::Inet(address),
+            IpAddr::V6(address) => RouteAddress::Inet6(address),
+        }));
+        match self.ask(RouteNetlinkMessage::GetRoute(message), &|| format!("look up the way to {far}")) {
+            Err(Error::Refused { errno: Errno::NETUNREACH | Errno::HOSTUNREACH, .. }) => Ok(None),
+            found => found,
+        }
     }
 }
 
@@ -191,6 +164,25 @@ impl Readable for RouteEntry {
     }
 }
 
+impl Readable for Outbound {
+    fn read(kind: u16, content: &[u8]) -> std::result::Result<Option<Self>, DecodeError> {
+        let RouteNetlinkMessage::NewRoute(message) = RouteNetlinkMessage::parse_with_param(content, kind)?
+        else {
+            return Ok(None);
+        };
+        let (mut link, mut via, mut source) = (None, None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Oif(index) => link = Some(LinkIndex::new(*index)),
+                RouteAttribute::Gateway(gateway) => via = ip_of(gateway),
+                RouteAttribute::PrefSource(address) => source = ip_of(address),
+                _ => {}
+            }
+        }
+        Ok(link.map(|link| Outbound { link, via, source }))
+    }
+}
+
 fn address_of(message: &AddressMessage) -> Option<InterfaceAddress> {
     let mut local = None;
     let mut address = None;
@@ -214,7 +206,7 @@ fn address_of(message: &AddressMessage) -> Option<InterfaceAddress> {
 fn route_of(message: &RouteMessage) -> Option<RouteEntry> {
     let family = if message.header.address_family == AddressFamily::Inet { Family::V4 } else { Family::V6 };
     let mut destination = family.unspecified();
-    let (mut link, mut via, mut metric, mut table) = (None, None, 0, u32::from(message.header.table));
+    let (mut link, mut via, mut table) = (None, None, u32::from(message.header.table));
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(found) => destination = ip_of(found)?,
@@ -223,7 +215,6 @@ fn route_of(message: &RouteMessage) -> Option<RouteEntry> {
             RouteAttribute::MultiPath(hops) => {
                 link = hops.first().map(|hop| LinkIndex::new(hop.interface_index));
             }
-            RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Table(found) => table = *found,
             _ => {}
         }
@@ -231,7 +222,7 @@ fn route_of(message: &RouteMessage) -> Option<RouteEntry> {
     // A kernel that does not filter sends all tables.
     (table == u32::from(RouteHeader::RT_TABLE_MAIN)).then_some(())?;
     let destination = Prefix::new(destination, message.header.destination_prefix_length).ok()?;
-    Some(RouteEntry { destination, link, via, metric })
+    Some(RouteEntry { destination, link, via })
 }
 
 fn ip_of(address: &RouteAddress) -> Option<IpAddr> {

@@ -213,18 +213,15 @@ fn the_way_out_is_found_by_the_default_route() {
     leave();
     let (mut host, netns) = (Connection::open().unwrap(), Netns::new());
     for family in [Family::V4, Family::V6] {
-        assert_eq!(host.default_route(family), Ok(None));
-        assert_eq!(host.outbound_link(family), Ok(None));
-        assert_eq!(host.outbound_address(family), Ok(None));
+        assert_eq!(host.outbound(family), Ok(None));
     }
     let ends = connect(&mut host, &netns, &name("gdn-i"));
     let mut inside = Connection::open_in(netns.as_fd()).unwrap();
     for ((family, gateway), container) in [Family::V4, Family::V6].into_iter().zip(GATEWAY).zip(CONTAINER) {
-        let route = inside.default_route(family).unwrap().unwrap();
-        assert_eq!((route.destination, route.via), (Prefix::all(family), Some(gateway)));
-        let link = inside.outbound_link(family).unwrap().unwrap();
+        let out = inside.outbound(family).unwrap().unwrap();
+        assert_eq!((out.via, out.source), (Some(gateway), Some(container)));
+        let link = inside.link(out.link).unwrap().unwrap();
         assert_eq!((link.index, link.name.as_str(), link.mtu), (ends.peer, "eth0", MTU));
-        assert_eq!(inside.outbound_address(family), Ok(Some(container)));
     }
     let wide = Prefix::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8).unwrap();
     assert_eq!(inside.routes_overlapping(wide, 10).unwrap()[0].destination, Prefix::host(GATEWAY[0]));

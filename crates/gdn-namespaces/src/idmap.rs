@@ -40,8 +40,13 @@ impl IdMap {
     /// A map from numbers in the order inside, outside, length; `None` unless they are triples.
     pub fn from_triples(numbers: &[u32]) -> Option<Self> {
         let (triples, rest) = numbers.as_chunks::<3>();
-        let ranges = triples.iter().map(|&[inside, outside, length]| IdRange { inside, outside, length });
-        (rest.is_empty() && !triples.is_empty()).then(|| IdMap(ranges.collect()))
+        // What goes beyond the last number is no range.
+        let range = |&[inside, outside, length]: &[u32; 3]| {
+            let is_range = inside.checked_add(length).is_some() && outside.checked_add(length).is_some();
+            is_range.then_some(IdRange { inside, outside, length })
+        };
+        let ranges: Option<Vec<IdRange>> = triples.iter().map(range).collect();
+        ranges.filter(|ranges| rest.is_empty() && !ranges.is_empty()).map(IdMap)
     }
 
     /// The map as numbers in the order inside, outside, length.

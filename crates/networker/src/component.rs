@@ -1,8 +1,9 @@
 //! The component.
 
+mod changes;
 mod restore;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +24,17 @@ use crate::files::Files;
 use crate::firewall::{Firewall, check_ranges};
 use crate::leaving::{Leaver, Leaving, SharedPools};
 use crate::links::Links;
-use crate::netout::{Added, Destinations, SetKind};
+use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools, refused};
 use crate::record::Reservation;
-use crate::store::{Ledger, unwritten};
+use crate::store::Ledger;
 use crate::watch::Watch;
 
 /// How long a create waits for the address of a container that is just leaving when there is no other.
 const FOR_ADDRESSES: Duration = Duration::from_secs(3);
+/// How long an engine that stops waits for links of containers that are gone: longer than a namespace that somebody holds
+/// open is let be.
+const FOR_LEAVERS: Duration = Duration::from_secs(3);
 /// Mapped ports of one container: its property that lists them has room for half as many again.
 const MOST_PORTS: usize = 1000;
 /// The largest packet where the host has no link that leads out.
@@ -98,13 +102,19 @@ impl KernelNetworker {
         })))
     }
 
-    /// Lets go of the firewall: where no container has a network it is removed, else it stays in force.
+    /// Waits a little for what is leaving and lets go of the firewall: where no container has a network it is removed, else
+    /// it stays in force.
     ///
     /// # Errors
     /// What the kernel answers.
     pub async fn close(&self) -> Result<()> {
-        self.blocking(|shared| if shared.networks().is_empty() { shared.firewall.remove() } else { Ok(()) })
-            .await
+        self.blocking(|shared| {
+            if !shared.pools.wait_for_leavers(FOR_LEAVERS) {
+                tracing::warn!(patience = ?FOR_LEAVERS, "links of containers that are gone stay; the next engine goes on with them");
+            }
+            if shared.networks().is_empty() { shared.firewall.remove() } else { Ok(()) }
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -199,14 +209,16 @@ impl Networker for KernelNetworker {
 fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
     match request.netin.first() {
         None => Ok(NetworkInfo::default()),
-        Some(port) => Err(no_port(port.host_port)),
+        Some(port) => Err(no_port(*port)),
     }
 }
 
-fn no_port(host_port: u16) -> Error {
+fn no_port(request: NetIn) -> Error {
+    // Of the two one may be left to the engine.
+    let port = if request.container_port == 0 { request.host_port } else { request.container_port };
     Error::new(
         ErrorKind::FailedPrecondition,
-        format!("host port {host_port} cannot be mapped: the container has no network"),
+        format!("port {port} cannot be mapped: the container has no network"),
     )
 }
 
@@ -251,9 +263,8 @@ impl Shared {
         };
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
-        let written = self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
+        self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
         let bind_mounts = self.files.write(id, &reservation, self.owner(request))?;
-        written.wait().map_err(unwritten)?;
         let external_ip = outside.address;
         Ok(NetworkInfo {
             properties: properties(&reservation, &external_ip, &self.links.name(id))?,
@@ -352,12 +363,11 @@ impl Shared {
             None => self.links.find(id)?,
         };
         if link.is_none() {
-            self.ledger.forget(id)?.wait().map_err(unwritten)?;
+            self.ledger.forget(id)?;
         }
         let Some(entry) = self.networks().remove(id) else { return Ok(()) };
-        let Reservation { lease, prefix, ports, .. } = entry.reservation;
-        let addresses = Addresses { lease, prefix };
-        self.pools.with(|pools| pools.give_back_ports(&ports));
+        let addresses = entry.reservation.held();
+        self.pools.with(|pools| pools.give_back_ports(&entry.reservation.ports));
         match link {
             Some(link) => {
                 self.leaving.add(Leaver { id: *id, link, addresses: Some(addresses), since: Instant::now() })
@@ -365,117 +375,6 @@ impl Shared {
             None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }
         Ok(())
-    }
-
-    fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
-        let before = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
-        let (mut reservation, guarded) = before.ok_or_else(|| no_port(request.host_port))?;
-        if reservation.ports.len() >= MOST_PORTS {
-            return Err(too_many_ports());
-        }
-        let mapping = self.pools.with(|pools| pools.take_port(request))?;
-        reservation.ports.push(mapping);
-        let last_port = handed_out(&[request], &[mapping]);
-        let mapped = self
-            .ledger
-            .reserve(id, &reservation, &[], last_port)
-            .and_then(|written| written.wait().map_err(unwritten))
-            .and_then(|()| if guarded { self.firewall.map_port(id, &reservation, mapping) } else { Ok(()) });
-        if let Err(error) = mapped {
-            reservation.ports.pop();
-            let undone = self.ledger.reserve(id, &reservation, &[], None);
-            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
-                tracing::error!(%id, %error, "a port that could not be mapped stays written down");
-            }
-            self.pools.with(|pools| pools.give_back_ports(&[mapping]));
-            return Err(error);
-        }
-        self.change(id, |entry| entry.reservation = reservation);
-        let PortMapping { host_port, container_port } = mapping;
-        Ok(NetIn { host_port, container_port })
-    }
-
-    fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
-        let taken = self.networks().get_mut(id).map(|entry| {
-            let number = entry.next_rules;
-            entry.next_rules += 1;
-            let destinations = std::mem::take(&mut entry.destinations);
-            (entry.reservation.clone(), entry.guarded, destinations, number)
-        });
-        let Some((reservation, guarded, mut destinations, number)) = taken else {
-            // Rules that allow more than nothing change nothing where nothing can leave.
-            return Destinations::default().add(rules).map(drop);
-        };
-        // Without the lock: many rules take a while, and others ask for other containers.
-        let before = destinations.kinds();
-        let done = destinations.add(rules).and_then(|added| {
-            let done = self.allow(id, &reservation, guarded, (number, rules), (&before, &added));
-            done.inspect_err(|_| destinations.take_back(&added))
-        });
-        self.change(id, |entry| entry.destinations = destinations);
-        done
-    }
-
-    /// Writes rules down and puts what they add in force.
-    fn allow(
-        &self,
-        id: &ContainerId,
-        reservation: &Reservation,
-        guarded: bool,
-        (number, rules): (u32, &[NetOutRule]),
-        (before, added): (&BTreeSet<SetKind>, &Added),
-    ) -> Result<()> {
-        if added.is_empty() {
-            return Ok(());
-        }
-        self.ledger.add_rules(id, number, rules)?.wait().map_err(unwritten)?;
-        if !guarded {
-            return Ok(());
-        }
-        self.firewall.allow(id, reservation, before, added).inspect_err(|_| {
-            let undone = self.ledger.take_back_rules(id, number);
-            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
-                tracing::error!(%id, %error, "rules that could not be set stay written down");
-            }
-        })
-    }
-
-    fn net_replace(&self, id: &ContainerId, rules: &[NetOutRule], expected: Option<u64>) -> Result<u64> {
-        let (earlier, guarded, sets, number) = {
-            let mut networks = self.networks();
-            let entry = networks.get_mut(id).ok_or_else(|| {
-                Error::new(ErrorKind::FailedPrecondition, "a container without a network has no rules")
-            })?;
-            let number = entry.next_rules;
-            entry.next_rules += 1;
-            (entry.reservation.clone(), entry.guarded, entry.destinations.kinds(), number)
-        };
-        if let Some(expected) = expected.filter(|expected| *expected != earlier.generation) {
-            return Err(Error::new(
-                ErrorKind::FailedPrecondition,
-                format!("rules of generation {} are in force, not {expected}", earlier.generation),
-            ));
-        }
-        let mut destinations = Destinations::default();
-        destinations.add(rules)?;
-        let reservation = Reservation { generation: earlier.generation + 1, ..earlier.clone() };
-        let before = self.ledger.rules(id)?;
-        self.ledger.replace_rules(id, &reservation, number, rules)?.wait().map_err(unwritten)?;
-        if guarded
-            && let Err(error) = self.firewall.replace(id, (&earlier, &sets), (&reservation, &destinations))
-        {
-            let undone = self.ledger.replace_rules(id, &earlier, number, &before);
-            if let Err(error) = undone.and_then(|written| written.wait().map_err(unwritten)) {
-                tracing::error!(%id, %error, "rules that could not be set stay written down");
-            }
-            return Err(error);
-        }
-        let generation = reservation.generation;
-        self.change(id, |entry| {
-            entry.reservation = reservation;
-            entry.destinations = destinations;
-        });
-        Ok(generation)
     }
 }
 

@@ -6,9 +6,9 @@ mod strangers;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table, Value};
+use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
 use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
 
 use crate::config::NetworkerConfig;
@@ -44,6 +44,21 @@ struct Open {
 }
 
 impl Open {
+    /// # Errors
+    /// `FailedPrecondition` when the kernel has not what this needs.
+    fn new() -> Result<Self> {
+        let mut socket = Socket::open().map_err(|error| failed("open the kernel's firewall", error))?;
+        let features = socket.features().map_err(|error| failed("ask for the kernel's firewall", error))?;
+        if !features.inet {
+            return Err(Error::new(
+                ErrorKind::FailedPrecondition,
+                "this kernel has no nftables for IP (CONFIG_NF_TABLES_INET): only containers without a network can be \
+                 made",
+            ));
+        }
+        Ok(Open { socket, features, ready: false, generation: 0 })
+    }
+
     fn commit(&mut self, batch: &Batch) -> gdn_nft::Result<()> {
         self.socket.commit(batch)?;
         self.generation = self.generation.wrapping_add(1);
@@ -70,7 +85,7 @@ impl Firewall {
     /// # Errors
     /// `FailedPrecondition` when it has not: containers without a network can be made all the same.
     pub(crate) fn must_work(&self) -> Result<()> {
-        self.open().map(drop)
+        self.with(|_| Ok(()))
     }
 
     /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile.
@@ -82,21 +97,21 @@ impl Firewall {
         if containers.is_empty() {
             return self.remove();
         }
-        let mut state = self.open()?;
-        let Some(open) = state.as_mut() else { return Err(closed()) };
-        let table = self.table(open.features);
-        let mut batch = Batch::new();
-        self.clear(&mut batch, &table, open)?;
-        self.fill(&mut batch, &table)?;
-        for (id, reservation, destinations) in containers {
-            let link = self.link(id);
-            Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }
-                .add(&mut batch, destinations);
-        }
-        crate::host::forward_packets(self.six)?;
-        open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
-        self.begin(open, &table);
-        Ok(())
+        self.with(|open| {
+            let table = self.table(open.features);
+            let mut batch = Batch::new();
+            self.clear(&mut batch, &table, open)?;
+            self.fill(&mut batch, &table)?;
+            for (id, reservation, destinations) in containers {
+                let link = self.link(id);
+                let guest = Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation };
+                guest.add(&mut batch, destinations);
+            }
+            crate::host::forward_packets(self.six)?;
+            open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
+            self.begin(open, &table);
+            Ok(())
+        })
     }
 
     /// Puts a container's rules in force, before it has a link.
@@ -190,9 +205,8 @@ impl Firewall {
         reservation: &Reservation,
         forget: impl Fn(&mut Conntrack, IpAddr) -> gdn_nft::Result<usize>,
     ) -> Result<()> {
-        let six = reservation.address6().map(IpAddr::from);
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for address in std::iter::once(IpAddr::from(reservation.lease.address)).chain(six) {
+        for (_, address) in reservation.ends() {
             let doing = |error| failed(&format!("forget the connections of {address}"), error);
             let open = match connections.take() {
                 Some(open) => open,
@@ -205,22 +219,24 @@ impl Firewall {
 
     /// Removes the table, if there is one.
     pub(crate) fn remove(&self) -> Result<()> {
-        let Ok(mut state) = self.open() else {
-            // Where there can be no table there is none.
-            return Ok(());
-        };
-        let Some(open) = state.as_mut() else { return Ok(()) };
         let doing = |error| failed("remove the firewall", error);
-        let table = self.table(open.features);
-        let found = open.socket.tables(Some(table.name())).map_err(doing)?;
-        if found.iter().any(|found| found.family == TableFamily::Inet) {
-            let mut batch = Batch::new();
-            // Adding it first makes it this socket's.
-            batch.add_table(&table).delete_table(&table);
-            open.commit(&batch).map_err(doing)?;
+        let removed = self.with(|open| {
+            let table = self.table(open.features);
+            let found = open.socket.tables(Some(table.name())).map_err(doing)?;
+            if found.iter().any(|found| found.family == TableFamily::Inet) {
+                let mut batch = Batch::new();
+                // Adding it first makes it this socket's.
+                batch.add_table(&table).delete_table(&table);
+                open.commit(&batch).map_err(doing)?;
+            }
+            open.ready = false;
+            strangers::withdraw(&mut open.socket, table.name()).map_err(doing)
+        });
+        match removed {
+            // Where there can be no table there is none.
+            Err(error) if error.kind() == ErrorKind::FailedPrecondition => Ok(()),
+            other => other,
         }
-        open.ready = false;
-        strangers::withdraw(&mut open.socket, table.name()).map_err(doing)
     }
 
     fn change(
@@ -230,24 +246,22 @@ impl Firewall {
         reservation: &Reservation,
         change: impl FnOnce(&Guest<'_>, &mut Batch),
     ) -> Result<()> {
-        let mut state = self.open()?;
-        let Some(open) = state.as_mut() else { return Err(closed()) };
-        let table = self.table(open.features);
-        let mut batch = Batch::new();
-        if !open.ready {
-            self.clear(&mut batch, &table, open)?;
-            self.fill(&mut batch, &table)?;
-        }
-        let link = self.link(id);
-        change(&Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }, &mut batch);
-        if !open.ready {
-            crate::host::forward_packets(self.six)?;
-        }
-        open.commit(&batch).map_err(|error| failed(doing, error))?;
-        if !open.ready {
-            self.begin(open, &table);
-        }
-        Ok(())
+        self.with(|open| {
+            let table = self.table(open.features);
+            let mut batch = Batch::new();
+            if !open.ready {
+                self.clear(&mut batch, &table, open)?;
+                self.fill(&mut batch, &table)?;
+                crate::host::forward_packets(self.six)?;
+            }
+            let link = self.link(id);
+            change(&Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }, &mut batch);
+            open.commit(&batch).map_err(|error| failed(doing, error))?;
+            if !open.ready {
+                self.begin(open, &table);
+            }
+            Ok(())
+        })
     }
 
     /// What is done once, when the table is there. What is in force then stays so.
@@ -328,11 +342,8 @@ impl Firewall {
         resolvers.sort_unstable();
         resolvers.dedup();
         for address in resolvers {
-            let value = match address {
-                IpAddr::V4(address) => Value::Ipv4(address),
-                IpAddr::V6(address) => Value::Ipv6(address),
-            };
-            batch.add_elements(table, &Shared::of(Family::of(address)).resolvers, &[Element::new([value])]);
+            let element = Element::new([address.into()]);
+            batch.add_elements(table, &Shared::of(Family::of(address)).resolvers, &[element]);
         }
         Ok(())
     }
@@ -350,22 +361,13 @@ impl Firewall {
         format!("{}{id}", self.prefix)
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, Option<Open>>> {
+    /// Does something with the kernel's firewall, one caller at a time; the first opens it.
+    fn with<T>(&self, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.is_none() {
-            let mut socket = Socket::open().map_err(|error| failed("open the kernel's firewall", error))?;
-            let features =
-                socket.features().map_err(|error| failed("ask for the kernel's firewall", error))?;
-            if !features.inet {
-                return Err(Error::new(
-                    ErrorKind::FailedPrecondition,
-                    "this kernel has no nftables for IP (CONFIG_NF_TABLES_INET): only containers without a network \
-                     can be made",
-                ));
-            }
-            *state = Some(Open { socket, features, ready: false, generation: 0 });
+        match state.as_mut() {
+            Some(open) => work(open),
+            None => work(state.insert(Open::new()?)),
         }
-        Ok(state)
     }
 }
 
@@ -375,10 +377,6 @@ impl Firewall {
 /// `InvalidArgument` naming the range.
 pub(crate) fn check_ranges(ranges: &[IpRange]) -> Result<()> {
     ranges.iter().try_for_each(|range| span_of(*range).map(drop))
-}
-
-fn closed() -> Error {
-    Error::internal("the firewall is not open")
 }
 
 fn failed(doing: &str, error: gdn_nft::Error) -> Error {

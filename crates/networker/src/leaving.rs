@@ -14,7 +14,7 @@ use gdn_types::{ContainerId, Error, ErrorKind, Result};
 
 use crate::links::Links;
 use crate::pools::{Addresses, Pools};
-use crate::store::{Ledger, unwritten};
+use crate::store::Ledger;
 
 /// Between two looks. The kernel takes some twenty milliseconds and more at a time.
 const LOOK: Duration = Duration::from_millis(10);
@@ -28,7 +28,7 @@ pub(crate) struct SharedPools {
     came_back: Condvar,
 }
 
-/// Pools, and how many addresses come back to them before long.
+/// Pools, and how many links are to go, most of which bring an address back to them.
 #[derive(Debug)]
 struct Waited {
     pools: Pools,
@@ -93,13 +93,21 @@ impl SharedPools {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect_back(&self) {
+    /// Waits until nobody is leaving any more; whether that came about in time.
+    pub(crate) fn wait_for_leavers(&self, patience: Duration) -> bool {
+        let waited = self.came_back.wait_timeout_while(self.lock(), patience, |waited| waited.leaving > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.leaving == 0
+    }
+
+    fn leaves(&self) {
         self.lock().leaving += 1;
     }
 
-    fn give_back(&self, addresses: Addresses) {
+    fn has_left(&self, addresses: Option<Addresses>) {
         let mut waited = self.lock();
-        waited.pools.give_back_addresses(addresses);
+        if let Some(addresses) = addresses {
+            waited.pools.give_back_addresses(addresses);
+        }
         waited.leaving = waited.leaving.saturating_sub(1);
         drop(waited);
         self.came_back.notify_all();
@@ -121,9 +129,7 @@ impl Leaving {
     }
 
     pub(crate) fn add(&self, leaver: Leaver) {
-        if leaver.addresses.is_some() {
-            self.pools.expect_back();
-        }
+        self.pools.leaves();
         if self.tell.send(leaver).is_err() {
             tracing::error!("the thread that waits for namespaces to end is gone");
         }
@@ -154,14 +160,11 @@ impl Looker {
     fn has_left(&self, leaver: &mut Leaver) -> bool {
         match self.links.exists(leaver.link) {
             Ok(false) => {
-                let forgotten = self.ledger.forget(&leaver.id);
-                if let Err(error) = forgotten.and_then(|written| written.wait().map_err(unwritten)) {
+                if let Err(error) = self.ledger.forget(&leaver.id) {
                     // Tried again by the next start.
                     tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");
                 }
-                if let Some(addresses) = leaver.addresses {
-                    self.pools.give_back(addresses);
-                }
+                self.pools.has_left(leaver.addresses);
                 return true;
             }
             Ok(true) if leaver.since.elapsed() > OUTSTAYED => {

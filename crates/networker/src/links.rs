@@ -82,8 +82,8 @@ impl Links {
                 peer_netns: netns,
                 mtu,
             })?;
-            host.commit(host_side(ends.index, reservation, container_mac, &self.mark())?)?;
-            inside.commit(container_side(ends.peer, reservation)?)?;
+            host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
+            inside.commit(container_side(ends.peer, reservation))?;
             Ok(ends.index)
         })
         .map_err(doing)
@@ -187,14 +187,14 @@ impl Links {
         }))
     }
 
-    /// The link that leads out of the host: its largest packet and its first address.
+    /// The way out of the host: its largest packet, and the address by which others know the host.
     pub(crate) fn outbound(&self) -> Result<(Option<u32>, Option<IpAddr>)> {
         self.with(|host| {
-            let link = host.outbound_link(Family::V4)?;
-            let address = host.outbound_address(Family::V4)?;
-            Ok((link.map(|link| link.mtu.min(ETHERNET_MTU)), address))
+            let Some(out) = host.outbound(Family::V4)? else { return Ok((None, None)) };
+            let link = host.link(out.link)?;
+            Ok((link.map(|link| link.mtu.min(ETHERNET_MTU)), out.source))
         })
-        .map_err(|error| failed("look for the link that leads out of the host", error))
+        .map_err(|error| failed("look for the way out of the host", error))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> gdn_links::Result<T>) -> gdn_links::Result<T> {
@@ -215,43 +215,31 @@ pub(crate) fn mac_of(reservation: &Reservation) -> Mac {
     Mac([0x0a, 0x58, a, b, c, d])
 }
 
-fn host_side(
-    link: LinkIndex,
-    reservation: &Reservation,
-    container_mac: Mac,
-    mark: &str,
-) -> gdn_links::Result<Batch> {
+fn host_side(link: LinkIndex, reservation: &Reservation, container_mac: Mac, mark: &str) -> Batch {
     let mut batch = Batch::new();
     batch.set_link(
         link,
         &LinkChange::new().alias(mark).without_link_local().without_neighbour_discovery().up(),
     );
-    for (gateway, address) in both(reservation) {
-        batch.replace_address(link, Address { prefix: Prefix::host(gateway), peer: None });
+    for (gateway, address) in reservation.ends() {
+        batch.replace_address(link, Address::host(gateway));
         batch.replace_neighbour(link, address, container_mac);
         batch.replace_route(Route::on_link(Prefix::host(address), link));
     }
-    Ok(batch)
+    batch
 }
 
-fn container_side(link: LinkIndex, reservation: &Reservation) -> gdn_links::Result<Batch> {
+fn container_side(link: LinkIndex, reservation: &Reservation) -> Batch {
     let mut batch = Batch::new();
     batch.set_link(LinkIndex::LOOPBACK, &LinkChange::new().up());
     batch.set_link(link, &LinkChange::new().without_link_local().up());
-    for (gateway, address) in both(reservation) {
-        batch.replace_address(link, Address { prefix: Prefix::host(address), peer: None });
+    for (gateway, address) in reservation.ends() {
+        batch.replace_address(link, Address::host(address));
         batch.replace_neighbour(link, gateway, HOST_MAC);
         batch.replace_route(Route::on_link(Prefix::host(gateway), link));
         batch.replace_route(Route::via(Prefix::all(Family::of(gateway)), gateway, link));
     }
-    Ok(batch)
-}
-
-/// Gateway and address, of each family that the container has.
-fn both(reservation: &Reservation) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-    let lease = reservation.lease;
-    let six = reservation.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
-    std::iter::once((lease.gateway().into(), lease.address.into())).chain(six)
+    batch
 }
 
 fn failed(doing: &str, error: LinkError) -> Error {

@@ -6,6 +6,8 @@ use gdn_ipam::{Lease, Prefix};
 use gdn_types::{Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol, Result};
 use prost::Message;
 
+use crate::pools::Addresses;
+
 /// Of the form on disk. A later version that an older engine could not understand gets another.
 const VERSION: u32 = 1;
 
@@ -89,6 +91,17 @@ impl Reservation {
             egress: if stored.denies { Egress::Deny } else { Egress::Allow },
             generation: stored.generation,
         })
+    }
+
+    /// What it holds of the pools of addresses.
+    pub(crate) fn held(&self) -> Addresses {
+        Addresses { lease: self.lease, prefix: self.prefix }
+    }
+
+    /// Gateway and address, of each family that the container has.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + use<> {
+        let six = self.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
+        std::iter::once((self.lease.gateway().into(), self.lease.address.into())).chain(six)
     }
 
     /// The container's IPv6 address.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gdn_state::{Batch, Commit, Store};
+use gdn_state::{Batch, Store};
 use gdn_types::{ContainerId, Error, ErrorKind, NetOutRule, Result};
 
 use crate::record::{self, Reservation};
@@ -25,7 +25,7 @@ pub(crate) struct Stored {
     pub(crate) next: u32,
 }
 
-/// The durable side of a networker.
+/// The durable side of a networker. Calls that write wait for what they promise.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger(Arc<Store>);
 
@@ -69,10 +69,10 @@ impl Ledger {
     }
 
     /// Writes that down.
-    pub(crate) fn set_policy(&self, policy: &str) -> Result<Commit> {
+    pub(crate) fn set_policy(&self, policy: &str) -> Result<()> {
         let mut batch = Batch::new();
         put(&mut batch, POLICY, policy.as_bytes())?;
-        Ok(self.0.commit(batch))
+        self.0.commit(batch).wait().map_err(unwritten)
     }
 
     /// Writes a reservation down with its first rules. It survives a kill; whatever is made durable later makes it so too.
@@ -82,7 +82,7 @@ impl Ledger {
         reservation: &Reservation,
         rules: &[NetOutRule],
         last_port: Option<u16>,
-    ) -> Result<Commit> {
+    ) -> Result<()> {
         let mut batch = Batch::new();
         put(&mut batch, &reservation_of(id), &reservation.encode())?;
         if !rules.is_empty() {
@@ -91,21 +91,21 @@ impl Ledger {
         if let Some(port) = last_port {
             put(&mut batch, LAST_PORT, &port.to_be_bytes())?;
         }
-        Ok(self.0.commit_written(batch))
+        self.0.commit_written(batch).wait().map_err(unwritten)
     }
 
     /// Adds rules, durably.
-    pub(crate) fn add_rules(&self, id: &ContainerId, number: u32, rules: &[NetOutRule]) -> Result<Commit> {
+    pub(crate) fn add_rules(&self, id: &ContainerId, number: u32, rules: &[NetOutRule]) -> Result<()> {
         let mut batch = Batch::new();
         put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
-        Ok(self.0.commit(batch))
+        self.0.commit(batch).wait().map_err(unwritten)
     }
 
     /// Takes back what [`add_rules`](Self::add_rules) wrote.
-    pub(crate) fn take_back_rules(&self, id: &ContainerId, number: u32) -> Result<Commit> {
+    pub(crate) fn take_back_rules(&self, id: &ContainerId, number: u32) -> Result<()> {
         let mut batch = Batch::new();
         delete(&mut batch, &rules_key(id, number))?;
-        Ok(self.0.commit(batch))
+        self.0.commit(batch).wait().map_err(unwritten)
     }
 
     /// Puts rules in the place of all others, durably and in one step.
@@ -115,14 +115,14 @@ impl Ledger {
         reservation: &Reservation,
         number: u32,
         rules: &[NetOutRule],
-    ) -> Result<Commit> {
+    ) -> Result<()> {
         let mut batch = Batch::new();
         put(&mut batch, &reservation_of(id), &reservation.encode())?;
         self.delete_rules(&mut batch, id)?;
         if !rules.is_empty() {
             put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
         }
-        Ok(self.0.commit(batch))
+        self.0.commit(batch).wait().map_err(unwritten)
     }
 
     /// The rules of a container, oldest first.
@@ -142,11 +142,11 @@ impl Ledger {
     }
 
     /// Forgets a container. It survives a kill; whatever is made durable later makes it so too.
-    pub(crate) fn forget(&self, id: &ContainerId) -> Result<Commit> {
+    pub(crate) fn forget(&self, id: &ContainerId) -> Result<()> {
         let mut batch = Batch::new();
         delete(&mut batch, &reservation_of(id))?;
         self.delete_rules(&mut batch, id)?;
-        Ok(self.0.commit_written(batch))
+        self.0.commit_written(batch).wait().map_err(unwritten)
     }
 }
 
@@ -156,7 +156,7 @@ pub fn has_networks(store: &Store) -> bool {
 }
 
 /// The store's refusal in the engine's words.
-pub(crate) fn unwritten(error: gdn_state::Error) -> Error {
+fn unwritten(error: gdn_state::Error) -> Error {
     Error::caused(ErrorKind::Unavailable, "write the network of a container down", error)
 }
 
@@ -215,12 +215,12 @@ mod tests {
         };
         let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };
         let ledger = open();
-        ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], Some(61007)).unwrap().wait().unwrap();
-        ledger.reserve(&two, &reservation, &[], None).unwrap().wait().unwrap();
-        ledger.add_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap().wait().unwrap();
-        ledger.add_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap().wait().unwrap();
-        ledger.add_rules(&one, 17, &[rule(Protocol::All)]).unwrap().wait().unwrap();
-        ledger.take_back_rules(&one, 17).unwrap().wait().unwrap();
+        ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], Some(61007)).unwrap();
+        ledger.reserve(&two, &reservation, &[], None).unwrap();
+        ledger.add_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap();
+        ledger.add_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap();
+        ledger.add_rules(&one, 17, &[rule(Protocol::All)]).unwrap();
+        ledger.take_back_rules(&one, 17).unwrap();
         drop(ledger);
 
         let ledger = open();
@@ -233,13 +233,13 @@ mod tests {
         assert_eq!(known.remove(&two).unwrap().next, 0);
 
         let replaced = Reservation { generation: 1, ..reservation };
-        ledger.replace_rules(&one, &replaced, 17, &[rule(Protocol::All)]).unwrap().wait().unwrap();
+        ledger.replace_rules(&one, &replaced, 17, &[rule(Protocol::All)]).unwrap();
         assert_eq!(ledger.rules(&one).unwrap(), [rule(Protocol::All)]);
         let stored = ledger.load().remove(&one).unwrap();
         assert_eq!((stored.reservation.generation, stored.rules.len(), stored.next), (1, 1, 18));
 
-        ledger.forget(&one).unwrap().wait().unwrap();
-        ledger.forget(&one).unwrap().wait().unwrap();
+        ledger.forget(&one).unwrap();
+        ledger.forget(&one).unwrap();
         assert_eq!(ledger.load().into_keys().collect::<Vec<_>>(), [two]);
         assert!(ledger.0.scan(RULES).is_empty());
     }

@@ -189,7 +189,8 @@ impl Container {
     /// A tmpfs with the device nodes, which only the host's root can make, owned by the container's root.
     pub(crate) fn devices(&self) -> Result<OwnedFd> {
         let during = || "make the container's /dev".to_owned();
-        let root = self.ids.to_host(0).unwrap_or(0);
+        let no_root = || failure(FailureKind::Internal, "the container has no root");
+        let root = self.ids.to_host(0).ok_or_else(no_root)?;
         let root_option = root.to_string();
         let attributes = Attributes::MOUNT_ATTR_NOEXEC | Attributes::MOUNT_ATTR_STRICTATIME;
         let dev = Filesystem::new("tmpfs")
@@ -230,12 +231,12 @@ impl Container {
     }
 }
 
-/// The map of a container: what it was given, or the one that all share.
+/// The map of a container: what it was given. Root must be in it, who owns the container's devices.
 fn id_map(privileged: bool, map: &[u32]) -> Result<IdMap> {
-    match (privileged, map) {
-        (true, _) => Ok(IdMap::identity()),
-        (false, []) => Ok(IdMap::container_default()),
-        (false, map) => IdMap::from_triples(map)
-            .ok_or_else(|| failure(FailureKind::BadRequest, "an id map is not made of triples")),
+    if privileged {
+        return Ok(IdMap::identity());
     }
+    IdMap::from_triples(map)
+        .filter(|map| map.to_host(0).is_some())
+        .ok_or_else(|| failure(FailureKind::BadRequest, format!("{map:?} is no map of ids that has root")))
 }

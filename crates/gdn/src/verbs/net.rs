@@ -126,15 +126,22 @@ impl Net {
         let client = address::connect(global).await?;
         match self.action {
             Action::In { handle, ports } => {
-                let mut mapped = Vec::new();
+                let (mut mapped, mut refused) = (Vec::new(), Ok(()));
                 for port in ports {
-                    let NetIn { host_port, container_port } =
-                        client.net_in(&handle, port).await.with_context(|| {
-                            format!("cannot map port {} of \"{handle}\"", port.container_port)
-                        })?;
-                    mapped.push(Port { host_port, container_port });
+                    match client.net_in(&handle, port).await {
+                        Ok(NetIn { host_port, container_port }) => {
+                            mapped.push(Port { host_port, container_port })
+                        }
+                        Err(error) => {
+                            let doing = format!("cannot map port {} of \"{handle}\"", port.container_port);
+                            refused = Err(anyhow::Error::new(error).context(doing));
+                            break;
+                        }
+                    }
                 }
+                // Those before one that was refused are mapped, and stay so.
                 output::show(global.format, &Ports(mapped))?;
+                refused?;
             }
             Action::Out { handle, rules } => {
                 client

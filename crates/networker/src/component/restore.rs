@@ -10,8 +10,7 @@ use crate::leaving::Leaver;
 use crate::links::Found;
 use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools};
-use crate::record::Reservation;
-use crate::store::{Stored, unwritten};
+use crate::store::Stored;
 
 impl Shared {
     pub(super) fn restore(&self, known: &[ContainerId]) -> Result<()> {
@@ -37,7 +36,7 @@ impl Shared {
             // Whoever gets the address next must not be taken for its last holder.
             self.firewall.forget_connections(&stored.reservation)?;
             if !leavers.iter().any(|leaver| leaver.id == *id) {
-                self.ledger.forget(id)?.wait().map_err(unwritten)?;
+                self.ledger.forget(id)?;
             }
         }
         leavers.into_iter().for_each(|leaver| self.leaving.add(leaver));
@@ -53,9 +52,8 @@ impl Shared {
     /// Takes a container's addresses and ports back. What stands in its way is told; the others must not suffer from it.
     fn adopt(&self, id: &ContainerId, stored: Stored) -> Entry {
         let Stored { reservation, rules, next } = stored;
-        let addresses = Addresses { lease: reservation.lease, prefix: reservation.prefix };
         self.pools.with(|pools| {
-            if let Err(error) = pools.adopt_addresses(addresses) {
+            if let Err(error) = pools.adopt_addresses(reservation.held()) {
                 tracing::error!(%id, %error, "the address of a container is another's too");
             }
             for port in &reservation.ports {
@@ -91,10 +89,7 @@ impl Shared {
                 entry.link = Some(index);
                 continue;
             }
-            let addresses = unknown.get(&id).map(|stored| {
-                let Reservation { lease, prefix, .. } = stored.reservation;
-                Addresses { lease, prefix }
-            });
+            let addresses = unknown.get(&id).map(|stored| stored.reservation.held());
             // Held until the link is gone, unless it is a known container's.
             let held =
                 |addresses: &Addresses| self.pools.with(|pools| pools.adopt_addresses(*addresses).is_ok());
@@ -128,6 +123,6 @@ impl Shared {
         for entry in networks.values().filter(|entry| entry.tracked) {
             self.firewall.judge_anew(&entry.reservation)?;
         }
-        self.ledger.set_policy(&policy)?.wait().map_err(unwritten)
+        self.ledger.set_policy(&policy)
     }
 }

@@ -229,20 +229,17 @@ impl Guest<'_> {
     }
 
     fn shared_elements(&self) -> Vec<(Set, Element)> {
-        let lease = self.reservation.lease;
         let link = || Value::IfName(self.link.to_owned());
         let owner = Element::new([link()]).verdict(Verdict::Goto(self.chain())).comment(self.comment());
         let mut elements = vec![(skeleton::owners(), owner)];
-        let six = self.reservation.prefix.map(|prefix| (prefix.gateway().into(), prefix.address().into()));
-        let four = (lease.gateway().into(), lease.address.into());
-        for (gateway, address) in std::iter::once::<(IpAddr, IpAddr)>(four).chain(six) {
+        for (gateway, address) in self.reservation.ends() {
             let sets = Shared::of(Family::of(address));
             let mac = Value::Ether(crate::links::mac_of(self.reservation).0);
             elements.extend([
-                (sets.guests, Element::new([link(), mac, value(address)])),
-                (sets.masked, Element::new([value(address)])),
-                (sets.hairpins, Element::new([value(address), value(address)])),
-                (sets.gateways, Element::new([link(), value(gateway)])),
+                (sets.guests, Element::new([link(), mac, address.into()])),
+                (sets.masked, Element::new([address.into()])),
+                (sets.hairpins, Element::new([address.into(), address.into()])),
+                (sets.gateways, Element::new([link(), gateway.into()])),
             ]);
         }
         elements
@@ -251,22 +248,13 @@ impl Guest<'_> {
     /// A mapped port of each family that the container has.
     fn port_elements(&self, port: PortMapping) -> Vec<(Set, Element)> {
         let PortMapping { host_port, container_port } = port;
-        let six = self.reservation.address6().map(IpAddr::from);
-        let addresses = std::iter::once(IpAddr::from(self.reservation.lease.address)).chain(six);
-        let element = |address| {
+        let element = |(_, address): (IpAddr, IpAddr)| {
             let element = Element::new([Value::Byte(TCP), Value::Port(host_port)])
-                .data([value(address), Value::Port(container_port)])
+                .data([address.into(), Value::Port(container_port)])
                 .comment(self.comment());
             (Shared::of(Family::of(address)).mapped, element)
         };
-        addresses.map(element).collect()
-    }
-}
-
-fn value(address: IpAddr) -> Value {
-    match address {
-        IpAddr::V4(address) => Value::Ipv4(address),
-        IpAddr::V6(address) => Value::Ipv6(address),
+        self.reservation.ends().map(element).collect()
     }
 }
 

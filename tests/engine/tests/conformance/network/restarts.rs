@@ -75,7 +75,7 @@ fn a_start_removes_what_belongs_to_nobody() {
     bed.finish();
 }
 
-/// A foreigner's `nft flush ruleset` takes nothing of ours away, with a server and without.
+/// A foreigner's `nft flush ruleset` takes nothing of ours away while a server runs, the first or one that took over.
 #[test]
 fn a_foreign_flush_opens_nothing() {
     let mut bed = Bed::start(&["--deny-network", "192.0.2.1"]);

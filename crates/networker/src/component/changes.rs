@@ -1,0 +1,128 @@
+//! Changes of a container's network: mapped ports and rules.
+//!
+//! Each is written down first and put in force then; what cannot be put in force is taken back from where it was written.
+
+use std::collections::BTreeSet;
+
+use gdn_types::{ContainerId, Error, ErrorKind, NetIn, NetOutRule, PortMapping, Result};
+
+use super::{MOST_PORTS, Shared, handed_out, no_port, too_many_ports};
+use crate::netout::{Added, Destinations, SetKind};
+use crate::record::Reservation;
+
+impl Shared {
+    pub(super) fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
+        let before = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
+        let (mut reservation, guarded) = before.ok_or_else(|| no_port(request))?;
+        if reservation.ports.len() >= MOST_PORTS {
+            return Err(too_many_ports());
+        }
+        let mapping = self.pools.with(|pools| pools.take_port(request))?;
+        reservation.ports.push(mapping);
+        let last_port = handed_out(&[request], &[mapping]);
+        let mapped = self
+            .ledger
+            .reserve(id, &reservation, &[], last_port)
+            .and_then(|()| if guarded { self.firewall.map_port(id, &reservation, mapping) } else { Ok(()) });
+        if let Err(error) = mapped {
+            reservation.ports.pop();
+            let undone = self.ledger.reserve(id, &reservation, &[], None);
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "a port that could not be mapped stays written down");
+            }
+            self.pools.with(|pools| pools.give_back_ports(&[mapping]));
+            return Err(error);
+        }
+        self.change(id, |entry| entry.reservation = reservation);
+        let PortMapping { host_port, container_port } = mapping;
+        Ok(NetIn { host_port, container_port })
+    }
+
+    pub(super) fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
+        let taken = self.networks().get_mut(id).map(|entry| {
+            let number = entry.next_rules;
+            entry.next_rules += 1;
+            let destinations = std::mem::take(&mut entry.destinations);
+            (entry.reservation.clone(), entry.guarded, destinations, number)
+        });
+        let Some((reservation, guarded, mut destinations, number)) = taken else {
+            // Rules that allow more than nothing change nothing where nothing can leave.
+            return Destinations::default().add(rules).map(drop);
+        };
+        // Without the lock: many rules take a while, and others ask for other containers.
+        let before = destinations.kinds();
+        let done = destinations.add(rules).and_then(|added| {
+            let done = self.allow(id, &reservation, guarded, (number, rules), (&before, &added));
+            done.inspect_err(|_| destinations.take_back(&added))
+        });
+        self.change(id, |entry| entry.destinations = destinations);
+        done
+    }
+
+    /// Writes rules down and puts what they add in force.
+    fn allow(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        guarded: bool,
+        (number, rules): (u32, &[NetOutRule]),
+        (before, added): (&BTreeSet<SetKind>, &Added),
+    ) -> Result<()> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        self.ledger.add_rules(id, number, rules)?;
+        if !guarded {
+            return Ok(());
+        }
+        self.firewall.allow(id, reservation, before, added).inspect_err(|_| {
+            let undone = self.ledger.take_back_rules(id, number);
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "rules that could not be set stay written down");
+            }
+        })
+    }
+
+    pub(super) fn net_replace(
+        &self,
+        id: &ContainerId,
+        rules: &[NetOutRule],
+        expected: Option<u64>,
+    ) -> Result<u64> {
+        let (earlier, guarded, sets, number) = {
+            let mut networks = self.networks();
+            let entry = networks.get_mut(id).ok_or_else(|| {
+                Error::new(ErrorKind::FailedPrecondition, "a container without a network has no rules")
+            })?;
+            let number = entry.next_rules;
+            entry.next_rules += 1;
+            (entry.reservation.clone(), entry.guarded, entry.destinations.kinds(), number)
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != earlier.generation) {
+            return Err(Error::new(
+                ErrorKind::FailedPrecondition,
+                format!("rules of generation {} are in force, not {expected}", earlier.generation),
+            ));
+        }
+        let mut destinations = Destinations::default();
+        destinations.add(rules)?;
+        let reservation = Reservation { generation: earlier.generation + 1, ..earlier.clone() };
+        let before = self.ledger.rules(id)?;
+        self.ledger.replace_rules(id, &reservation, number, rules)?;
+        if guarded
+            && let Err(error) = self.firewall.replace(id, (&earlier, &sets), (&reservation, &destinations))
+        {
+            let undone = self.ledger.replace_rules(id, &earlier, number, &before);
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "rules that could not be set stay written down");
+            }
+            return Err(error);
+        }
+        let generation = reservation.generation;
+        self.change(id, |entry| {
+            entry.reservation = reservation;
+            entry.destinations = destinations;
+        });
+        Ok(generation)
+    }
+}
