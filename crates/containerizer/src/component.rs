@@ -14,6 +14,7 @@ use gdn_launcher::protocol::{
 };
 use gdn_mounts::Root;
 use gdn_namespaces::CapabilitySet;
+use gdn_readers::Readers;
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, EventSink, Restored, RunContext, Sandbox,
     SandboxSpec, SidecarPlan, StreamOut,
@@ -27,7 +28,6 @@ use gdn_types::{
 use crate::apparmor::Apparmor;
 use crate::container::{Container, Shared};
 use crate::filters::Filters;
-use crate::readers::Readers;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::user_limits::UserLimits;
@@ -85,6 +85,9 @@ impl Policy {
     }
 }
 
+/// Threads that read figures at most: more wait for the kernel's locks and for each other.
+const READ_AT_ONCE: usize = 2;
+
 /// Containers out of kernel objects.
 pub struct KernelContainerizer {
     pub(crate) cgroups: Arc<Cgroups>,
@@ -138,7 +141,7 @@ impl KernelContainerizer {
             events: config.events,
             policy,
             held: Mutex::default(),
-            readers: Readers::default(),
+            readers: Readers::new(READ_AT_ONCE),
             seccomp: Filters::new(&config.seccomp)?,
             apparmor: Apparmor::new(config.apparmor).await,
         })

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gdn_cgroups::Cgroup;
+use gdn_readers::Readers;
 use gdn_types::{
-    ContainerMetrics, CpuStat, CpuThrottling, MemoryStat, PidStat, Pressure, Pressures, Result, Stall,
+    ContainerMetrics, CpuStat, CpuThrottling, Error, ErrorKind, MemoryStat, PidStat, Pressure, Pressures,
+    Result, Stall,
 };
 
 use crate::component::cgroup_error;
-use crate::readers::Readers;
 
 /// Reads all figures of the group.
 pub(crate) async fn of(group: Arc<Cgroup>, readers: &Readers) -> Result<ContainerMetrics> {
-    let stats = readers.read(move || group.stats().map_err(cgroup_error)).await?;
+    let stats = readers.read(move || group.stats().map_err(cgroup_error)).await;
+    let stats = stats.map_err(|error| Error::caused(ErrorKind::Internal, "read figures", error))??;
     let time = Duration::from_nanos;
     Ok(ContainerMetrics {
         memory: MemoryStat {

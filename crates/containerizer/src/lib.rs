@@ -13,7 +13,7 @@
 //! Nothing here forks. What is below a container's root is reached through a [`Root`](gdn_mounts::Root) only.
 //!
 //! # Limitations
-//! Sidecars (processes with an image of their own) are not available yet.
+//! With an external runtime the caps of user namespaces and the flags of seccomp profiles are not passed on.
 
 mod apparmor;
 mod arguments;
@@ -30,7 +30,6 @@ mod limits;
 mod lookups;
 mod oom;
 mod processes;
-mod readers;
 mod removal;
 mod restore;
 mod runtime;

@@ -47,6 +47,7 @@ async fn the_fake_containerizer_conforms() {
         },
         quick: process("/bin/true"),
         endless: process("/bin/sleep"),
+        init_is_the_sandbox: true,
     };
     conformance::containerizer(case).await;
     assert!(world.leftovers().is_empty(), "{:?}", world.leftovers());

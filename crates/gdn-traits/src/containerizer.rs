@@ -189,7 +189,7 @@ pub struct SandboxSpec {
 /// A blocked sandbox, as the networker needs it.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// Host pid of the sandbox's process, the later init.
+    /// Host pid of the sandbox's process: the later init, except where an external runtime starts one of its own.
     pub pid: u32,
     /// Its pidfd.
     pub pidfd: OwnedFd,

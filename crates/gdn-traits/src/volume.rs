@@ -32,6 +32,9 @@ pub trait Volumizer: Send + Sync + 'static {
     async fn create(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume>;
 
     /// Mounts an existing volume again.
+    ///
+    /// # Errors
+    /// `Lost` when there is none; what [`create`](Self::create) says of images.
     async fn mount(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume>;
 
     /// Removes a volume; a container's with those of its sidecars. Succeeds for an unknown id. A `raw://` directory is never

@@ -36,6 +36,15 @@ fn open(dir: &Path) -> PropertyStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_promises_what_every_property_manager_does() {
+    let dir = tempfile::tempdir().unwrap();
+    gdn_testkit::conformance::property_manager(async || {
+        Arc::new(open(dir.path())) as Arc<dyn PropertyManager>
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_64_concurrent_claims_one_wins_and_the_losers_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(open(dir.path()));

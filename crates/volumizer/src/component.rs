@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use gdn_image_store::{BuiltinImage, Image, ImageSource, ImageStore, Limits, RunConfig};
 use gdn_mounts::Detached;
+use gdn_readers::Readers;
 use gdn_traits::{Volume, VolumeId, VolumeRequest, Volumizer};
 use gdn_types::{
     ContainerId, DiskStat, EngineId, Environment, Error, ErrorKind, HostIds, ImageConfig, ProcessId, Result,
@@ -50,11 +51,16 @@ pub struct VolumizerConfig {
     pub builtin: Vec<BuiltinImage>,
 }
 
+/// Volumes that are measured at the same time at most: as many with very many files can be asked for before one without
+/// waits for them.
+const MEASURED_AT_ONCE: usize = 8;
+
 /// The volumizer over a local image store and overlayfs.
 #[derive(Debug)]
 pub struct ImageVolumizer {
     shared: Arc<Shared>,
     own_idmaps: Arc<dyn IdMaps>,
+    readers: Readers,
 }
 
 /// What calls share; each works on a blocking thread.
@@ -95,7 +101,8 @@ impl ImageVolumizer {
             builtin,
             used: Mutex::default(),
         };
-        Ok(ImageVolumizer { shared: Arc::new(shared), own_idmaps: config.own_idmaps })
+        let readers = Readers::new(MEASURED_AT_ONCE);
+        Ok(ImageVolumizer { shared: Arc::new(shared), own_idmaps: config.own_idmaps, readers })
     }
 
     /// Waits until the files of all destroyed containers are deleted; to be called when the engine stops.
@@ -142,6 +149,9 @@ impl Volumizer for ImageVolumizer {
     async fn mount(&self, id: &VolumeId, request: &VolumeRequest) -> Result<Volume> {
         let (id, request, shown) = (id.clone(), request.clone(), self.shown(request).await?);
         self.blocking(move |shared| {
+            if !shared.volumes.exists(&id)? {
+                return Err(Error::new(ErrorKind::Lost, format!("volume {id} is not there any more")));
+            }
             let image = shared.volumes.image(&id).and_then(|image| shared.store.image(&image));
             shared.make(&id, &request, image, &shown)
         })
@@ -164,8 +174,9 @@ impl Volumizer for ImageVolumizer {
     }
 
     async fn metrics(&self, id: &VolumeId) -> Result<DiskStat> {
-        let id = id.clone();
-        self.blocking(move |shared| shared.metrics(&id)).await
+        let (id, shared) = (id.clone(), Arc::clone(&self.shared));
+        let read = self.readers.read(move || shared.metrics(&id)).await;
+        read.map_err(|error| Error::caused(ErrorKind::Internal, "measure a volume", error))?
     }
 
     async fn capacity(&self) -> Result<(u64, u64)> {

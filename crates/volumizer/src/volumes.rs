@@ -99,6 +99,14 @@ impl Volumes {
         }
     }
 
+    pub(crate) fn exists(&self, id: &VolumeId) -> Result<bool> {
+        match open_directory(&self.directory, &place(id)) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(file_error("open", &format!("volume {id}"), errno)),
+        }
+    }
+
     /// The image a volume is made of; `None` when there is no such volume, or when it is not made of an image.
     pub(crate) fn image(&self, id: &VolumeId) -> Option<Digest> {
         let link =

@@ -140,6 +140,17 @@ fn read(volume: &Volume, path: &str) -> String {
     std::io::read_to_string(fs::File::from(file)).unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn it_promises_what_every_volumizer_does() {
+    let ground = Ground::new();
+    let volumizer = ground.open();
+    let missing = ImageRef::uri(ground.path("no-such.tar").display().to_string());
+    let image = ImageRef::uri(ground.rootfs().display().to_string());
+    gdn_testkit::conformance::volumizer(&volumizer, image, missing).await;
+    volumizer.close().await.unwrap();
+    assert!(ground.is_empty("volumes") && ground.is_empty("trash"));
+}
+
 #[tokio::test]
 async fn both_kinds_of_containers_share_one_copy_of_an_image_with_the_right_owners() {
     let ground = Ground::new();

@@ -34,7 +34,7 @@ impl Volumizer for FakeVolumizer {
     async fn mount(&self, id: &VolumeId, _request: &VolumeRequest) -> Result<Volume> {
         self.0.point("volumizer.mount", Before).await?;
         if !self.0.world.host().volumes.contains(id) {
-            return Err(Error::internal(format!("volume {id} does not exist")));
+            return Err(Error::new(ErrorKind::Lost, format!("volume {id} does not exist")));
         }
         volume()
     }
