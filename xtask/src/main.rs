@@ -12,6 +12,7 @@ mod guest;
 mod layers;
 mod leakcheck;
 mod packages;
+mod runtimes;
 mod shell;
 mod test;
 mod tidy;
@@ -36,6 +37,11 @@ enum Task {
     Test {
         /// Only tests whose name contains this.
         filter: Option<String>,
+    },
+    /// Runs the black-box tests with an external OCI runtime (runc, crun) behind every engine.
+    Runtime {
+        /// As `gdn server --runtime-plugin` takes it.
+        runtime: String,
     },
     /// Runs tests in a User-Mode Linux guest: cgroup v2 only, kernel 6.1, XFS with quotas.
     Guest(guest::Options),
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Ci => ci::run(&root),
         Task::Test { filter } => test::run(&root, filter.as_deref()),
+        Task::Runtime { runtime } => runtimes::run(&root, &runtime),
         Task::Guest(options) => guest::run(&root, &options),
         Task::Codegen { check } => codegen::run(&root, check),
         Task::Conformance(options) => conformance::run(&root, &options),

@@ -191,8 +191,9 @@ mod tests {
     use super::*;
 
     fn configuration(privileged: bool) -> Value {
-        let null = std::fs::File::open("/dev/null").unwrap();
-        let mounts = Mounts::new("/mnt", null.into(), Vec::new(), (&[], Vec::new()));
+        let empty = tempfile::tempdir().unwrap();
+        let empty = std::fs::File::open(empty.path()).unwrap();
+        let mounts = Mounts::new("/mnt", empty.into(), Vec::new(), (&[], Vec::new())).unwrap();
         let limits = Resources {
             memory_bytes: Some(64 << 20),
             cpu_shares: Some(512),

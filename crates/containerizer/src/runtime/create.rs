@@ -48,7 +48,7 @@ pub(super) async fn create(
     let (bundle, mounts) = tokio::task::spawn_blocking(move || {
         let bundle = Bundle::make(path)?;
         let binds = (&plan.bind_mounts[..], detached);
-        let mounts = Mounts::new(&stage, plan.rootfs, plan.image_mounts, binds);
+        let mounts = Mounts::new(&stage, plan.rootfs, plan.image_mounts, binds)?;
         described.write(&bundle, &mounts)?;
         Ok::<_, Error>((bundle, mounts))
     })

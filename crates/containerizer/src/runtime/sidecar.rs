@@ -50,7 +50,7 @@ pub(super) async fn run(
             let bundle = Bundle::make(path)?;
             let rootfs = root.as_fd().try_clone_to_owned().map_err(failures::os("keep a root"))?;
             let binds = (&asked.bind_mounts[..], detached);
-            let mut mounts = Mounts::new(&stage, rootfs, plan.image_mounts, binds);
+            let mut mounts = Mounts::new(&stage, rootfs, plan.image_mounts, binds)?;
             let shared = share_files(&of, &mut mounts)?;
             asked.write(&of, &bundle, &mounts)?;
             Ok::<_, Error>((bundle, mounts, shared))

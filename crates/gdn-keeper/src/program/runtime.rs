@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_namespaces::{Namespaces, Spawned, pidfd_open, pidfd_signal, spawn};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -30,6 +31,10 @@ pub(crate) use terminal::Console;
 /// The whole environment of a client: nothing of the engine's.
 const ENVIRONMENT: [&std::ffi::CStr; 1] =
     [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+/// Most processes between a runtime and what it has started.
+const MAX_PARENTS: usize = 4;
+/// How long each of those may outlive the runtime. Nothing else of the container's keeper goes on meanwhile.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// Most bytes that are read of a number's file.
 const MAX_NUMBER: u64 = 32;
 
@@ -118,14 +123,42 @@ impl Client {
         }
         let not_ours = || wrong(format!("names process {pid}, which the runtime has not left"));
         let pidfd = pidfd_open(pid).map_err(|_| not_ours())?;
-        // Only a child can be waited for: any other number would be a stranger's.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
-            Ok(_) => Ok(Orphan { pid, pidfd }),
-            Err(Errno::CHILD) => Err(not_ours()),
-            Err(errno) => Err(errno).during(FailureKind::Internal, || "look at the runtime's process".into()),
+        for _ in 0..MAX_PARENTS {
+            if is_child(pidfd.as_fd())? {
+                return Ok(Orphan { pid, pidfd });
+            }
+            // crun joins a pid namespace by a process in between, which may outlive crun for a moment.
+            if !outlived(parent(pid).ok_or_else(not_ours)?) {
+                break;
+            }
         }
+        Err(not_ours())
     }
+}
+
+/// Whether it can be waited for: any number but a child's would be a stranger's.
+fn is_child(pidfd: BorrowedFd<'_>) -> Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::PidFd(pidfd), options) {
+        Ok(_) => Ok(true),
+        Err(Errno::CHILD) => Ok(false),
+        Err(errno) => Err(errno).during(FailureKind::Internal, || "look at the runtime's process".into()),
+    }
+}
+
+/// The parent of a process, as the kernel tells it now.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the state and the parent follow it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether that process of the runtime's is gone within the patience there is: then its children have another parent.
+fn outlived(between: u32) -> bool {
+    // One that cannot be opened is gone.
+    let Ok(pidfd) = pidfd_open(between) else { return true };
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    matches!(rustix::event::poll(&mut fds, Some(&PATIENCE)), Ok(1))
 }
 
 /// The child's side. Returns only when the program could not be executed.

@@ -67,7 +67,11 @@ fn contents(directory: &Path) -> Vec<(String, String)> {
         .map(|entry| {
             let entry = entry.unwrap();
             let metadata = entry.metadata().unwrap();
-            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            // What was put there may be a link or a device, whose reading would not end.
+            let text = match metadata.is_file() {
+                true => fs::read_to_string(entry.path()).unwrap(),
+                false => String::new(),
+            };
             (
                 entry.file_name().into_string().unwrap(),
                 format!("{:o} {} {text}", metadata.mode(), metadata.uid()),

@@ -1,0 +1,85 @@
+//! The black-box tests with an external OCI runtime behind every engine.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{self, cargo};
+use crate::{packages, test};
+
+/// A test that does not hold with a runtime, and why.
+struct Exception {
+    /// The test's name, or with `::` at the end those of a module.
+    test: &'static str,
+    /// The runtimes it is about; none named = all.
+    of: &'static [&'static str],
+    reason: &'static str,
+}
+
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        test: "runtime_plugin::an_engine_without_the_plugin_removes_what_one_with_it_made",
+        of: &[],
+        reason: "it starts an engine without a runtime",
+    },
+    Exception {
+        test: "security::keyrings::",
+        of: &[],
+        reason: "a runtime makes a session keyring for each process that it starts, of the user that runs it",
+    },
+    Exception {
+        test: "security::starvation::",
+        of: &[],
+        reason: "the caps of user namespaces are not set for containers of a runtime",
+    },
+    Exception {
+        test: "host_ids::what_one_container_uses_up_of_its_user_namespaces_others_still_have",
+        of: &[],
+        reason: "the caps of user namespaces are not set for containers of a runtime",
+    },
+    Exception {
+        test: "security::the_flags_of_a_profile_are_loaded_with_it",
+        of: &[],
+        reason: "flags of seccomp profiles are not passed on",
+    },
+    Exception {
+        test: "host_ids::each_container_owns_its_files_and_processes_by_ids_of_its_own",
+        of: &[],
+        reason: "runtimes bind the host's device nodes, which belong to nobody inside",
+    },
+    Exception {
+        test: "block_io::the_operators_weight_is_everybodys_and_zero_is_the_kernels",
+        of: &[],
+        reason: "containers of a runtime have a group in every hierarchy, so the kernel's own weight is told",
+    },
+];
+
+/// Runs the black-box tests with this runtime behind every engine.
+///
+/// # Errors
+/// A test that failed; an exception that names no test.
+pub(crate) fn run(root: &Path, runtime: &str) -> Result<()> {
+    packages::install_for_tests()?;
+    shell::run(&mut cargo(root, &["build", "--locked", "--package", "gdn"]))?;
+    let package = ["--package", "engine-tests", "--locked"];
+    let mut listing = cargo(root, &["nextest", "list", "--message-format", "oneline"]);
+    let listed = shell::output(listing.args(package)).context("list the black-box tests")?;
+    let excepted =
+        EXCEPTIONS.iter().filter(|exception| exception.of.is_empty() || exception.of.contains(&runtime));
+    let mut filter = "all()".to_owned();
+    for Exception { test, reason, .. } in excepted {
+        let names = |line: &str| {
+            let name = line.rsplit(' ').next().unwrap_or(line);
+            name == *test || (test.ends_with("::") && name.starts_with(test))
+        };
+        if !listed.lines().any(names) {
+            bail!("the exception {test:?} is no black-box test");
+        }
+        println!("runtime {runtime}: left out: {test}: {reason}");
+        let operator = if test.ends_with("::") { "~" } else { "=" };
+        filter.push_str(&format!(" - test({operator}{test})"));
+    }
+    let mut tests = cargo(root, &["nextest", "run", "--no-fail-fast", "-E", &filter]);
+    tests.args(package).env("GDN_TEST_RUNTIME", runtime);
+    shell::run(tests.env("GDN_BIN", test::target_directory(root).join("debug/gdn")))
+}
