@@ -1,7 +1,7 @@
 //! The engine under test: a release server with default flags, reached over gRPC.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -161,6 +161,40 @@ impl Engine {
         })
     }
 
+    /// One more container.
+    pub(crate) async fn create(&self) -> Result<Handle> {
+        Ok(self.client.create(self.spec()).await?)
+    }
+
+    /// Destroys them all side by side.
+    pub(crate) async fn destroy_at_once(&self, handles: &[Handle]) -> Result<()> {
+        let destroy = |handle| async move { Ok(self.client.destroy(handle).await?) };
+        join_all(handles.iter().map(destroy).collect()).await
+    }
+
+    /// Starts a process in a container, and leaves it to itself.
+    pub(crate) async fn start_in(&self, handle: &Handle, spec: ProcessSpec) -> Result<()> {
+        self.client.run(handle, spec).await?;
+        Ok(())
+    }
+
+    /// Where a container is reached from its host.
+    pub(crate) async fn address(&self, handle: &Handle) -> Result<IpAddr> {
+        let info = self.client.info(handle).await?;
+        info.container_ip.parse().with_context(|| format!("the address {:?}", info.container_ip))
+    }
+
+    /// The server's process, whose network its containers have for a host.
+    pub(crate) fn server_pid(&self) -> Result<u32> {
+        self.server.id().context("the server ended by itself")
+    }
+
+    /// Number of links in the server's network namespace.
+    pub(crate) fn links(&self) -> Result<usize> {
+        let table = fs::read_to_string(format!("/proc/{}/net/dev", self.server_pid()?))?;
+        Ok(table.lines().filter(|line| line.contains(':')).count())
+    }
+
     /// The metrics of all of them in one call: the median of some calls, in milliseconds.
     async fn metrics(&self, handles: &[Handle]) -> Result<f64> {
         let mut samples = Samples::default();
@@ -186,7 +220,7 @@ impl Engine {
         if let Some(handle) = &self.resident {
             self.client.destroy(handle).await?;
         }
-        let pid = self.server.id().context("the server ended by itself")?;
+        let pid = self.server_pid()?;
         let ended = Command::new("kill").arg(pid.to_string()).status().await?;
         ensure!(ended.success(), "the server could not be asked to end");
         tokio::time::timeout(STOP, self.server.wait()).await.context("the server did not end")??;
@@ -336,7 +370,7 @@ impl Shown {
     }
 }
 
-fn program(path: &str, arguments: &[&str]) -> ProcessSpec {
+pub(crate) fn program(path: &str, arguments: &[&str]) -> ProcessSpec {
     ProcessSpec {
         path: path.into(),
         args: arguments.iter().map(ToString::to_string).collect(),
@@ -405,10 +439,23 @@ async fn join_all<F: Future<Output = Result<()>>>(futures: Vec<F>) -> Result<()>
     first_error
 }
 
+/// What the engine's helper processes are called.
+const HELPERS: [&str; 2] = ["gdn-keeper", "garden-init"];
+
 /// Memory and number of the engine's helper processes: keepers and inits.
 struct Helpers {
     kilobytes: u64,
     processes: usize,
+}
+
+/// Number of the engine's helper processes.
+pub(crate) fn helpers() -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        let comm = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
+        count += usize::from(HELPERS.contains(&comm.trim_end()));
+    }
+    Ok(count)
 }
 
 fn helpers_memory() -> Result<Helpers> {
@@ -416,7 +463,7 @@ fn helpers_memory() -> Result<Helpers> {
     for entry in fs::read_dir("/proc")? {
         let process = entry?.path();
         let comm = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        if !matches!(comm.trim_end(), "gdn-keeper" | "garden-init") {
+        if !HELPERS.contains(&comm.trim_end()) {
             continue;
         }
         // A helper of another container may end meanwhile.

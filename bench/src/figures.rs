@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::floor::Floor;
 use crate::hogs::Hogs;
 use crate::processor::Spent;
+use crate::ramp::Ramp;
 use crate::samples::Samples;
 
 /// Workers at the same time.
@@ -25,15 +26,30 @@ pub(crate) struct Amounts {
     containers: usize,
     megabytes: u64,
     rules: usize,
+    ramp: Ramp,
 }
 
 impl Amounts {
     /// Enough for figures that repeat, or to see that everything works.
     pub(crate) fn new(smoke: bool) -> Self {
         if smoke {
-            Amounts { cycles: 16, execs: 40, containers: 5, megabytes: 10, rules: 100 }
+            Amounts {
+                cycles: 16,
+                execs: 40,
+                containers: 5,
+                megabytes: 10,
+                rules: 100,
+                ramp: Ramp { containers: 10, at_once: 5 },
+            }
         } else {
-            Amounts { cycles: 200, execs: 2000, containers: 50, megabytes: 200, rules: 10_000 }
+            Amounts {
+                cycles: 200,
+                execs: 2000,
+                containers: 50,
+                megabytes: 200,
+                rules: 10_000,
+                ramp: Ramp { containers: 1000, at_once: 250 },
+            }
         }
     }
 
@@ -46,25 +62,9 @@ impl Amounts {
         figures.insert("floor CPU us per cycle", spent.by_others()? / self.cycles as f64);
         figures.insert("floor cycles/s", self.cycles as f64 / start.elapsed().as_secs_f64());
 
-        let directory = |worker: usize| -> PathBuf { work.join(format!("floor-exec-{worker}")) };
-        let mut floors = (0..WORKERS)
-            .map(|worker| Floor::start("exec", root, &directory(worker)))
-            .collect::<Result<Vec<_>>>()?;
-        for floor in &mut floors {
-            floor.round().await?;
-        }
-        let each = self.execs / WORKERS;
-        let start = Instant::now();
-        for floor in &mut floors {
-            floor.ask(each).await?;
-        }
-        for floor in &mut floors {
-            floor.answers(each).await?;
-        }
-        figures.insert("floor execs/s by 8 workers", (each * WORKERS) as f64 / start.elapsed().as_secs_f64());
-        for floor in floors {
-            floor.stop().await?;
-        }
+        let by_workers = async |mode, rounds| floors_per_second(mode, root, work, rounds).await;
+        figures.insert("floor execs/s by 8 workers", by_workers("exec", self.execs).await?);
+        figures.insert("floor net cycles/s by 8 workers", by_workers("net", self.cycles).await?);
         Ok(figures)
     }
 
@@ -106,6 +106,7 @@ impl Amounts {
             figures.insert("us for a port beside 10000 rules", many.port_us);
             figures.insert("us for a rule beside 10000 rules", many.rule_us);
         }
+        figures.extend(self.ramp.measure(engine).await?);
         Ok(figures)
     }
 
@@ -116,4 +117,28 @@ impl Amounts {
         }
         Ok(samples.summary().context("no cycle was measured")?.p99)
     }
+}
+
+/// Rounds a second of as many floor programs as there are workers.
+async fn floors_per_second(mode: &str, root: &Path, work: &Path, rounds: usize) -> Result<f64> {
+    let directory = |worker: usize| -> PathBuf { work.join(format!("floor-{mode}-{worker}")) };
+    let mut floors = (0..WORKERS)
+        .map(|worker| Floor::start(mode, root, &directory(worker)))
+        .collect::<Result<Vec<_>>>()?;
+    for floor in &mut floors {
+        floor.round().await?;
+    }
+    let each = rounds / WORKERS;
+    let start = Instant::now();
+    for floor in &mut floors {
+        floor.ask(each).await?;
+    }
+    for floor in &mut floors {
+        floor.answers(each).await?;
+    }
+    let elapsed = start.elapsed().as_secs_f64();
+    for floor in floors {
+        floor.stop().await?;
+    }
+    Ok((each * WORKERS) as f64 / elapsed)
 }

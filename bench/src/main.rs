@@ -8,6 +8,7 @@ mod hogs;
 mod page;
 mod peers;
 mod processor;
+mod ramp;
 mod report;
 mod rootfs;
 mod rounds;

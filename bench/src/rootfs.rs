@@ -17,7 +17,7 @@ pub(crate) fn make(directory: &Path) -> Result<(PathBuf, PathBuf)> {
     }
     let busybox = BUSYBOX.iter().find(|path| Path::new(path).exists()).context("busybox is not installed")?;
     fs::copy(busybox, root.join("bin/busybox"))?;
-    for name in ["sh", "cat", "sleep", "dd"] {
+    for name in ["sh", "cat", "sleep", "dd", "nc"] {
         symlink("busybox", root.join("bin").join(name))?;
     }
     fs::write(root.join("bin/true"), true_program())?;

@@ -26,11 +26,12 @@ const EXECS: usize = 34;
 const STEP: Duration = Duration::from_secs(10);
 
 /// The longest for all figures, which take many steps.
-const FIGURES: Duration = Duration::from_secs(180);
+const FIGURES: Duration = Duration::from_secs(400);
 
 /// Rows in the order of a round.
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 11] = [
     "floor cycle",
+    "floor net cycle",
     "gdn cycle",
     "gdn net cycle",
     "runc run",
@@ -48,6 +49,7 @@ const COLD_EXEC: &str = "gdn exec after others";
 /// Everyone who takes part.
 pub(crate) struct Contest {
     floor_cycle: Floor,
+    floor_net: Floor,
     floor_exec: Floor,
     runc: Peer,
     crun: Peer,
@@ -70,6 +72,7 @@ impl Contest {
         };
         Ok(Contest {
             floor_cycle: Floor::start("cycle", &root, &work.join("floor-cycle"))?,
+            floor_net: Floor::start("net", &root, &work.join("floor-net"))?,
             floor_exec: Floor::start("exec", &root, &work.join("floor-exec"))?,
             runc: Peer::start("runc", &root, &work.join("runc"), None).await?,
             crun: Peer::start("crun", &root, &work.join("crun"), View::without_unified_tree().await?).await?,
@@ -101,6 +104,7 @@ impl Contest {
     /// Everyone puts away what it made.
     pub(crate) async fn stop(self) -> Result<()> {
         self.floor_cycle.stop().await?;
+        self.floor_net.stop().await?;
         self.floor_exec.stop().await?;
         drop((self.runc, self.crun));
         // One that cannot be stopped does not keep the other from it.
@@ -121,6 +125,7 @@ impl Contest {
         let step = async {
             match (row, &self.engine) {
                 ("floor cycle", _) => kept.push(("floor cycle", self.floor_cycle.round().await?)),
+                ("floor net cycle", _) => kept.push(("floor net cycle", self.floor_net.round().await?)),
                 ("floor exec", _) => {
                     for _ in 0..EXECS {
                         kept.push(("floor exec", self.floor_exec.round().await?));
@@ -177,6 +182,6 @@ impl Contest {
             }
             anyhow::Ok(figures)
         };
-        tokio::time::timeout(FIGURES, measure).await.context("the figures took longer than 180 s")?
+        tokio::time::timeout(FIGURES, measure).await.context("the figures took longer than 400 s")?
     }
 }

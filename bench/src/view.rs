@@ -1,8 +1,8 @@
-//! The host's file systems as crun can live with them.
+//! The host as others see it: its file systems as crun can live with them, its network as a server has it.
 //!
 //! crun refuses to run where a cgroup2 tree beside the v1 hierarchies has controllers. In a mount namespace without that
 //! tree it runs as on any v1 host.
-#![allow(unsafe_code, reason = "a namespace is joined between fork and exec")]
+#![allow(unsafe_code, reason = "namespaces are joined")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -53,5 +53,15 @@ impl View {
                 _ => Err(std::io::Error::last_os_error()),
             });
         }
+    }
+}
+
+/// Has this thread see the network of another process, for the rest of its life.
+pub(crate) fn join_network_of(pid: u32) -> Result<()> {
+    let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
+    // SAFETY: takes a descriptor that lives until the call returns, and no pointer.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context("join the network namespace of the server"),
     }
 }

@@ -1,12 +1,13 @@
 //! The floor: what this kernel needs at least for one container, or for one process in a container, without any engine.
 //!
-//! `gdn-bench-floor cycle ROOTFS WORK` makes and removes a whole sandbox a round; `gdn-bench-floor exec ROOTFS WORK` runs
-//! `/bin/true` a round in one sandbox; `gdn-bench-floor hog / /` uses a processor until killed. Each line on standard input is one round; its microseconds are printed as a line.
-//! At the end of input everything is removed.
+//! `gdn-bench-floor cycle ROOTFS WORK` makes and removes a whole sandbox a round, `net` one with a link, an address and a
+//! mapped port; `exec` runs `/bin/true` a round in one sandbox; `gdn-bench-floor hog / /` uses a processor until killed. Each
+//! line on standard input is one round; its microseconds are printed as a line. At the end of input everything is removed.
 #![allow(unsafe_code, reason = "the floor is made of direct system calls")]
 
 mod cgroups;
 mod child;
+mod network;
 mod seccomp;
 mod sys;
 
@@ -21,19 +22,24 @@ use anyhow::{Context, Result, bail};
 
 use cgroups::Cgroups;
 use child::{Plan, Then};
+use network::Network;
 
 fn main() -> Result<()> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [mode, rootfs, work] = &arguments[..] else {
-        bail!("usage: gdn-bench-floor cycle|exec|hog ROOTFS WORK")
+        bail!("usage: gdn-bench-floor cycle|net|exec|hog ROOTFS WORK")
     };
     if mode == "hog" {
         sys::end_with_parent()?;
         hog();
     }
-    let host = Host::prepare(PathBuf::from(rootfs), PathBuf::from(work))?;
+    let mut host = Host::prepare(PathBuf::from(rootfs), PathBuf::from(work))?;
     match mode.to_str() {
         Some("cycle") => rounds(|number| host.cycle(number)),
+        Some("net") => {
+            host.network = Some(Network::prepare()?);
+            rounds(|number| host.cycle(number))
+        }
         Some("exec") => {
             let sandbox = host.start(0, Then::Stay)?;
             let outcome = rounds(|_| sandbox.exec_true());
@@ -69,6 +75,8 @@ struct Host {
     rootfs: PathBuf,
     work: PathBuf,
     plan: Plan,
+    /// Where sandboxes have a link.
+    network: Option<Network>,
 }
 
 impl Host {
@@ -83,20 +91,23 @@ impl Host {
             .context("mount the /dev template")?;
         child::fill_dev(&work.join("dev"))?;
         let plan = Plan { root: path(&work.join("mnt"))?, filter: seccomp::filter() };
-        Ok(Host { rootfs, work, plan })
+        Ok(Host { rootfs, work, plan, network: None })
     }
 
     /// One container from nothing to nothing, running `/bin/true`.
-    fn cycle(&self, number: u64) -> Result<()> {
+    fn cycle(&mut self, number: u64) -> Result<()> {
         let sandbox = self.start(number, Then::ExecTrue)?;
         let status = sys::wait(sandbox.pid)?;
         if status != 0 {
             bail!("the sandbox failed at step {}", status >> 8);
         }
+        if let Some(network) = &mut self.network {
+            network.leave(number).context("take the network away")?;
+        }
         sandbox.remove_files()
     }
 
-    fn start(&self, number: u64, then: Then) -> Result<Sandbox> {
+    fn start(&mut self, number: u64, then: Then) -> Result<Sandbox> {
         let directory = self.work.join(format!("container-{number}"));
         for name in ["upper", "work"] {
             std::fs::create_dir_all(directory.join(name))?;
@@ -114,6 +125,9 @@ impl Host {
         }
         cgroups.attach(pid).context("attach to cgroups")?;
         sys::map_users(pid).context("map users")?;
+        if let Some(network) = &mut self.network {
+            network.join(number, pid).context("give it a network")?;
+        }
         drop((go_read, ready_write, overlay, dev));
         (&go_write).write_all(b"g")?;
         if then == Then::Stay {
