@@ -334,9 +334,9 @@ impl Firewall {
         for (kind, pieces) in denied.sets() {
             let elements: Vec<Element> = pieces
                 .iter()
-                .map(|piece| Element::range([guest::addresses_of(kind.family, piece.addresses())]))
+                .map(|piece| Element::range([guest::addresses_of(kind.traffic.family, piece.addresses())]))
                 .collect();
-            batch.add_new_elements(table, &Shared::of(kind.family).denied, &elements);
+            batch.add_new_elements(table, &Shared::of(kind.traffic.family).denied, &elements);
         }
         let mut resolvers = self.resolvers.clone();
         resolvers.sort_unstable();
