@@ -1,12 +1,13 @@
 //! The engine's firewall: one nftables table, changed by one atomic batch for each create, change and destroy.
 
 mod guest;
+mod older;
 mod skeleton;
 mod strangers;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
 use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
@@ -15,6 +16,7 @@ use crate::config::NetworkerConfig;
 use crate::netout::{Added, Destinations, Family, SetKind, span_of};
 use crate::record::Reservation;
 use guest::Guest;
+use older::Older;
 use skeleton::{HostAccess, Shared};
 
 /// The table of an engine.
@@ -29,6 +31,8 @@ pub(crate) struct Firewall {
     state: Mutex<Option<Open>>,
     /// What the kernel tracks of connections, once it was asked for.
     connections: Mutex<Option<Conntrack>>,
+    /// Apart from the table, so that nobody who changes that waits for programs of others.
+    older: Mutex<Older>,
 }
 
 /// The connection, once there is one.
@@ -77,6 +81,7 @@ impl Firewall {
             six: config.pool6.is_some(),
             state: Mutex::new(None),
             connections: Mutex::new(None),
+            older: Mutex::default(),
         }
     }
 
@@ -235,7 +240,12 @@ impl Firewall {
         match removed {
             // Where there can be no table there is none.
             Err(error) if error.kind() == ErrorKind::FailedPrecondition => Ok(()),
-            other => other,
+            other => other.and_then(|()| {
+                let mark = self.name();
+                let doing =
+                    |error| Error::caused(ErrorKind::Internal, "leave the tables of iptables-legacy", error);
+                self.older().withdraw(&mark).map_err(doing)
+            }),
         }
     }
 
@@ -267,23 +277,35 @@ impl Firewall {
     /// What is done once, when the table is there. What is in force then stays so.
     fn begin(&self, open: &mut Open, table: &Table) {
         open.ready = true;
-        if let Err(error) = self.mind_strangers(open, table) {
+        self.older().begin();
+        if let Err(error) = self.mind_strangers(open, table).and_then(|()| self.mind_older()) {
             tracing::warn!(%error, "others' firewalls may keep containers from others; it will be looked at again");
         }
     }
 
-    /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs one question
+    /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs some questions
     /// to the kernel when nobody did.
     pub(crate) fn look(&self) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(()) };
-        let now =
-            open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error))?;
-        if now == open.generation {
-            return Ok(());
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(()) };
+            let now =
+                open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error))?;
+            if now != open.generation {
+                let table = self.table(open.features);
+                self.mind_strangers(open, &table)?;
+            }
         }
-        let table = self.table(open.features);
-        self.mind_strangers(open, &table)
+        self.mind_older()
+    }
+
+    fn mind_older(&self) -> Result<()> {
+        let doing = |error| Error::caused(ErrorKind::Internal, "look for tables of iptables-legacy", error);
+        self.older().let_pass(&self.prefix, &self.name()).map_err(doing)
+    }
+
+    fn older(&self) -> MutexGuard<'_, Older> {
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mind_strangers(&self, open: &mut Open, table: &Table) -> Result<()> {
@@ -349,12 +371,17 @@ impl Firewall {
     }
 
     fn table(&self, features: Features) -> Table {
-        let table = Table::new(TableFamily::Inet, &format!("gdn-{}", self.engine));
+        let table = Table::new(TableFamily::Inet, &self.name());
         match features {
             Features { owner: true, persist: true, .. } => table.owned().persistent(),
             // Owned alone it would end with this process.
             _ => table,
         }
+    }
+
+    /// The table's name, which is also the comment of rules in the chains of others.
+    fn name(&self) -> String {
+        format!("gdn-{}", self.engine)
     }
 
     fn link(&self, id: &ContainerId) -> String {
