@@ -155,7 +155,7 @@ impl Destinations {
     }
 
     /// The sets that have pieces.
-    pub(crate) fn sets(&self) -> impl Iterator<Item = (SetKind, &BTreeSet<Piece>)> {
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (SetKind, &[Piece])> {
         self.0.iter().flat_map(|(traffic, allowed)| {
             let sets = allowed.ways.iter();
             sets.map(|(way, pieces)| (SetKind { traffic: *traffic, way }, pieces))

@@ -118,7 +118,7 @@ proptest::proptest! {
             }
         }
         let known: BTreeMap<SetKind, BTreeSet<Piece>> =
-            all.sets().map(|(kind, pieces)| (kind, pieces.clone())).collect();
+            all.sets().map(|(kind, pieces)| (kind, pieces.iter().copied().collect())).collect();
         proptest::prop_assert_eq!(&known, &kernel);
         let rules: Vec<&NetOutRule> = first.iter().chain(later.iter().flatten()).collect();
         for family in [Family::V4, Family::V6] {

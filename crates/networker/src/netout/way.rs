@@ -35,7 +35,7 @@ pub(crate) enum Way {
 
 /// Pieces of one kind of traffic, each in one of its sets.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ways(BTreeMap<Way, BTreeSet<Piece>>);
+pub(crate) struct Ways(BTreeMap<Way, Vec<Piece>>);
 
 impl Way {
     /// The hash that a piece could be in.
@@ -66,7 +66,7 @@ impl Ways {
         for piece in pieces {
             let hash = Way::hash_of(family, class, piece).filter(|way| self.0.contains_key(way));
             let way = hash.unwrap_or(Way::Ranges);
-            self.0.entry(way).or_default().insert(*piece);
+            self.0.entry(way).or_default().push(*piece);
             placed.entry(way).or_default().push(*piece);
         }
         placed
@@ -74,7 +74,7 @@ impl Ways {
 
     /// Where there are many pieces, makes room for hashes of those lengths that most of the new ones have.
     fn open_hashes(&mut self, family: Family, class: Class, pieces: &[Piece]) {
-        let ranges = self.0.get(&Way::Ranges).map_or(0, BTreeSet::len);
+        let ranges = self.0.get(&Way::Ranges).map_or(0, Vec::len);
         if ranges + pieces.len() <= FEW {
             return;
         }
@@ -95,9 +95,8 @@ impl Ways {
     /// Takes pieces out again that [`add`](Self::add) has answered.
     pub(crate) fn remove(&mut self, way: Way, pieces: &[Piece]) {
         if let Some(set) = self.0.get_mut(&way) {
-            for piece in pieces {
-                set.remove(piece);
-            }
+            let gone: BTreeSet<&Piece> = pieces.iter().collect();
+            set.retain(|piece| !gone.contains(piece));
             if set.is_empty() {
                 self.0.remove(&way);
             }
@@ -105,8 +104,8 @@ impl Ways {
     }
 
     /// The sets.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Way, &BTreeSet<Piece>)> {
-        self.0.iter().map(|(way, pieces)| (*way, pieces))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Way, &[Piece])> {
+        self.0.iter().map(|(way, pieces)| (*way, pieces.as_slice()))
     }
 }
 
