@@ -22,6 +22,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Busy`] when others have it for longer than `patience`.
+    #[allow(clippy::disallowed_methods, reason = "the kernel's only wait for a lock of a file has no end")]
     pub(crate) fn take(family: Family, patience: Duration) -> Result<Self> {
         let failed = |op| move |errno| Error::File { op, path: PATH.into(), errno };
         let file = open(PATH, OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)

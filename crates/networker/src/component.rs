@@ -54,8 +54,11 @@ struct Shared {
     firewall: Arc<Firewall>,
     leaving: Leaving,
     _watch: Watch,
-    networks: Mutex<HashMap<ContainerId, Entry>>,
+    networks: Arc<Networks>,
 }
+
+/// Networks by container.
+type Networks = Mutex<HashMap<ContainerId, Entry>>;
 
 /// A container's network. The orchestrator sees to it that only one call at a time changes it.
 #[derive(Debug)]
@@ -87,8 +90,9 @@ impl KernelNetworker {
         let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
         let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
-        let watch = Watch::start(firewall.clone(), files.clone())?;
-        let networks = Mutex::default();
+        let networks = Arc::new(Networks::default());
+        let (table, known) = (firewall.clone(), networks.clone());
+        let watch = Watch::start(firewall.clone(), files.clone(), move || restore::put_back(&table, &known))?;
         Ok(KernelNetworker(Arc::new(Shared {
             config,
             ledger,
@@ -305,8 +309,10 @@ impl Shared {
             let entry = networks.get(id).ok_or_else(|| unknown(id))?;
             (entry.reservation.clone(), entry.destinations.clone(), entry.mtu)
         };
+        let changing = self.firewall.changes();
         self.firewall.guard(id, &reservation, &destinations)?;
         self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
+        drop(changing);
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
         self.change(id, |entry| entry.link = Some(link));
         Ok(())
@@ -334,6 +340,7 @@ impl Shared {
         });
         let Some((reservation, guarded, tracked, link, sets)) = known else { return Ok(()) };
         if guarded {
+            let _changing = self.firewall.changes();
             self.firewall.release(id, &reservation, &sets)?;
             self.change(id, |entry| entry.guarded = false);
         }

@@ -4,10 +4,12 @@ mod guest;
 mod older;
 mod skeleton;
 mod strangers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
 use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
@@ -33,6 +35,10 @@ pub(crate) struct Firewall {
     connections: Mutex<Option<Conntrack>>,
     /// Apart from the table, so that nobody who changes that waits for programs of others.
     older: Mutex<Older>,
+    /// Held by whoever changes a container's part of the table, until its record tells of it too.
+    calm: RwLock<()>,
+    /// Whether the table is to be this process's own where the kernel has that.
+    may_own: bool,
 }
 
 /// The connection, once there is one.
@@ -50,7 +56,7 @@ struct Open {
 impl Open {
     /// # Errors
     /// `FailedPrecondition` when the kernel has not what this needs.
-    fn new() -> Result<Self> {
+    fn new(may_own: bool) -> Result<Self> {
         let mut socket = Socket::open().map_err(|error| failed("open the kernel's firewall", error))?;
         let features = socket.features().map_err(|error| failed("ask for the kernel's firewall", error))?;
         if !features.inet {
@@ -60,6 +66,7 @@ impl Open {
                  made",
             ));
         }
+        let features = Features { owner: features.owner && may_own, ..features };
         Ok(Open { socket, features, ready: false, generation: 0 })
     }
 
@@ -82,7 +89,20 @@ impl Firewall {
             state: Mutex::new(None),
             connections: Mutex::new(None),
             older: Mutex::default(),
+            calm: RwLock::new(()),
+            may_own: true,
         }
+    }
+
+    /// Held from before a change of a container's rules until they are among its records: what is put back then is what is
+    /// in force.
+    pub(crate) fn changes(&self) -> RwLockReadGuard<'_, ()> {
+        self.calm.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held while nobody may change any.
+    pub(crate) fn no_changes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.calm.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the kernel has what this needs.
@@ -93,19 +113,20 @@ impl Firewall {
         self.with(|_| Ok(()))
     }
 
-    /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile.
+    /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile. Answers
+    /// whether it was there.
     pub(crate) fn rebuild<'a>(
         &self,
         containers: impl Iterator<Item = (&'a ContainerId, &'a Reservation, &'a Destinations)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let containers: Vec<_> = containers.collect();
         if containers.is_empty() {
-            return self.remove();
+            return self.remove().map(|()| true);
         }
         self.with(|open| {
             let table = self.table(open.features);
             let mut batch = Batch::new();
-            self.clear(&mut batch, &table, open)?;
+            let was_there = self.clear(&mut batch, &table, open)?;
             self.fill(&mut batch, &table)?;
             for (id, reservation, destinations) in containers {
                 let link = self.link(id);
@@ -115,7 +136,7 @@ impl Firewall {
             crate::host::forward_packets(self.six)?;
             open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
             self.begin(open, &table);
-            Ok(())
+            Ok(was_there)
         })
     }
 
@@ -284,19 +305,36 @@ impl Firewall {
     }
 
     /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs some questions
-    /// to the kernel when nobody did.
-    pub(crate) fn look(&self) -> Result<()> {
+    /// to the kernel when nobody did. Answers whether somebody took the table away, which is then to be
+    /// [made anew](Self::rebuild).
+    pub(crate) fn look(&self) -> Result<bool> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(()) };
-            let now =
-                open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error))?;
+            let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(false) };
+            let doing = |error| failed("ask for the firewall's changes", error);
+            let now = open.socket.generation().map_err(doing)?;
             if now != open.generation {
                 let table = self.table(open.features);
+                // Nobody takes away what is this process's own.
+                if !owns(open.features) && !self.is_whole(open, &table)? {
+                    return Ok(true);
+                }
                 self.mind_strangers(open, &table)?;
             }
         }
-        self.mind_older()
+        self.mind_older()?;
+        Ok(false)
+    }
+
+    /// Whether the table has what every packet meets: chains at hooks, with rules in them.
+    fn is_whole(&self, open: &mut Open, table: &Table) -> Result<bool> {
+        let doing = |error| failed("read the firewall", error);
+        for (chain, ..) in skeleton::HOOKS {
+            if open.socket.rules(table, chain).map_err(doing)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn mind_older(&self) -> Result<()> {
@@ -316,13 +354,13 @@ impl Firewall {
     }
 
     /// Empties a table that is there, so that it can be filled anew in the same batch. The chains of hooks stay: taking
-    /// them away and back would let packets pass untranslated for a moment.
-    fn clear(&self, batch: &mut Batch, table: &Table, open: &mut Open) -> Result<()> {
+    /// them away and back would let packets pass untranslated for a moment. Answers whether it is there.
+    fn clear(&self, batch: &mut Batch, table: &Table, open: &mut Open) -> Result<bool> {
         let doing = |error| failed("read the firewall", error);
         skeleton::make(batch, table);
         let found = open.socket.tables(Some(table.name())).map_err(doing)?;
         if !found.iter().any(|found| found.family == TableFamily::Inet) {
-            return Ok(());
+            return Ok(false);
         }
         let sets = open.socket.sets(table).map_err(doing)?;
         let chains = open.socket.chains(Some(table)).map_err(doing)?;
@@ -336,7 +374,7 @@ impl Firewall {
         for set in sets.iter().filter(|name| name.contains('-')) {
             batch.delete_set(table, set);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn fill(&self, batch: &mut Batch, table: &Table) -> Result<()> {
@@ -372,11 +410,7 @@ impl Firewall {
 
     fn table(&self, features: Features) -> Table {
         let table = Table::new(TableFamily::Inet, &self.name());
-        match features {
-            Features { owner: true, persist: true, .. } => table.owned().persistent(),
-            // Owned alone it would end with this process.
-            _ => table,
-        }
+        if owns(features) { table.owned().persistent() } else { table }
     }
 
     /// The table's name, which is also the comment of rules in the chains of others.
@@ -393,7 +427,7 @@ impl Firewall {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.as_mut() {
             Some(open) => work(open),
-            None => work(state.insert(Open::new()?)),
+            None => work(state.insert(Open::new(self.may_own)?)),
         }
     }
 }
@@ -404,6 +438,11 @@ impl Firewall {
 /// `InvalidArgument` naming the range.
 pub(crate) fn check_ranges(ranges: &[IpRange]) -> Result<()> {
     ranges.iter().try_for_each(|range| span_of(*range).map(drop))
+}
+
+/// Whether the table is this process's own, and outlives it. Owned alone it would end with this process.
+fn owns(features: Features) -> bool {
+    features.owner && features.persist
 }
 
 fn failed(doing: &str, error: gdn_nft::Error) -> Error {

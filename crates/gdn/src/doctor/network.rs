@@ -38,7 +38,7 @@ fn firewall(features: Features) -> Finding {
         _ => Finding::limited(
             "firewall",
             "nftables, without tables that outlive their owner",
-            "another program's `nft flush ruleset` opens all networks of containers until the server starts again",
+            "another program's `nft flush ruleset` opens all networks of containers for up to a second",
             "Linux 6.9 or newer, or see to it that nobody flushes all rules",
         ),
     }
