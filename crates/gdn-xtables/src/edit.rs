@@ -104,3 +104,83 @@ impl Edit {
         self.sources.iter().flat_map(one).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{COMMENT, EXTENSION_HEAD};
+    use crate::{Family, Rule};
+
+    /// A table with one rule in FORWARD (2), which leads to the policy of OUTPUT (3), and nothing before it.
+    fn table(family: Family) -> (Info, Vec<u8>) {
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut starts = Vec::new();
+        for comment in ["input", "a rule", "forward", "output"] {
+            starts.push(u32::try_from(bytes.len()).unwrap());
+            bytes.extend(Rule::accept_from("eth", comment).encode(family).unwrap());
+        }
+        let verdict = family.layout().head + EXTENSION_HEAD + COMMENT + EXTENSION_HEAD;
+        put(&mut bytes, usize::try_from(starts[1]).unwrap() + verdict, &starts[3].to_ne_bytes());
+        let info = Info {
+            valid_hooks: 0b1110,
+            hook_entry: [0, starts[0], starts[1], starts[3], 0],
+            underflow: [0, starts[0], starts[2], starts[3], 0],
+            count: 4,
+            size: u32::try_from(bytes.len()).unwrap(),
+        };
+        (info, bytes)
+    }
+
+    #[test]
+    fn what_is_put_in_and_taken_out_again_leaves_the_table_as_it_was() {
+        for family in [Family::Ip, Family::Ip6] {
+            let (info, bytes) = table(family);
+            let before = Snapshot::parse(family, info.clone(), &bytes).unwrap();
+            let rule = Rule::accept_to("gab", "ours").encode(family).unwrap();
+            let edit = before.edit("ours", &[rule.clone(), rule.clone()]).unwrap();
+            assert_eq!(edit.info.hook_entry[FORWARD], info.hook_entry[FORWARD]);
+            let moved = u32::try_from(2 * rule.len()).unwrap();
+            assert_eq!(edit.info.underflow[FORWARD], info.underflow[FORWARD] + moved);
+            let with = Snapshot::parse(family, edit.info.clone(), &edit.bytes).unwrap();
+            assert_eq!(with.forward_marked("ours"), (2, 2));
+            assert_eq!(
+                with.entries[3].verdict(family),
+                Some(i32::try_from(edit.info.hook_entry[3]).unwrap())
+            );
+            let counters: Vec<u8> = (0..4).flat_map(|number| [number; COUNTER]).collect();
+            let given = edit.counters(&counters);
+            let firsts: Vec<u8> = given.iter().step_by(COUNTER).copied().collect();
+            assert_eq!(firsts, [0, 0, 0, 1, 2, 3]);
+            let back = with.edit("ours", &[]).unwrap();
+            assert_eq!((back.info, back.bytes), (info, bytes));
+        }
+    }
+
+    #[test]
+    fn no_lying_table_makes_the_reader_panic() {
+        for family in [Family::Ip, Family::Ip6] {
+            let (info, bytes) = table(family);
+            let rule = Rule::accept_to("gab", "ours").encode(family).unwrap();
+            let look = |info: &Info, bytes: &[u8]| {
+                let Ok(table) = Snapshot::parse(family, info.clone(), bytes) else { return };
+                let _ = (table.forward_drops(), table.forward_marked("a rule"));
+                let _ = table.edit("a rule", std::slice::from_ref(&rule));
+            };
+            for at in 0..bytes.len() {
+                for value in [0, 1, 8, 0x70, 0xff] {
+                    let mut lie = bytes.clone();
+                    lie[at] = value;
+                    look(&info, &lie);
+                }
+                look(&info, &bytes[..at]);
+            }
+            for place in [0, 1, 8, info.size, u32::MAX] {
+                let mut lie = info.clone();
+                (lie.hook_entry[FORWARD], lie.count) = (place, place);
+                look(&lie, &bytes);
+                lie.count = info.count;
+                look(&lie, &bytes);
+            }
+        }
+    }
+}

@@ -193,15 +193,19 @@ impl Firewall {
             guest.replace(batch, destinations, &earlier, sets);
         })?;
         // The new rules are in force; what cannot be ended goes on until its own end.
-        if let Err(error) = self.judge_anew(reservation) {
+        if let Err(error) = self.judge_anew([reservation]) {
             tracing::warn!(%id, %error, "connections under the rules that were replaced go on");
         }
         Ok(())
     }
 
-    /// Ends what a container began, so that its next packet is judged by the rules in force.
-    pub(crate) fn judge_anew(&self, reservation: &Reservation) -> Result<()> {
-        self.for_each_address(reservation, |connections, address| connections.delete_begun_by(address))
+    /// Ends what containers began, so that their next packets are judged by the rules in force.
+    pub(crate) fn judge_anew<'a>(
+        &self,
+        reservations: impl IntoIterator<Item = &'a Reservation>,
+    ) -> Result<()> {
+        let addresses: Vec<IpAddr> = reservations.into_iter().flat_map(Reservation::addresses).collect();
+        self.forget(&addresses, Conntrack::delete_begun_by_any)
     }
 
     /// What an operator may tighten from one start to the next, as text.
@@ -221,26 +225,27 @@ impl Firewall {
         })
     }
 
-    /// Ends the connections of a container's addresses, so that nobody who gets them later is taken for it.
-    pub(crate) fn forget_connections(&self, reservation: &Reservation) -> Result<()> {
-        self.for_each_address(reservation, |connections, address| connections.delete_of(address))
+    /// Ends the connections of addresses, so that nobody who gets them later is taken for their last holder. Takes the kernel
+    /// milliseconds, for many addresses hardly more than for one.
+    pub(crate) fn forget_connections(&self, addresses: &[IpAddr]) -> Result<()> {
+        self.forget(addresses, Conntrack::delete_of_any)
     }
 
-    fn for_each_address(
+    fn forget(
         &self,
-        reservation: &Reservation,
-        forget: impl Fn(&mut Conntrack, IpAddr) -> gdn_nft::Result<usize>,
+        addresses: &[IpAddr],
+        forget: impl Fn(&mut Conntrack, &[IpAddr]) -> gdn_nft::Result<usize>,
     ) -> Result<()> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, address) in reservation.ends() {
-            let doing = |error| failed(&format!("forget the connections of {address}"), error);
-            let open = match connections.take() {
-                Some(open) => open,
-                None => Conntrack::open().map_err(doing)?,
-            };
-            forget(connections.insert(open), address).map_err(doing)?;
+        if addresses.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let doing = |error| failed("forget the connections of containers", error);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match connections.take() {
+            Some(open) => open,
+            None => Conntrack::open().map_err(doing)?,
+        };
+        forget(connections.insert(open), addresses).map(drop).map_err(doing)
     }
 
     /// Removes the table, if there is one.

@@ -26,7 +26,7 @@ pub(super) fn put_back(firewall: &Firewall, networks: &Networks) -> Result<()> {
         guarded().map(|(_, entry)| entry.reservation.clone()).collect()
     };
     drop(calm);
-    reservations.iter().try_for_each(|reservation| firewall.judge_anew(reservation))
+    firewall.judge_anew(&reservations)
 }
 
 impl Shared {
@@ -53,9 +53,9 @@ impl Shared {
             (entry.guarded, entry.tracked) = (entry.link.is_some(), entry.link.is_some());
         }
         self.judge_anew(&networks, was_there)?;
-        for (id, stored) in &stored {
-            // Whoever gets the address next must not be taken for its last holder.
-            self.firewall.forget_connections(&stored.reservation)?;
+        let free = stored.values().flat_map(|stored| stored.reservation.addresses());
+        self.firewall.forget_connections(&free.collect::<Vec<_>>())?;
+        for id in stored.keys() {
             if !leavers.iter().any(|leaver| leaver.id == *id) {
                 self.ledger.forget(id)?;
             }
@@ -119,6 +119,7 @@ impl Shared {
                 id,
                 link: index,
                 addresses: addresses.filter(held),
+                tracked: Vec::new(),
                 since: Instant::now(),
             });
         }
@@ -143,9 +144,8 @@ impl Shared {
         if was_there && before.as_ref() == Some(&policy) {
             return Ok(());
         }
-        for entry in networks.values().filter(|entry| entry.tracked) {
-            self.firewall.judge_anew(&entry.reservation)?;
-        }
+        let tracked = networks.values().filter(|entry| entry.tracked);
+        self.firewall.judge_anew(tracked.map(|entry| &entry.reservation))?;
         self.ledger.set_policy(&policy)
     }
 }
