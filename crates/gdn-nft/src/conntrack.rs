@@ -3,6 +3,7 @@
 //! Rules are asked for the first packets of a connection only where they accept what is established, and a translation
 //! is kept for as long as its connection: when an address or a port is withdrawn, its connections have to go too.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use rustix::io::Errno;
@@ -16,6 +17,7 @@ use crate::channel::{ACKNOWLEDGE, Channel, DUMP};
 const SUBSYSTEM: u8 = 1;
 const GET: u8 = 1;
 const DELETE: u8 = 2;
+const GET_STATS: u8 = 5;
 /// The most connections of one address.
 const MOST: usize = 1 << 20;
 
@@ -46,7 +48,11 @@ struct Selector {
 
 /// Where an address is in any of its connections: the source of the first packet, or of the answer. Whatever else its
 /// connections say of it follows from one of these; each place costs a walk through the kernel's whole table.
-const PLACES: [u16; 2] = [attribute::ORIGINAL, attribute::REPLY];
+const PLACES: [Option<u16>; 2] = [Some(attribute::ORIGINAL), Some(attribute::REPLY)];
+
+/// A walk through the kernel's table, most of whose places are empty, takes as long as telling of so many connections: found
+/// with a table of 262,144 places, which is what hosts have by default.
+const WALK: usize = 7_000;
 
 /// What the kernel wants to know of the connection to be deleted.
 #[derive(Debug)]
@@ -54,6 +60,17 @@ struct Entry {
     original: Vec<u8>,
     id: Option<Vec<u8>>,
     zone: Option<Vec<u8>>,
+}
+
+impl Entry {
+    fn of(message: Message<'_>) -> Self {
+        let attributes = message.attributes();
+        Entry {
+            original: attributes.inside(attribute::ORIGINAL).0.to_vec(),
+            id: attributes.find(attribute::ID).map(<[u8]>::to_vec),
+            zone: attributes.find(attribute::ZONE).map(<[u8]>::to_vec),
+        }
+    }
 }
 
 impl Conntrack {
@@ -67,12 +84,21 @@ impl Conntrack {
 
     /// Deletes all connections from or to an address, before or after translation, and gives their number.
     ///
-    /// Those that begin while it runs may stay: take the rule away first.
+    /// Those that begin while it runs may stay: take the rule away first. It walks through the kernel's table, which takes
+    /// milliseconds however few connections there are: for several addresses see [`delete_of_any`](Conntrack::delete_of_any).
     ///
     /// # Errors
     /// What the kernel refused; [`Error::TooLong`](crate::Error::TooLong) beyond a million.
     pub fn delete_of(&mut self, address: IpAddr) -> Result<usize> {
         self.delete(Selector { address, service: None, only_begun: false })
+    }
+
+    /// Like [`delete_of`](Conntrack::delete_of) for each of some addresses, of both families.
+    ///
+    /// # Errors
+    /// As for [`delete_of`](Conntrack::delete_of).
+    pub fn delete_of_any(&mut self, addresses: &[IpAddr]) -> Result<usize> {
+        self.delete_any(addresses, false)
     }
 
     /// Like [`delete_of`](Conntrack::delete_of), but only connections of a transport protocol (6 is TCP) whose first
@@ -84,26 +110,77 @@ impl Conntrack {
         self.delete(Selector { address, service: Some((protocol, port)), only_begun: false })
     }
 
-    /// Deletes the connections whose first packet came from an address, and gives their number. What is still allowed goes
-    /// on as a new connection.
+    /// Deletes the connections whose first packet came from one of some addresses, and gives their number. What is still
+    /// allowed goes on as a new connection.
     ///
     /// # Errors
     /// As for [`delete_of`](Conntrack::delete_of).
-    pub fn delete_begun_by(&mut self, address: IpAddr) -> Result<usize> {
-        self.delete(Selector { address, service: None, only_begun: true })
+    pub fn delete_begun_by_any(&mut self, addresses: &[IpAddr]) -> Result<usize> {
+        self.delete_any(addresses, true)
+    }
+
+    /// By one walk that lists all connections, or by one or two for each address of IPv4, in which the kernel picks: what
+    /// costs less.
+    fn delete_any(&mut self, addresses: &[IpAddr], only_begun: bool) -> Result<usize> {
+        let (six, four): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv6());
+        let walks = four.len().saturating_mul(if only_begun { 1 } else { PLACES.len() });
+        if four.is_empty() || self.count()? <= walks.saturating_mul(WALK) {
+            return self.delete_listed(addresses, only_begun);
+        }
+        let mut deleted = self.delete_listed(&six, only_begun)?;
+        for address in four {
+            deleted += self.delete(Selector { address, service: None, only_begun })?;
+        }
+        Ok(deleted)
+    }
+
+    fn delete_listed(&mut self, addresses: &[IpAddr], only_begun: bool) -> Result<usize> {
+        let Some(first) = addresses.first() else { return Ok(0) };
+        let all_alike = addresses.iter().all(|address| address.is_ipv6() == first.is_ipv6());
+        let family = if all_alike { family_of(*first) } else { 0 };
+        let wanted: HashSet<IpAddr> = addresses.iter().copied().collect();
+        let mut request = Vec::new();
+        message(&mut request, Header { kind: kind(GET), flags: REQUEST | DUMP, family, resource: 0 }, |_| {});
+        let entries = self.channel.dump("list connections", &request, MOST, |message, found| {
+            let tuple = |direction| ends(message.attributes().inside(direction));
+            let (original, reply) = (tuple(attribute::ORIGINAL), tuple(attribute::REPLY));
+            let involved: &[Option<IpAddr>] = match only_begun {
+                true => &original[..1],
+                false => &[original[0], original[1], reply[0], reply[1]],
+            };
+            if message.kind == kind(0) && involved.iter().flatten().any(|address| wanted.contains(address)) {
+                found.push((message.family(), Entry::of(message)));
+            }
+        })?;
+        let mut deleted = 0;
+        for (family, entry) in entries {
+            deleted += usize::from(self.delete_entry(family, &entry)?);
+        }
+        Ok(deleted)
+    }
+
+    /// How many connections are tracked.
+    fn count(&mut self) -> Result<usize> {
+        let mut request = Vec::new();
+        let header = Header { kind: kind(GET_STATS), flags: REQUEST | ACKNOWLEDGE, family: 0, resource: 0 };
+        message(&mut request, header, |_| {});
+        let found = self.channel.dump("count connections", &request, 1, |message, found| {
+            found.extend(message.attributes().number32(1));
+        })?;
+        Ok(found.first().and_then(|count| usize::try_from(*count).ok()).unwrap_or(0))
     }
 
     fn delete(&mut self, selector: Selector) -> Result<usize> {
-        let family = if selector.address.is_ipv6() {
-            rustix::net::AddressFamily::INET6
-        } else {
-            rustix::net::AddressFamily::INET
-        };
-        let family = u8::try_from(family.as_raw()).unwrap_or(0);
+        let family = family_of(selector.address);
         let mut deleted = 0;
-        let places = if selector.only_begun { &PLACES[..1] } else { &PLACES[..] };
+        let places: &[Option<u16>] = match (selector.address, selector.only_begun) {
+            // Told to pick an address of IPv6, the kernel gives the connections of all others (5.8 to 6.18 at least).
+            (IpAddr::V6(_), _) => &[None],
+            (IpAddr::V4(_), true) => &PLACES[..1],
+            (IpAddr::V4(_), false) => &PLACES,
+        };
         for place in places.iter().copied() {
-            let entries = match self.list(family, selector, Some(place)) {
+            let entries = match self.list(family, selector, place) {
                 // A kernel that knows the filter but not this one: all are read, and looked at here.
                 Err(error) if error.errno() == Some(Errno::INVAL) => self.list(family, selector, None)?,
                 other => other?,
@@ -158,6 +235,12 @@ impl Conntrack {
     }
 }
 
+fn family_of(address: IpAddr) -> u8 {
+    let family =
+        if address.is_ipv6() { rustix::net::AddressFamily::INET6 } else { rustix::net::AddressFamily::INET };
+    u8::try_from(family.as_raw()).unwrap_or(0)
+}
+
 fn kind(number: u8) -> u16 {
     u16::from_be_bytes([SUBSYSTEM, number])
 }
@@ -176,11 +259,15 @@ fn entry(message: Message<'_>, selector: Selector) -> Option<Entry> {
         has(original, selector.address) || has(reply, selector.address)
     };
     let wanted = selector.service.is_none_or(|service| goes_to(original, service));
-    (involved && wanted).then(|| Entry {
-        original: original.0.to_vec(),
-        id: attributes.find(attribute::ID).map(<[u8]>::to_vec),
-        zone: attributes.find(attribute::ZONE).map(<[u8]>::to_vec),
-    })
+    (involved && wanted).then(|| Entry::of(message))
+}
+
+/// Source and destination of a tuple.
+fn ends(tuple: Attributes<'_>) -> [Option<IpAddr>; 2] {
+    let ip = tuple.inside(1);
+    let four = |kind| ip.find(kind).and_then(|value| <[u8; 4]>::try_from(value).ok()).map(IpAddr::from);
+    let six = |kind| ip.find(kind).and_then(|value| <[u8; 16]>::try_from(value).ok()).map(IpAddr::from);
+    [four(1).or_else(|| six(3)), four(2).or_else(|| six(4))]
 }
 
 /// Whether source or destination of a tuple is an address.

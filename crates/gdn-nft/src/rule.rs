@@ -211,6 +211,9 @@ impl Rule {
         let mut word = 0;
         for what in key {
             self.expressions.push(Expression::Load { what, word });
+            if let Some(mask) = what.mask() {
+                self.expressions.push(Expression::And { word, mask });
+            }
             word += what.words();
         }
         self.then(Expression::Lookup { set: set.to_owned(), word: 0, into, inverted })

@@ -149,8 +149,7 @@ pub(crate) fn encode(fields: &[Field], values: &[Value]) -> Option<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(length(fields));
     for (field, value) in fields.iter().zip(values) {
-        let value = value.bytes_of(*field)?;
-        bytes.extend_from_slice(&value);
+        value.write(*field, &mut bytes)?;
         if fields.len() > 1 {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }

@@ -54,8 +54,11 @@ struct Shared {
     firewall: Arc<Firewall>,
     leaving: Leaving,
     _watch: Watch,
-    networks: Mutex<HashMap<ContainerId, Entry>>,
+    networks: Arc<Networks>,
 }
+
+/// Networks by container.
+type Networks = Mutex<HashMap<ContainerId, Entry>>;
 
 /// A container's network. The orchestrator sees to it that only one call at a time changes it.
 #[derive(Debug)]
@@ -84,11 +87,12 @@ impl KernelNetworker {
         let ledger = Ledger::new(store);
         let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
         let links = Arc::new(Links::new(config.engine));
-        let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
-        let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
-        let watch = Watch::start(firewall.clone(), files.clone())?;
-        let networks = Mutex::default();
+        let leaving = Leaving::start(links.clone(), firewall.clone(), pools.clone(), ledger.clone())?;
+        let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
+        let networks = Arc::new(Networks::default());
+        let (table, known) = (firewall.clone(), networks.clone());
+        let watch = Watch::start(firewall.clone(), files.clone(), move || restore::put_back(&table, &known))?;
         Ok(KernelNetworker(Arc::new(Shared {
             config,
             ledger,
@@ -305,8 +309,10 @@ impl Shared {
             let entry = networks.get(id).ok_or_else(|| unknown(id))?;
             (entry.reservation.clone(), entry.destinations.clone(), entry.mtu)
         };
+        let changing = self.firewall.changes();
         self.firewall.guard(id, &reservation, &destinations)?;
         self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
+        drop(changing);
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
         self.change(id, |entry| entry.link = Some(link));
         Ok(())
@@ -326,21 +332,19 @@ impl Shared {
         self.files.remove(id)
     }
 
-    /// Takes a container's rules and its tracked connections out of the kernel.
+    /// Takes a container's rules out of the kernel.
     fn withdraw(&self, id: &ContainerId) -> Result<()> {
         let known = self.networks().get(id).map(|entry| {
-            let Entry { reservation, guarded, tracked, link, destinations, .. } = entry;
-            (reservation.clone(), *guarded, *tracked, *link, destinations.kinds())
+            let Entry { reservation, guarded, link, destinations, .. } = entry;
+            (reservation.clone(), *guarded, *link, destinations.kinds())
         });
-        let Some((reservation, guarded, tracked, link, sets)) = known else { return Ok(()) };
+        let Some((reservation, guarded, link, sets)) = known else { return Ok(()) };
         if guarded {
+            let _changing = self.firewall.changes();
             self.firewall.release(id, &reservation, &sets)?;
             self.change(id, |entry| entry.guarded = false);
         }
-        if tracked {
-            if !self.was_silent(link) {
-                self.firewall.forget_connections(&reservation)?;
-            }
+        if self.was_silent(link) {
             self.change(id, |entry| entry.tracked = false);
         }
         Ok(())
@@ -354,15 +358,20 @@ impl Shared {
         matches!(counted, Ok(Some(NetworkStat { rx_bytes: 0, tx_bytes: 0, .. })))
     }
 
-    /// Gives ports back at once and addresses when the link is gone.
+    /// Gives ports back at once, and addresses when the link is gone and the kernel knows no connection of them any more.
     fn let_go(&self, id: &ContainerId) -> Result<()> {
-        let Some(link) = self.networks().get(id).map(|entry| entry.link) else { return Ok(()) };
+        let known = self.networks().get(id).map(|entry| {
+            let tracked = if entry.tracked { entry.reservation.addresses().collect() } else { Vec::new() };
+            (entry.link, tracked)
+        });
+        let Some((link, tracked)) = known else { return Ok(()) };
         // A link that was begun and not finished has a number that nobody noted.
         let link = match link {
             Some(link) => Some(link),
             None => self.links.find(id)?,
         };
         if link.is_none() {
+            self.firewall.forget_connections(&tracked)?;
             self.ledger.forget(id)?;
         }
         let Some(entry) = self.networks().remove(id) else { return Ok(()) };
@@ -370,7 +379,8 @@ impl Shared {
         self.pools.with(|pools| pools.give_back_ports(&entry.reservation.ports));
         match link {
             Some(link) => {
-                self.leaving.add(Leaver { id: *id, link, addresses: Some(addresses), since: Instant::now() })
+                let addresses = Some(addresses);
+                self.leaving.add(Leaver { id: *id, link, addresses, tracked, since: Instant::now() });
             }
             None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }

@@ -1,12 +1,15 @@
 //! The engine's firewall: one nftables table, changed by one atomic batch for each create, change and destroy.
 
 mod guest;
+mod older;
 mod skeleton;
 mod strangers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
 use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
@@ -15,6 +18,7 @@ use crate::config::NetworkerConfig;
 use crate::netout::{Added, Destinations, Family, SetKind, span_of};
 use crate::record::Reservation;
 use guest::Guest;
+use older::Older;
 use skeleton::{HostAccess, Shared};
 
 /// The table of an engine.
@@ -29,6 +33,12 @@ pub(crate) struct Firewall {
     state: Mutex<Option<Open>>,
     /// What the kernel tracks of connections, once it was asked for.
     connections: Mutex<Option<Conntrack>>,
+    /// Apart from the table, so that nobody who changes that waits for programs of others.
+    older: Mutex<Older>,
+    /// Held by whoever changes a container's part of the table, until its record tells of it too.
+    calm: RwLock<()>,
+    /// Whether the table is to be this process's own where the kernel has that.
+    may_own: bool,
 }
 
 /// The connection, once there is one.
@@ -46,7 +56,7 @@ struct Open {
 impl Open {
     /// # Errors
     /// `FailedPrecondition` when the kernel has not what this needs.
-    fn new() -> Result<Self> {
+    fn new(may_own: bool) -> Result<Self> {
         let mut socket = Socket::open().map_err(|error| failed("open the kernel's firewall", error))?;
         let features = socket.features().map_err(|error| failed("ask for the kernel's firewall", error))?;
         if !features.inet {
@@ -56,6 +66,7 @@ impl Open {
                  made",
             ));
         }
+        let features = Features { owner: features.owner && may_own, ..features };
         Ok(Open { socket, features, ready: false, generation: 0 })
     }
 
@@ -77,7 +88,21 @@ impl Firewall {
             six: config.pool6.is_some(),
             state: Mutex::new(None),
             connections: Mutex::new(None),
+            older: Mutex::default(),
+            calm: RwLock::new(()),
+            may_own: true,
         }
+    }
+
+    /// Held from before a change of a container's rules until they are among its records: what is put back then is what is
+    /// in force.
+    pub(crate) fn changes(&self) -> RwLockReadGuard<'_, ()> {
+        self.calm.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held while nobody may change any.
+    pub(crate) fn no_changes(&self) -> RwLockWriteGuard<'_, ()> {
+        self.calm.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the kernel has what this needs.
@@ -88,19 +113,20 @@ impl Firewall {
         self.with(|_| Ok(()))
     }
 
-    /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile.
+    /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile. Answers
+    /// whether it was there.
     pub(crate) fn rebuild<'a>(
         &self,
         containers: impl Iterator<Item = (&'a ContainerId, &'a Reservation, &'a Destinations)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let containers: Vec<_> = containers.collect();
         if containers.is_empty() {
-            return self.remove();
+            return self.remove().map(|()| true);
         }
         self.with(|open| {
             let table = self.table(open.features);
             let mut batch = Batch::new();
-            self.clear(&mut batch, &table, open)?;
+            let was_there = self.clear(&mut batch, &table, open)?;
             self.fill(&mut batch, &table)?;
             for (id, reservation, destinations) in containers {
                 let link = self.link(id);
@@ -110,7 +136,7 @@ impl Firewall {
             crate::host::forward_packets(self.six)?;
             open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
             self.begin(open, &table);
-            Ok(())
+            Ok(was_there)
         })
     }
 
@@ -167,15 +193,19 @@ impl Firewall {
             guest.replace(batch, destinations, &earlier, sets);
         })?;
         // The new rules are in force; what cannot be ended goes on until its own end.
-        if let Err(error) = self.judge_anew(reservation) {
+        if let Err(error) = self.judge_anew([reservation]) {
             tracing::warn!(%id, %error, "connections under the rules that were replaced go on");
         }
         Ok(())
     }
 
-    /// Ends what a container began, so that its next packet is judged by the rules in force.
-    pub(crate) fn judge_anew(&self, reservation: &Reservation) -> Result<()> {
-        self.for_each_address(reservation, |connections, address| connections.delete_begun_by(address))
+    /// Ends what containers began, so that their next packets are judged by the rules in force.
+    pub(crate) fn judge_anew<'a>(
+        &self,
+        reservations: impl IntoIterator<Item = &'a Reservation>,
+    ) -> Result<()> {
+        let addresses: Vec<IpAddr> = reservations.into_iter().flat_map(Reservation::addresses).collect();
+        self.forget(&addresses, Conntrack::delete_begun_by_any)
     }
 
     /// What an operator may tighten from one start to the next, as text.
@@ -195,26 +225,27 @@ impl Firewall {
         })
     }
 
-    /// Ends the connections of a container's addresses, so that nobody who gets them later is taken for it.
-    pub(crate) fn forget_connections(&self, reservation: &Reservation) -> Result<()> {
-        self.for_each_address(reservation, |connections, address| connections.delete_of(address))
+    /// Ends the connections of addresses, so that nobody who gets them later is taken for their last holder. Takes the kernel
+    /// milliseconds, for many addresses hardly more than for one.
+    pub(crate) fn forget_connections(&self, addresses: &[IpAddr]) -> Result<()> {
+        self.forget(addresses, Conntrack::delete_of_any)
     }
 
-    fn for_each_address(
+    fn forget(
         &self,
-        reservation: &Reservation,
-        forget: impl Fn(&mut Conntrack, IpAddr) -> gdn_nft::Result<usize>,
+        addresses: &[IpAddr],
+        forget: impl Fn(&mut Conntrack, &[IpAddr]) -> gdn_nft::Result<usize>,
     ) -> Result<()> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, address) in reservation.ends() {
-            let doing = |error| failed(&format!("forget the connections of {address}"), error);
-            let open = match connections.take() {
-                Some(open) => open,
-                None => Conntrack::open().map_err(doing)?,
-            };
-            forget(connections.insert(open), address).map_err(doing)?;
+        if addresses.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let doing = |error| failed("forget the connections of containers", error);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match connections.take() {
+            Some(open) => open,
+            None => Conntrack::open().map_err(doing)?,
+        };
+        forget(connections.insert(open), addresses).map(drop).map_err(doing)
     }
 
     /// Removes the table, if there is one.
@@ -235,7 +266,12 @@ impl Firewall {
         match removed {
             // Where there can be no table there is none.
             Err(error) if error.kind() == ErrorKind::FailedPrecondition => Ok(()),
-            other => other,
+            other => other.and_then(|()| {
+                let mark = self.name();
+                let doing =
+                    |error| Error::caused(ErrorKind::Internal, "leave the tables of iptables-legacy", error);
+                self.older().withdraw(&mark).map_err(doing)
+            }),
         }
     }
 
@@ -267,23 +303,52 @@ impl Firewall {
     /// What is done once, when the table is there. What is in force then stays so.
     fn begin(&self, open: &mut Open, table: &Table) {
         open.ready = true;
-        if let Err(error) = self.mind_strangers(open, table) {
+        self.older().begin();
+        if let Err(error) = self.mind_strangers(open, table).and_then(|()| self.mind_older()) {
             tracing::warn!(%error, "others' firewalls may keep containers from others; it will be looked at again");
         }
     }
 
-    /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs one question
-    /// to the kernel when nobody did.
-    pub(crate) fn look(&self) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(()) };
-        let now =
-            open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error))?;
-        if now == open.generation {
-            return Ok(());
+    /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs some questions
+    /// to the kernel when nobody did. Answers whether somebody took the table away, which is then to be
+    /// [made anew](Self::rebuild).
+    pub(crate) fn look(&self) -> Result<bool> {
+        {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(false) };
+            let doing = |error| failed("ask for the firewall's changes", error);
+            let now = open.socket.generation().map_err(doing)?;
+            if now != open.generation {
+                let table = self.table(open.features);
+                // Nobody takes away what is this process's own.
+                if !owns(open.features) && !self.is_whole(open, &table)? {
+                    return Ok(true);
+                }
+                self.mind_strangers(open, &table)?;
+            }
         }
-        let table = self.table(open.features);
-        self.mind_strangers(open, &table)
+        self.mind_older()?;
+        Ok(false)
+    }
+
+    /// Whether the table has what every packet meets: chains at hooks, with rules in them.
+    fn is_whole(&self, open: &mut Open, table: &Table) -> Result<bool> {
+        let doing = |error| failed("read the firewall", error);
+        for (chain, ..) in skeleton::HOOKS {
+            if open.socket.rules(table, chain).map_err(doing)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn mind_older(&self) -> Result<()> {
+        let doing = |error| Error::caused(ErrorKind::Internal, "look for tables of iptables-legacy", error);
+        self.older().let_pass(&self.prefix, &self.name()).map_err(doing)
+    }
+
+    fn older(&self) -> MutexGuard<'_, Older> {
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mind_strangers(&self, open: &mut Open, table: &Table) -> Result<()> {
@@ -294,13 +359,13 @@ impl Firewall {
     }
 
     /// Empties a table that is there, so that it can be filled anew in the same batch. The chains of hooks stay: taking
-    /// them away and back would let packets pass untranslated for a moment.
-    fn clear(&self, batch: &mut Batch, table: &Table, open: &mut Open) -> Result<()> {
+    /// them away and back would let packets pass untranslated for a moment. Answers whether it is there.
+    fn clear(&self, batch: &mut Batch, table: &Table, open: &mut Open) -> Result<bool> {
         let doing = |error| failed("read the firewall", error);
         skeleton::make(batch, table);
         let found = open.socket.tables(Some(table.name())).map_err(doing)?;
         if !found.iter().any(|found| found.family == TableFamily::Inet) {
-            return Ok(());
+            return Ok(false);
         }
         let sets = open.socket.sets(table).map_err(doing)?;
         let chains = open.socket.chains(Some(table)).map_err(doing)?;
@@ -314,7 +379,7 @@ impl Firewall {
         for set in sets.iter().filter(|name| name.contains('-')) {
             batch.delete_set(table, set);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn fill(&self, batch: &mut Batch, table: &Table) -> Result<()> {
@@ -334,9 +399,9 @@ impl Firewall {
         for (kind, pieces) in denied.sets() {
             let elements: Vec<Element> = pieces
                 .iter()
-                .map(|piece| Element::range([guest::addresses_of(kind.family, piece.addresses())]))
+                .map(|piece| Element::range([guest::addresses_of(kind.traffic.family, piece.addresses())]))
                 .collect();
-            batch.add_new_elements(table, &Shared::of(kind.family).denied, &elements);
+            batch.add_new_elements(table, &Shared::of(kind.traffic.family).denied, &elements);
         }
         let mut resolvers = self.resolvers.clone();
         resolvers.sort_unstable();
@@ -349,12 +414,13 @@ impl Firewall {
     }
 
     fn table(&self, features: Features) -> Table {
-        let table = Table::new(TableFamily::Inet, &format!("gdn-{}", self.engine));
-        match features {
-            Features { owner: true, persist: true, .. } => table.owned().persistent(),
-            // Owned alone it would end with this process.
-            _ => table,
-        }
+        let table = Table::new(TableFamily::Inet, &self.name());
+        if owns(features) { table.owned().persistent() } else { table }
+    }
+
+    /// The table's name, which is also the comment of rules in the chains of others.
+    fn name(&self) -> String {
+        format!("gdn-{}", self.engine)
     }
 
     fn link(&self, id: &ContainerId) -> String {
@@ -366,7 +432,7 @@ impl Firewall {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.as_mut() {
             Some(open) => work(open),
-            None => work(state.insert(Open::new()?)),
+            None => work(state.insert(Open::new(self.may_own)?)),
         }
     }
 }
@@ -377,6 +443,11 @@ impl Firewall {
 /// `InvalidArgument` naming the range.
 pub(crate) fn check_ranges(ranges: &[IpRange]) -> Result<()> {
     ranges.iter().try_for_each(|range| span_of(*range).map(drop))
+}
+
+/// Whether the table is this process's own, and outlives it. Owned alone it would end with this process.
+fn owns(features: Features) -> bool {
+    features.owner && features.persist
 }
 
 fn failed(doing: &str, error: gdn_nft::Error) -> Error {

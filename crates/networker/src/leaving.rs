@@ -2,8 +2,11 @@
 //!
 //! A network namespace ends a moment after its last process, and with it the link. Until then the address is nobody's: given
 //! to another container it would be in use twice. One thread looks until the link is gone, and deletes one that outstays
-//! its time because somebody holds the namespace open.
+//! its time because somebody holds the namespace open. Then, for all that are gone at once, it has the kernel forget the
+//! connections of the addresses: whoever gets one next must not be taken for its last holder, and to look for them takes the
+//! kernel milliseconds that no destroy has to wait for.
 
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use gdn_ipam::Network;
 use gdn_links::LinkIndex;
 use gdn_types::{ContainerId, Error, ErrorKind, Result};
 
+use crate::firewall::Firewall;
 use crate::links::Links;
 use crate::pools::{Addresses, Pools};
 use crate::store::Ledger;
@@ -41,6 +45,8 @@ pub(crate) struct Leaver {
     pub(crate) link: LinkIndex,
     /// Absent for a link that nobody has an address for.
     pub(crate) addresses: Option<Addresses>,
+    /// Addresses that the kernel may track connections of.
+    pub(crate) tracked: Vec<IpAddr>,
     /// Whose they were: its record is kept until they are free, so that a later life knows them too.
     pub(crate) id: ContainerId,
     pub(crate) since: Instant,
@@ -56,6 +62,7 @@ pub(crate) struct Leaving {
 /// What the thread needs.
 struct Looker {
     links: Arc<Links>,
+    firewall: Arc<Firewall>,
     pools: Arc<SharedPools>,
     ledger: Ledger,
 }
@@ -116,12 +123,17 @@ impl SharedPools {
 
 impl Leaving {
     /// Starts the thread.
-    pub(crate) fn start(links: Arc<Links>, pools: Arc<SharedPools>, ledger: Ledger) -> Result<Self> {
+    pub(crate) fn start(
+        links: Arc<Links>,
+        firewall: Arc<Firewall>,
+        pools: Arc<SharedPools>,
+        ledger: Ledger,
+    ) -> Result<Self> {
         let (tell, told) = channel();
         let shared = pools.clone();
         std::thread::Builder::new()
             .name("gdn-netns".to_owned())
-            .spawn(move || run(&Looker { links, pools, ledger }, &told))
+            .spawn(move || run(&Looker { links, firewall, pools, ledger }, &told))
             .map_err(|error| {
                 Error::caused(ErrorKind::Internal, "start the thread that waits for namespaces to end", error)
             })?;
@@ -152,21 +164,25 @@ fn run(looker: &Looker, told: &Receiver<Leaver>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        leavers.retain_mut(|leaver| !looker.has_left(leaver));
+        let mut gone: Vec<Leaver> = leavers.extract_if(.., |leaver| looker.is_gone(leaver)).collect();
+        let tracked: Vec<IpAddr> = gone.iter().flat_map(|leaver| leaver.tracked.iter().copied()).collect();
+        if let Err(error) = looker.firewall.forget_connections(&tracked) {
+            tracing::warn!(%error, "addresses of containers that are gone are not free yet; it will be tried again");
+            // Whatever comes of it, it is tried again no sooner.
+            gone.iter_mut().for_each(|leaver| leaver.since = Instant::now() + OUTSTAYED);
+            leavers.append(&mut gone);
+        }
+        gone.into_iter().for_each(|leaver| looker.has_left(leaver));
     }
 }
 
 impl Looker {
-    fn has_left(&self, leaver: &mut Leaver) -> bool {
+    fn is_gone(&self, leaver: &mut Leaver) -> bool {
+        if leaver.since > Instant::now() {
+            return false;
+        }
         match self.links.exists(leaver.link) {
-            Ok(false) => {
-                if let Err(error) = self.ledger.forget(&leaver.id) {
-                    // Tried again by the next start.
-                    tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");
-                }
-                self.pools.has_left(leaver.addresses);
-                return true;
-            }
+            Ok(false) => return true,
             Ok(true) if leaver.since.elapsed() > OUTSTAYED => {
                 // Whatever comes of it, it is tried again no sooner.
                 leaver.since = Instant::now();
@@ -180,5 +196,13 @@ impl Looker {
             }
         }
         false
+    }
+
+    fn has_left(&self, leaver: Leaver) {
+        if let Err(error) = self.ledger.forget(&leaver.id) {
+            // Tried again by the next start.
+            tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");
+        }
+        self.pools.has_left(leaver.addresses);
     }
 }

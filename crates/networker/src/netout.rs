@@ -3,8 +3,11 @@
 //! Every rule becomes boxes in the space of a set (addresses, protocol, port). Sets refuse elements that overlap, so of each
 //! box only what is not covered yet becomes elements. Adding is all there is: a rule never takes anything away.
 
+#[cfg(test)]
+mod model;
 mod piece;
 mod pieces;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,6 +16,8 @@ use gdn_types::{Error, ErrorKind, IpRange, NetOutRule, Protocol, Result};
 
 pub(crate) use piece::{Piece, Span};
 use pieces::Pieces;
+pub(crate) use way::Way;
+use way::Ways;
 
 /// Elements of all sets of one container, and boxes of one call: 3,000 rules of a large platform need as many, crossed ranges
 /// some times that.
@@ -40,6 +45,14 @@ impl Family {
             Family::V6 => Span::new(0_u128, u128::MAX),
         }
     }
+
+    /// Bits of an address.
+    pub(crate) fn bits(self) -> u8 {
+        match self {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        }
+    }
 }
 
 /// What the second and third field of a piece are.
@@ -53,19 +66,45 @@ pub(crate) enum Class {
     Icmp,
 }
 
+impl Class {
+    /// Second and third field of a piece for which they do not matter.
+    fn whole(self) -> (Span, Span) {
+        let bytes = Span::new(0_u8, u8::MAX);
+        match self {
+            Class::Any => (Span::one(0_u8), Span::one(0_u8)),
+            Class::Service => (bytes, Span::new(0_u16, u16::MAX)),
+            Class::Icmp => (bytes, bytes),
+        }
+    }
+}
+
 /// One set of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SetKind {
+    pub(crate) traffic: Traffic,
+    pub(crate) way: Way,
+}
+
+/// What sets of a container are about. No two pieces of the same traffic overlap, whichever sets they are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Traffic {
     pub(crate) family: Family,
     pub(crate) class: Class,
-    /// Whether what it allows is logged too.
+    /// Whether what they allow is logged too.
     pub(crate) log: bool,
 }
 
 /// The pieces of a container's sets.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Destinations {
-    sets: BTreeMap<SetKind, Pieces>,
+pub(crate) struct Destinations(BTreeMap<Traffic, Allowed>);
+
+/// The pieces of the same traffic.
+#[derive(Clone, Debug, Default)]
+struct Allowed {
+    /// All of them, to find those that overlap.
+    pieces: Pieces,
+    /// The same in the sets in which the kernel has them.
+    ways: Ways,
 }
 
 /// What rules added to each set.
@@ -85,32 +124,42 @@ impl Destinations {
             }
             boxes_of(rule, &mut boxes)?;
         }
-        let mut added = Added::new();
-        for (kind, piece) in boxes {
-            let new = self.sets.entry(kind).or_default().add(piece);
-            if !new.is_empty() {
-                added.entry(kind).or_default().extend(new);
-            }
+        let mut new: BTreeMap<Traffic, Vec<Piece>> = BTreeMap::new();
+        for (traffic, piece) in boxes {
+            let rest = self.0.entry(traffic).or_default().pieces.add(piece);
+            new.entry(traffic).or_default().extend(rest);
             if self.len() > MOST_PIECES {
-                self.take_back(&added);
+                for (traffic, pieces) in new {
+                    self.0.entry(traffic).or_default().pieces.remove(&pieces);
+                }
                 return Err(too_many());
             }
+        }
+        let mut added = Added::new();
+        for (traffic, pieces) in new {
+            let ways = &mut self.0.entry(traffic).or_default().ways;
+            let placed = ways.add(traffic.family, traffic.class, &pieces);
+            added.extend(placed.into_iter().map(|(way, pieces)| (SetKind { traffic, way }, pieces)));
         }
         Ok(added)
     }
 
     /// Undoes an [`add`](Self::add) whose pieces did not get into the kernel.
     pub(crate) fn take_back(&mut self, added: &Added) {
-        for (kind, pieces) in added {
-            if let Some(set) = self.sets.get_mut(kind) {
-                set.remove(pieces);
+        for (SetKind { traffic, way }, pieces) in added {
+            if let Some(allowed) = self.0.get_mut(traffic) {
+                allowed.pieces.remove(pieces);
+                allowed.ways.remove(*way, pieces);
             }
         }
     }
 
     /// The sets that have pieces.
-    pub(crate) fn sets(&self) -> impl Iterator<Item = (SetKind, &Pieces)> {
-        self.sets.iter().filter(|(_, pieces)| pieces.len() > 0).map(|(kind, pieces)| (*kind, pieces))
+    pub(crate) fn sets(&self) -> impl Iterator<Item = (SetKind, &[Piece])> {
+        self.0.iter().flat_map(|(traffic, allowed)| {
+            let sets = allowed.ways.iter();
+            sets.map(|(way, pieces)| (SetKind { traffic: *traffic, way }, pieces))
+        })
     }
 
     /// Which sets have pieces.
@@ -119,7 +168,7 @@ impl Destinations {
     }
 
     fn len(&self) -> usize {
-        self.sets.values().map(Pieces::len).sum()
+        self.0.values().map(|allowed| allowed.pieces.len()).sum()
     }
 }
 
@@ -130,19 +179,18 @@ fn too_many() -> Error {
     )
 }
 
-fn boxes_of(rule: &NetOutRule, boxes: &mut Vec<(SetKind, Piece)>) -> Result<()> {
+fn boxes_of(rule: &NetOutRule, boxes: &mut Vec<(Traffic, Piece)>) -> Result<()> {
     check(rule)?;
     let networks = networks(rule)?;
-    let nothing = [Span::one(0_u8), Span::one(0_u8)];
     let (class, details): (Class, Vec<[Span; 2]>) = match rule.protocol {
-        Protocol::All => (Class::Any, vec![nothing]),
+        Protocol::All => (Class::Any, vec![Class::Any.whole().into()]),
         Protocol::Tcp => (Class::Service, services(TCP, rule)),
         Protocol::Udp => (Class::Service, services(UDP, rule)),
         Protocol::Icmp | Protocol::Icmpv6 => (Class::Icmp, vec![messages(rule)]),
     };
     for (family, addresses) in networks {
-        let kind = SetKind { family, class, log: rule.log };
-        boxes.extend(details.iter().map(|[second, third]| (kind, Piece([addresses, *second, *third]))));
+        let traffic = Traffic { family, class, log: rule.log };
+        boxes.extend(details.iter().map(|[second, third]| (traffic, Piece([addresses, *second, *third]))));
     }
     Ok(())
 }
@@ -239,7 +287,7 @@ mod tests {
     }
 
     fn counts(added: &Added) -> Vec<(Family, Class, usize)> {
-        added.iter().map(|(kind, pieces)| (kind.family, kind.class, pieces.len())).collect()
+        added.iter().map(|(kind, pieces)| (kind.traffic.family, kind.traffic.class, pieces.len())).collect()
     }
 
     #[test]

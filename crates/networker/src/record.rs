@@ -104,6 +104,11 @@ impl Reservation {
         std::iter::once((self.lease.gateway().into(), self.lease.address.into())).chain(six)
     }
 
+    /// The container's addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ends().map(|(_, address)| address)
+    }
+
     /// The container's IPv6 address.
     pub(crate) fn address6(&self) -> Option<Ipv6Addr> {
         self.prefix.map(Prefix::address)

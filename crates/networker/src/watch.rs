@@ -20,14 +20,26 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is its use")] Sender<()>);
 
 impl Watch {
-    pub(crate) fn start(firewall: Arc<Firewall>, files: Arc<Files>) -> Result<Self> {
+    /// Starts the thread. It calls `put_back` when somebody took the firewall away, until that succeeds.
+    pub(crate) fn start(
+        firewall: Arc<Firewall>,
+        files: Arc<Files>,
+        put_back: impl Fn() -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let (running, over) = channel();
         std::thread::Builder::new()
             .name("gdn-firewall".to_owned())
             .spawn(move || {
                 while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                    if let Err(error) = firewall.look() {
-                        tracing::warn!(%error, "cannot tell whether others change the firewall");
+                    match firewall.look() {
+                        Ok(false) => {}
+                        Ok(true) => {
+                            tracing::warn!("somebody took the firewall of containers away; it is put back");
+                            if let Err(error) = put_back() {
+                                tracing::error!(%error, "the firewall of containers is not whole; it will be tried again");
+                            }
+                        }
+                        Err(error) => tracing::warn!(%error, "cannot tell whether others change the firewall"),
                     }
                     if let Err(error) = files.follow_host() {
                         tracing::warn!(%error, "containers may have name servers that the host has no more");

@@ -38,6 +38,12 @@ pub enum Load {
     Ip6Source,
     /// IPv6 destination address. Packets of other protocols are not matched.
     Ip6Destination,
+    /// The first bits of the IPv4 destination address, so many, and zeros: the first address of its network. Packets of
+    /// other protocols are not matched.
+    IpDestinationNetwork(u8),
+    /// The first bits of the IPv6 destination address, so many, and zeros: the first address of its network. Packets of
+    /// other protocols are not matched.
+    Ip6DestinationNetwork(u8),
     /// Source port of TCP, UDP and others that have it at the same place; the rule has to see to the protocol.
     SourcePort,
     /// Destination port of TCP, UDP and others that have it at the same place; the rule has to see to the protocol.
@@ -89,9 +95,9 @@ impl Load {
             Load::NfProto => (Kind::Meta(15), 1),
             Load::L4Proto => (Kind::Meta(16), 1),
             Load::IpSource => payload(Network, 12, 4),
-            Load::IpDestination => payload(Network, 16, 4),
+            Load::IpDestination | Load::IpDestinationNetwork(_) => payload(Network, 16, 4),
             Load::Ip6Source => payload(Network, 8, 16),
-            Load::Ip6Destination => payload(Network, 24, 16),
+            Load::Ip6Destination | Load::Ip6DestinationNetwork(_) => payload(Network, 24, 16),
             Load::SourcePort => payload(Transport, 0, 2),
             Load::DestinationPort => payload(Transport, 2, 2),
             Load::EtherSource => payload(Link, 6, 6),
@@ -114,11 +120,21 @@ impl Load {
         self.length().div_ceil(4)
     }
 
+    /// Which of its bits count, where not all do.
+    pub(crate) fn mask(self) -> Option<Vec<u8>> {
+        match self {
+            Load::IpDestinationNetwork(bits) | Load::Ip6DestinationNetwork(bits) => {
+                mask_of(usize::from(bits), self.length())
+            }
+            _ => None,
+        }
+    }
+
     /// What has to be true of a packet for it to make sense.
     pub(crate) fn requirements(self) -> Requirements {
         match self {
-            Load::IpSource | Load::IpDestination => Requirements::IPV4,
-            Load::Ip6Source | Load::Ip6Destination => Requirements::IPV6,
+            Load::IpSource | Load::IpDestination | Load::IpDestinationNetwork(_) => Requirements::IPV4,
+            Load::Ip6Source | Load::Ip6Destination | Load::Ip6DestinationNetwork(_) => Requirements::IPV6,
             Load::IcmpType | Load::IcmpCode => Requirements::ICMP,
             Load::Icmp6Type | Load::Icmp6Code => Requirements::ICMP6,
             Load::EtherSource => Requirements::ETHERNET,
@@ -153,4 +169,15 @@ impl Load {
             }
         }
     }
+}
+
+/// A mask of the first `bits` bits; `None` where that is all of them.
+pub(crate) fn mask_of(bits: usize, bytes: usize) -> Option<Vec<u8>> {
+    (bits < bytes * 8).then(|| (0..bytes).map(|at| mask_byte(bits.saturating_sub(at * 8))).collect())
+}
+
+/// A byte with its first `bits` bits set.
+fn mask_byte(bits: usize) -> u8 {
+    const MASKS: [u8; 8] = [0, 0x80, 0xc0, 0xe0, 0xf0, 0xf8, 0xfc, 0xfe];
+    MASKS.get(bits).copied().unwrap_or(0xff)
 }

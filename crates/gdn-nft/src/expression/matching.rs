@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::BitOr;
 
+use super::load::mask_of;
 use super::{Expression, Load, PayloadBase};
 use crate::name::check_interface;
 use crate::set::interface;
@@ -293,17 +294,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
 
 fn in_prefix(load: Load, address: IpAddr, prefix: u8) -> Match {
     let value = octets(address);
-    if usize::from(prefix) >= value.len() * 8 {
-        return Match::equal(load, value);
-    }
-    let mask: Vec<u8> =
-        (0..value.len()).map(|at| mask_byte(usize::from(prefix).saturating_sub(at * 8))).collect();
+    let Some(mask) = mask_of(usize::from(prefix), value.len()) else { return Match::equal(load, value) };
     let value = value.iter().zip(&mask).map(|(byte, mask)| byte & mask).collect();
     Match::masked(load, mask, true, value)
-}
-
-/// A byte with its first `bits` bits set.
-fn mask_byte(bits: usize) -> u8 {
-    const MASKS: [u8; 8] = [0, 0x80, 0xc0, 0xe0, 0xf0, 0xf8, 0xfc, 0xfe];
-    MASKS.get(bits).copied().unwrap_or(0xff)
 }

@@ -93,17 +93,23 @@ pub enum Value {
 impl Value {
     /// The value's bytes, if it is one of this field.
     pub(crate) fn bytes_of(&self, field: Field) -> Option<Vec<u8>> {
-        let bytes = match (self, field) {
-            (Value::IfName(name), Field::IfName) => interface(name),
-            (Value::Ipv4(address), Field::Ipv4) => address.octets().to_vec(),
-            (Value::Ipv6(address), Field::Ipv6) => address.octets().to_vec(),
-            (Value::Ether(address), Field::Ether) => address.to_vec(),
-            (Value::Byte(byte), field) if field.length() == 1 => vec![*byte],
-            (Value::Port(port), Field::Port) => port.to_be_bytes().to_vec(),
-            (Value::Mark(mark), Field::Mark) => mark.to_ne_bytes().to_vec(),
+        let mut bytes = Vec::new();
+        self.write(field, &mut bytes).map(|()| bytes)
+    }
+
+    /// Appends the value's bytes, if it is one of this field. A large set has thousands: none gets memory of its own.
+    pub(crate) fn write(&self, field: Field, to: &mut Vec<u8>) -> Option<()> {
+        match (self, field) {
+            (Value::IfName(name), Field::IfName) => to.extend(interface(name)),
+            (Value::Ipv4(address), Field::Ipv4) => to.extend(address.octets()),
+            (Value::Ipv6(address), Field::Ipv6) => to.extend(address.octets()),
+            (Value::Ether(address), Field::Ether) => to.extend(address),
+            (Value::Byte(byte), field) if field.length() == 1 => to.push(*byte),
+            (Value::Port(port), Field::Port) => to.extend(port.to_be_bytes()),
+            (Value::Mark(mark), Field::Mark) => to.extend(mark.to_ne_bytes()),
             _ => return None,
-        };
-        Some(bytes)
+        }
+        Some(())
     }
 }
 

@@ -222,3 +222,40 @@ fn connections_are_found_wherever_the_address_is_and_however_many_there_are() {
         assert_eq!(tracked("ipv4"), 0);
     });
 }
+
+/// One walk or many, they end the same connections.
+#[test]
+fn connections_of_several_addresses_are_ended_together() {
+    in_own_network(|| {
+        run("nft add table inet x");
+        run("nft add chain inet x c { type filter hook output priority 0 ; }");
+        run("nft add rule inet x c ct state new");
+        let from = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let six = UdpSocket::bind("[::1]:0").unwrap();
+        let addresses =
+            |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let mut conntrack = Conntrack::open().unwrap();
+        // Beyond 7,000 for each walk that is spared, single ones cost less.
+        for many in [10, 15_000] {
+            for number in 0..many {
+                let to = std::net::Ipv4Addr::new(127, 1, 0, u8::try_from(number % 200).unwrap());
+                let port = u16::try_from(1000 + number / 200).unwrap();
+                while from.send_to(b"x", (to, port)).is_err() {}
+            }
+            for address in ["127.0.0.2", "127.0.0.3"] {
+                while from.send_to(b"x", (address, 1000)).is_err() {}
+            }
+            while six.send_to(b"x", "[::1]:1000").is_err() {}
+            let before = tracked("ipv4");
+            assert!(before >= many, "{before}");
+            assert_eq!(tracked("ipv6"), 1, "{many}");
+            assert_eq!(conntrack.delete_begun_by_any(&addresses(&["127.0.0.2", "::2"])).unwrap(), 0);
+            let ended = conntrack.delete_of_any(&addresses(&["127.0.0.2", "::1"])).unwrap();
+            assert_eq!((ended, tracked("ipv4"), tracked("ipv6")), (2, before - 1, 0), "of {before}");
+            while six.send_to(b"x", "[::1]:1000").is_err() {}
+            assert_eq!(conntrack.delete_of("::1".parse().unwrap()).unwrap(), 1);
+            assert_eq!(conntrack.delete_begun_by_any(&addresses(&["127.0.0.1", "::1"])).unwrap(), before - 1);
+            assert_eq!(conntrack.delete_of_any(&[]).unwrap(), 0);
+        }
+    });
+}

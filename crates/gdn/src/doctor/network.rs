@@ -1,8 +1,7 @@
 //! Whether containers can have a network here, and who stands in its way.
 
-use std::fs;
-
 use gdn_nft::{ChainType, Features, Hook, Policy, Socket};
+use gdn_xtables::{Family, Filter};
 
 use super::Finding;
 
@@ -39,7 +38,7 @@ fn firewall(features: Features) -> Finding {
         _ => Finding::limited(
             "firewall",
             "nftables, without tables that outlive their owner",
-            "another program's `nft flush ruleset` opens all networks of containers until the server starts again",
+            "another program's `nft flush ruleset` opens all networks of containers for up to a second",
             "Linux 6.9 or newer, or see to it that nobody flushes all rules",
         ),
     }
@@ -75,16 +74,31 @@ fn strangers(socket: &mut Socket) -> Finding {
     }
 }
 
-/// The older tables, which the engine does not change. Reading their names makes none.
+/// The older tables. Looking makes none.
 fn legacy() -> Finding {
-    let names = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
-    match names.lines().any(|name| name == "filter") {
-        false => Finding::ok("iptables-legacy", "no table"),
-        true => Finding::limited(
-            "iptables-legacy",
-            "the table filter is in use",
-            "where its FORWARD chain drops by policy, containers with a network reach nobody",
-            "iptables-legacy -S FORWARD shows the policy; use iptables-nft, or accept the engine's links there",
+    const NAME: &str = "iptables-legacy";
+    let drops = [Family::Ip, Family::Ip6].into_iter().map(|family| {
+        let filter = Filter::open(family)?;
+        let drops =
+            filter.map(|filter| filter.read()).transpose()?.is_some_and(|table| table.forward_drops());
+        Ok(drops.then(|| format!("{family} filter FORWARD")))
+    });
+    let names: Vec<String> = match drops.collect::<gdn_xtables::Result<Vec<_>>>() {
+        Ok(names) => names.into_iter().flatten().collect(),
+        Err(error) => {
+            return Finding::limited(
+                NAME,
+                error.to_string(),
+                "where its FORWARD chain drops by policy, containers with a network may reach nobody",
+                "run as root, and again; iptables-legacy -S FORWARD shows the policy",
+            );
+        }
+    };
+    match names.is_empty() {
+        true => Finding::ok(NAME, "no chain that drops what is forwarded"),
+        false => Finding::ok(
+            NAME,
+            format!("{} dropping by policy; rules of the engine go to their head", names.join(", ")),
         ),
     }
 }

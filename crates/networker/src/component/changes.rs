@@ -12,6 +12,7 @@ use crate::record::Reservation;
 
 impl Shared {
     pub(super) fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
+        let _changing = self.firewall.changes();
         let before = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
         let (mut reservation, guarded) = before.ok_or_else(|| no_port(request))?;
         if reservation.ports.len() >= MOST_PORTS {
@@ -39,6 +40,7 @@ impl Shared {
     }
 
     pub(super) fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
+        let _changing = self.firewall.changes();
         let taken = self.networks().get_mut(id).map(|entry| {
             let number = entry.next_rules;
             entry.next_rules += 1;
@@ -89,6 +91,7 @@ impl Shared {
         rules: &[NetOutRule],
         expected: Option<u64>,
     ) -> Result<u64> {
+        let _changing = self.firewall.changes();
         let (earlier, guarded, sets, number) = {
             let mut networks = self.networks();
             let entry = networks.get_mut(id).ok_or_else(|| {

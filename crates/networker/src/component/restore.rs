@@ -1,16 +1,33 @@
 //! The start: what an earlier life left is adopted, and what belongs to nobody ends.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use gdn_types::{ContainerId, Result};
 
-use super::{Entry, Shared, USUAL_MTU};
+use super::{Entry, Networks, Shared, USUAL_MTU};
+use crate::firewall::Firewall;
 use crate::leaving::Leaver;
 use crate::links::Found;
 use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools};
+use crate::record::Reservation;
 use crate::store::Stored;
+
+/// Makes the table anew out of what is in force, after somebody took it away, and ends what was begun meanwhile, so that it is
+/// judged by the rules.
+pub(super) fn put_back(firewall: &Firewall, networks: &Networks) -> Result<()> {
+    let calm = firewall.no_changes();
+    let reservations: Vec<Reservation> = {
+        let networks = networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let guarded = || networks.iter().filter(|(_, entry)| entry.guarded);
+        firewall.rebuild(guarded().map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
+        guarded().map(|(_, entry)| entry.reservation.clone()).collect()
+    };
+    drop(calm);
+    firewall.judge_anew(&reservations)
+}
 
 impl Shared {
     pub(super) fn restore(&self, known: &[ContainerId]) -> Result<()> {
@@ -27,14 +44,18 @@ impl Shared {
         let leavers = self.adopt_links(&mut networks, &stored)?;
         self.refuse_overlap()?;
         let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
-        self.firewall.rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
+        // Nothing is put back out of what is not known yet.
+        let calm = self.firewall.no_changes();
+        let was_there = self
+            .firewall
+            .rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
         for entry in networks.values_mut() {
             (entry.guarded, entry.tracked) = (entry.link.is_some(), entry.link.is_some());
         }
-        self.judge_anew(&networks)?;
-        for (id, stored) in &stored {
-            // Whoever gets the address next must not be taken for its last holder.
-            self.firewall.forget_connections(&stored.reservation)?;
+        self.judge_anew(&networks, was_there)?;
+        let free = stored.values().flat_map(|stored| stored.reservation.addresses());
+        self.firewall.forget_connections(&free.collect::<Vec<_>>())?;
+        for id in stored.keys() {
             if !leavers.iter().any(|leaver| leaver.id == *id) {
                 self.ledger.forget(id)?;
             }
@@ -46,6 +67,7 @@ impl Shared {
             }
         }
         *self.networks() = networks;
+        drop(calm);
         Ok(())
     }
 
@@ -97,6 +119,7 @@ impl Shared {
                 id,
                 link: index,
                 addresses: addresses.filter(held),
+                tracked: Vec::new(),
                 since: Instant::now(),
             });
         }
@@ -113,16 +136,16 @@ impl Shared {
         }
     }
 
-    /// After an operator's change ends what containers began under the former rules.
-    fn judge_anew(&self, networks: &HashMap<ContainerId, Entry>) -> Result<()> {
+    /// After an operator's change ends what containers began under the former rules; also what they began without any,
+    /// where somebody took the table away while no engine ran.
+    fn judge_anew(&self, networks: &HashMap<ContainerId, Entry>, was_there: bool) -> Result<()> {
         let policy = self.firewall.policy();
         let before = self.ledger.policy();
-        if before.as_ref() == Some(&policy) {
+        if was_there && before.as_ref() == Some(&policy) {
             return Ok(());
         }
-        for entry in networks.values().filter(|entry| entry.tracked) {
-            self.firewall.judge_anew(&entry.reservation)?;
-        }
+        let tracked = networks.values().filter(|entry| entry.tracked);
+        self.firewall.judge_anew(tracked.map(|entry| &entry.reservation))?;
         self.ledger.set_policy(&policy)
     }
 }

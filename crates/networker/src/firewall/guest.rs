@@ -11,7 +11,7 @@ use gdn_nft::{
 use gdn_types::{ContainerId, PortMapping};
 
 use super::skeleton::{self, Shared, TCP, UNLESS_DENIED, answers, refuse_tcp};
-use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span};
+use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span, Traffic, Way};
 use crate::record::{Egress, Reservation};
 
 /// Bytes of a handle that a log line begins with, as with the reference engine.
@@ -152,7 +152,7 @@ impl Guest<'_> {
     }
 
     fn set(&self, kind: SetKind) -> Set {
-        let SetKind { family, class, log } = kind;
+        let SetKind { traffic: Traffic { family, class, log }, way } = kind;
         let (digit, address) = match family {
             Family::V4 => ('4', Field::Ipv4),
             Family::V6 => ('6', Field::Ipv6),
@@ -166,7 +166,15 @@ impl Guest<'_> {
         let log = if log { "l" } else { "" };
         // Emptying a set of many ranges takes the kernel a second, dropping it microseconds: other rules get other sets.
         let generation = self.reservation.generation;
-        Set::new(&format!("{log}{letter}{digit}-{}-{generation}", self.id), fields).intervals()
+        let begin = format!("{log}{letter}{digit}");
+        let end = format!("-{}-{generation}", self.id);
+        match way {
+            Way::Ranges => Set::new(&format!("{begin}{end}"), fields).intervals(),
+            Way::Hash { bits, exact } => {
+                let fields = fields.into_iter().take(1 + usize::from(exact));
+                Set::new(&format!("{begin}n{bits}x{exact}{end}"), fields)
+            }
+        }
     }
 
     /// The chain's rules. Sets whose traffic is logged come first, so that what two rules allow is logged if one says so.
@@ -189,7 +197,8 @@ impl Guest<'_> {
                 &Rule::new(&chain).matches(nfproto(Protocol::Ipv6)).matches(itself).accept(),
             );
         }
-        let logged_first = sets.iter().filter(|kind| kind.log).chain(sets.iter().filter(|kind| !kind.log));
+        let logged_first =
+            sets.iter().filter(|kind| kind.traffic.log).chain(sets.iter().filter(|kind| !kind.traffic.log));
         for kind in logged_first {
             batch.add_rule(self.table, &self.lookup(&chain, *kind));
         }
@@ -204,24 +213,31 @@ impl Guest<'_> {
     }
 
     fn lookup(&self, chain: &str, kind: SetKind) -> Rule {
-        let (protocol, address) = match kind.family {
-            Family::V4 => (Protocol::Ipv4, Load::IpDestination),
-            Family::V6 => (Protocol::Ipv6, Load::Ip6Destination),
+        let SetKind { traffic: Traffic { family, class, log }, way } = kind;
+        let (protocol, address) = match (family, way) {
+            (Family::V4, Way::Ranges) => (Protocol::Ipv4, Load::IpDestination),
+            (Family::V6, Way::Ranges) => (Protocol::Ipv6, Load::Ip6Destination),
+            (Family::V4, Way::Hash { bits, .. }) => (Protocol::Ipv4, Load::IpDestinationNetwork(bits)),
+            (Family::V6, Way::Hash { bits, .. }) => (Protocol::Ipv6, Load::Ip6DestinationNetwork(bits)),
         };
-        let rule = Rule::new(chain).matches(nfproto(protocol));
-        let name = self.set(kind);
-        let rule = match (kind.class, kind.family) {
-            (Class::Any, _) => rule.in_set(name.name(), [address, Load::L4Proto]),
-            (Class::Service, _) => rule.in_set(name.name(), [address, Load::L4Proto, Load::DestinationPort]),
-            (Class::Icmp, Family::V4) => {
-                rule.matches(l4proto(ICMP)).in_set(name.name(), [address, Load::IcmpType, Load::IcmpCode])
-            }
-            (Class::Icmp, Family::V6) => {
-                rule.matches(l4proto(ICMPV6)).in_set(name.name(), [address, Load::Icmp6Type, Load::Icmp6Code])
-            }
+        let (transport, key) = match (class, family) {
+            (Class::Any, _) => (None, vec![address, Load::L4Proto]),
+            (Class::Service, _) => (None, vec![address, Load::L4Proto, Load::DestinationPort]),
+            (Class::Icmp, Family::V4) => (Some(ICMP), vec![address, Load::IcmpType, Load::IcmpCode]),
+            (Class::Icmp, Family::V6) => (Some(ICMPV6), vec![address, Load::Icmp6Type, Load::Icmp6Code]),
         };
+        let fields = match way {
+            Way::Ranges => key.len(),
+            Way::Hash { exact, .. } => 1 + usize::from(exact),
+        };
+        let of_family = Rule::new(chain).matches(nfproto(protocol));
+        let rule = match transport {
+            Some(transport) => of_family.matches(l4proto(transport)),
+            None => of_family,
+        };
+        let rule = rule.in_set(self.set(kind).name(), key.into_iter().take(fields));
         let handle = self.reservation.handle.as_str();
-        if !kind.log {
+        if !log {
             return rule.accept().comment(self.comment());
         }
         let begin = &handle[..handle.len().min(LOG_PREFIX)];
@@ -259,15 +275,22 @@ impl Guest<'_> {
 }
 
 /// A piece as an element of its set.
-fn element(kind: SetKind, piece: &Piece) -> Element {
+fn element(SetKind { traffic, way }: SetKind, piece: &Piece) -> Element {
     let [addresses, second, third] = piece.0;
     let bytes = |span: Span| (Value::Byte(low_byte(span.low)), Value::Byte(low_byte(span.high)));
     let ports = |span: Span| (Value::Port(low_word(span.low)), Value::Port(low_word(span.high)));
-    let addresses = addresses_of(kind.family, addresses);
-    match kind.class {
-        Class::Any => Element::range([addresses, (Value::Byte(0), Value::Byte(u8::MAX))]),
-        Class::Service => Element::range([addresses, bytes(second), ports(third)]),
-        Class::Icmp => Element::range([addresses, bytes(second), bytes(third)]),
+    let addresses = addresses_of(traffic.family, addresses);
+    let fields = match traffic.class {
+        // Ranges of several fields are another structure in the kernel than those of one: the same for all classes.
+        Class::Any => vec![addresses, (Value::Byte(0), Value::Byte(u8::MAX))],
+        Class::Service => vec![addresses, bytes(second), ports(third)],
+        Class::Icmp => vec![addresses, bytes(second), bytes(third)],
+    };
+    match way {
+        Way::Ranges => Element::range(fields),
+        Way::Hash { exact, .. } => {
+            Element::new(fields.into_iter().take(1 + usize::from(exact)).map(|(first, _)| first))
+        }
     }
 }
 

@@ -35,6 +35,16 @@ const TO_CONTAINER: &str = "to_container";
 const TO_HOST: &str = "to_host";
 pub(super) const UNLESS_DENIED: &str = "unless_denied";
 
+/// Chains at hooks: name, type, hook, priority.
+pub(super) const HOOKS: [(&str, ChainType, Hook, i32); 6] = [
+    ("guard", ChainType::Filter, Hook::Prerouting, BEFORE_TRACKING),
+    ("forward", ChainType::Filter, Hook::Forward, BEFORE_FILTERS),
+    ("input", ChainType::Filter, Hook::Input, BEFORE_FILTERS),
+    ("dstnat", ChainType::Nat, Hook::Prerouting, DSTNAT),
+    ("hostout", ChainType::Nat, Hook::Output, DSTNAT),
+    ("srcnat", ChainType::Nat, Hook::Postrouting, SRCNAT),
+];
+
 /// How containers may use the host.
 pub(super) struct HostAccess {
     /// Wholly.
@@ -128,14 +138,7 @@ pub(super) fn make(batch: &mut Batch, table: &Table) {
     for name in [FROM_CONTAINER, TO_CONTAINER, TO_HOST, UNLESS_DENIED] {
         batch.add_chain(table, &Chain::new(name));
     }
-    for (name, kind, hook, priority) in [
-        ("guard", ChainType::Filter, Hook::Prerouting, BEFORE_TRACKING),
-        ("forward", ChainType::Filter, Hook::Forward, BEFORE_FILTERS),
-        ("input", ChainType::Filter, Hook::Input, BEFORE_FILTERS),
-        ("dstnat", ChainType::Nat, Hook::Prerouting, DSTNAT),
-        ("hostout", ChainType::Nat, Hook::Output, DSTNAT),
-        ("srcnat", ChainType::Nat, Hook::Postrouting, SRCNAT),
-    ] {
+    for (name, kind, hook, priority) in HOOKS {
         batch.add_chain(table, &Chain::base(name, kind, hook, priority));
     }
     batch.add_set(table, &owners()).add_set(table, &hermetic());

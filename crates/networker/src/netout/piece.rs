@@ -19,7 +19,7 @@ impl Span {
         Span { low: number, high: number }
     }
 
-    fn overlaps(self, other: Span) -> bool {
+    pub(crate) fn overlaps(self, other: Span) -> bool {
         self.low <= other.high && other.low <= self.high
     }
 }

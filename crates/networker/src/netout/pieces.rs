@@ -55,6 +55,7 @@ impl Pieces {
     }
 
     /// All of them.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Piece> {
         self.levels.values().flat_map(BTreeMap::values)
     }

@@ -168,3 +168,77 @@ fn rules_beyond_the_bound_are_refused_and_cost_nobody_anything() {
     bed.engine.gdn(["net", "out", "one", &format!("tcp{networks},ports=80")]).expect_status(0);
     bed.finish();
 }
+
+/// Where a container has many rules the kernel finds them by hashes of networks: each opens what it says and nothing else,
+/// whether it came with many others or alone, before and after a restart and a replacement.
+#[test]
+fn many_rules_open_exactly_what_they_say_before_and_after_a_restart() {
+    let mut bed = Bed::start(&["--default-egress", "deny"]);
+    let _listeners = [80, 81, 82].map(|port| bed.host.outside.listen(port));
+    bed.host.outside.must("ip -6 addr add 2001:db8::7/64 dev down0 nodad");
+    bed.engine.create(&["--handle", "one"]);
+    // Of each kind of traffic so many that they are not few.
+    let others: Vec<String> = (0..70)
+        .flat_map(|n| {
+            [
+                format!("tcp,to=10.7.{n}.1,ports=80"),
+                format!("tcp,to=10.8.{n}.0/24,ports=80,log"),
+                format!("udp,to=10.9.{n}.0/24"),
+                format!("tcp,to=fd00:9:{n:x}::/48,ports=80-82"),
+                format!("tcp,to=fd00:8::{n:x},ports=80"),
+                format!("icmp,to=10.7.{n}.1,type=8"),
+                format!("icmpv6,to=fd00:8::{n:x}"),
+                format!("all,to=10.6.{n}.0/30"),
+            ]
+        })
+        .collect();
+    let mut many: Vec<&str> = others.iter().map(String::as_str).collect();
+    many.extend([
+        "tcp,to=192.0.2.1,ports=80",
+        "tcp,to=192.0.2.0-192.0.2.3,ports=81,log",
+        "tcp,to=2001:db8::/126,ports=80",
+        "icmp,to=192.0.2.1,type=8",
+        "icmpv6,to=2001:db8::7",
+    ]);
+    let out = |bed: &Bed, rules: &[&str]| {
+        bed.engine.gdn([&["net", "out", "one"], rules].concat()).expect_status(0);
+    };
+    out(&bed, &many);
+    let check = |bed: &Bed, later: bool| {
+        for (address, port, open) in [
+            ("192.0.2.1", 80, true),
+            ("192.0.2.1", 81, true),
+            ("192.0.2.1", 82, false),
+            ("192.0.2.7", 80, false),
+            ("192.0.2.7", 81, false),
+            ("192.0.2.7", 82, later),
+            ("2001:db8::1", 80, true),
+            ("2001:db8::1", 81, false),
+            ("2001:db8::7", 80, false),
+            ("2001:db8::7", 82, later),
+        ] {
+            assert_eq!(bed.reaches("one", address, port), open, "{address} {port}");
+        }
+        assert!(bed.pings("one", "192.0.2.1") && !bed.pings("one", "192.0.2.7"));
+        assert!(bed.pings("one", "2001:db8::7") && !bed.pings("one", "2001:db8::1"));
+    };
+    check(&bed, false);
+    out(&bed, &["tcp,to=192.0.2.7,ports=82"]);
+    out(&bed, &["tcp,to=2001:db8::7,ports=82"]);
+    check(&bed, true);
+    // Whoever lists the table is shown these sets like others.
+    let table = bed.host.inside.must("nft list ruleset");
+    for part in
+        ["set s4n32x2-", "set s6n126x2-", "set i4n32x1-", "set i6n128x0-", "ip daddr & 255.255.255.0 "]
+    {
+        assert!(table.contains(part), "{part} is not in {table}");
+    }
+    bed.restart();
+    check(&bed, true);
+    many.truncate(others.len());
+    many.push("tcp,to=192.0.2.7,ports=80");
+    bed.engine.gdn([&["net", "replace", "one"], &many[..]].concat()).expect_status(0);
+    assert!(bed.reaches("one", "192.0.2.7", 80) && !bed.reaches("one", "192.0.2.1", 80));
+    assert!(!bed.reaches("one", "2001:db8::7", 82) && !bed.pings("one", "192.0.2.1"));
+    bed.finish();
+}

@@ -93,6 +93,20 @@ fn a_foreign_flush_opens_nothing() {
     bed.finish();
 }
 
+/// What a foreigner takes away while no server runs is there again after the next start.
+#[test]
+fn a_table_that_was_taken_away_is_made_anew_by_the_next_start() {
+    let mut bed = Bed::start(&["--deny-network", "192.0.2.1"]);
+    let _listener = bed.host.outside.listen(80);
+    bed.engine.create(&["--handle", "one"]);
+    bed.engine.kill_server();
+    bed.host.inside.must("nft flush ruleset");
+    assert_eq!(bed.host.inside.must("nft list tables"), "");
+    bed.serve();
+    assert!(!bed.reaches("one", "192.0.2.1", 80) && bed.pings("one", "10.254.0.1"));
+    bed.finish();
+}
+
 /// An engine that knows no network any more does not leave those of its containers to themselves.
 #[test]
 fn an_engine_without_a_pool_does_not_take_over_containers_that_have_networks() {

@@ -16,6 +16,11 @@ fn a_firewall_that_drops_what_is_forwarded_lets_containers_pass() {
             "iptables-nft -P FORWARD DROP; iptables-nft -A FORWARD -i lo -j DROP; ip6tables-nft -P FORWARD DROP",
             "iptables-nft -S FORWARD",
         ),
+        (
+            "iptables-legacy -P FORWARD DROP; iptables-legacy -A FORWARD -i lo -j DROP; \
+             ip6tables-legacy -P FORWARD DROP",
+            "iptables-legacy -S FORWARD; ip6tables-legacy -S FORWARD",
+        ),
     ] {
         for first in [true, false] {
             let mut bed = Bed::start(&["--deny-network", "192.0.2.7"]);
@@ -38,16 +43,16 @@ fn a_firewall_that_drops_what_is_forwarded_lets_containers_pass() {
             let rules = bed.host.inside.must(list);
             assert!(rules.contains(&bed.engine.mark()), "{rules}");
             // Taken away, they come back.
-            bed.host.inside.must(if make.starts_with("nft") {
-                "nft flush chain inet theirs passing"
-            } else {
-                "iptables-nft -F FORWARD"
+            bed.host.inside.must(match make.split('-').next() {
+                Some("iptables") if make.contains("legacy") => "iptables-legacy -F FORWARD",
+                Some("iptables") => "iptables-nft -F FORWARD",
+                _ => "nft flush chain inet theirs passing",
             });
             until("what is outside to be reached again", || bed.reaches("web", "192.0.2.1", 80));
             bed.engine.gdn(["destroy", "web"]).expect_status(0);
             let mark = bed.engine.mark();
             bed.engine.stop_server();
-            let rules = bed.host.inside.must("nft list ruleset");
+            let rules = bed.host.inside.must("nft list ruleset") + &bed.host.inside.must(list);
             assert!(!rules.contains(&mark), "{rules}");
         }
     }

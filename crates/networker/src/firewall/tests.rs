@@ -1,0 +1,96 @@
+//! On the real kernel, as root: each test has a network namespace of its own.
+
+#![allow(unsafe_code, reason = "unshare(2) is safe only when it leaves the table of descriptors alone")]
+
+use std::process::Command;
+
+use gdn_ipam::{Lease, Subnet};
+use gdn_types::{Handle, NetOutRule};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use super::*;
+use crate::record::Egress;
+
+fn in_own_network(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        // SAFETY: a network namespace is the thread's; the table of descriptors is not unshared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("tests of the kernel are run as root");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn nft(arguments: &str) -> String {
+    let out = Command::new("nft").args(arguments.split(' ')).output().unwrap();
+    assert!(out.status.success(), "{arguments}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn firewall(may_own: bool) -> Firewall {
+    let pool: Subnet = "10.254.0.0/22".parse().unwrap();
+    let config = NetworkerConfig::new(EngineId::from_bits(7), "/nowhere".into(), pool);
+    Firewall { may_own, ..Firewall::new(&config, "gabc".to_owned()) }
+}
+
+fn reservation() -> Reservation {
+    let lease = Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: "10.254.0.2".parse().unwrap() };
+    let handle = Handle::parse("web").unwrap();
+    Reservation { handle, lease, prefix: None, ports: Vec::new(), egress: Egress::Deny, generation: 0 }
+}
+
+fn destinations() -> Destinations {
+    let mut destinations = Destinations::default();
+    destinations.add(&[NetOutRule::default()]).unwrap();
+    destinations
+}
+
+/// As on kernels before 6.9: whoever flushes all rules takes ours away too, and whoever asks is told so.
+#[test]
+fn a_table_that_others_may_take_away_is_missed_and_made_anew() {
+    in_own_network(|| {
+        let firewall = firewall(false);
+        let (id, reservation, destinations) = (ContainerId::from_bits(1), reservation(), destinations());
+        firewall.guard(&id, &reservation, &destinations).unwrap();
+        let whole = nft("list ruleset");
+        assert!(whole.contains("c-") && !whole.contains("flags owner"), "{whole}");
+        assert!(!firewall.look().unwrap());
+        let table = whole.split(' ').nth(2).unwrap();
+        // Somebody else's doing is no reason.
+        nft("add table inet theirs");
+        assert!(!firewall.look().unwrap());
+        nft("delete table inet theirs");
+        for taken in [
+            "flush ruleset".to_owned(),
+            format!("delete table inet {table}"),
+            format!("flush table inet {table}"),
+        ] {
+            nft(&taken);
+            assert!(firewall.look().unwrap(), "{taken}");
+            assert!(firewall.look().unwrap(), "as long as it is not back");
+            assert_eq!(
+                firewall.rebuild(std::iter::once((&id, &reservation, &destinations))).unwrap(),
+                taken.starts_with("flush table")
+            );
+            assert!(!firewall.look().unwrap());
+            assert_eq!(nft("list ruleset"), whole, "{taken}");
+        }
+        firewall.release(&id, &reservation, &destinations.kinds()).unwrap();
+        firewall.remove().unwrap();
+        assert_eq!(nft("list ruleset"), "");
+        assert!(!firewall.look().unwrap());
+    });
+}
+
+/// As on later kernels: nobody takes it away.
+#[test]
+fn a_table_of_ones_own_is_not_missed() {
+    in_own_network(|| {
+        let firewall = firewall(true);
+        firewall.guard(&ContainerId::from_bits(1), &reservation(), &destinations()).unwrap();
+        nft("flush ruleset");
+        assert!(!firewall.look().unwrap());
+        assert!(nft("list ruleset").contains("c-"));
+    });
+}
