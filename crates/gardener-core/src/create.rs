@@ -209,6 +209,7 @@ impl Creation {
             mode: spec.network.clone(),
             netin: spec.netin.clone(),
             netout: spec.netout.clone(),
+            bandwidth: spec.limits.bandwidth,
             properties: spec.properties.clone(),
         };
         let sandbox = SandboxSpec {

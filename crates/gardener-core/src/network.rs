@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gdn_types::{Handle, NetIn, NetOutRule, NetRules, PortMapping, Result, keys};
+use gdn_types::{
+    BandwidthChange, BandwidthLimits, Handle, NetIn, NetOutRule, NetRules, PortMapping, Result, keys,
+};
 
 use crate::container::Container;
 use crate::{Gardener, ports};
@@ -69,6 +71,37 @@ impl Gardener {
         let (container, _hold) = self.hold_living(handle)?;
         let rules = self.components.networker.net_rules(&container.id);
         self.faults.caught("networker.net_rules", rules).await
+    }
+
+    /// Changes the limits of a container's network, and answers those before if there is a change.
+    pub(crate) async fn limit_network(
+        &self,
+        container: &Container,
+        change: BandwidthChange,
+    ) -> Result<Option<BandwidthLimits>> {
+        if change == BandwidthChange::default() {
+            return Ok(None);
+        }
+        let _alone = container.network.lock().await;
+        container.must_live()?;
+        let networker = &self.components.networker;
+        let before = self.faults.caught("networker.bandwidth", networker.bandwidth(&container.id)).await?;
+        let limit = networker.limit_bandwidth(&container.id, before.changed(change));
+        self.faults.caught("networker.limit_bandwidth", limit).await?;
+        Ok(Some(before))
+    }
+
+    /// Puts earlier limits in force again, because what was to change with them could not.
+    pub(crate) async fn limit_network_again(&self, container: &Container, before: Option<BandwidthLimits>) {
+        let Some(before) = before else { return };
+        let _alone = container.network.lock().await;
+        if container.must_live().is_err() {
+            return;
+        }
+        let limit = self.components.networker.limit_bandwidth(&container.id, before);
+        if let Err(error) = self.faults.caught("networker.limit_bandwidth", limit).await {
+            tracing::error!(handle = %container.handle, %error, "the limits of a network are not what they were");
+        }
     }
 
     async fn map_port(&self, container: &Container, request: NetIn) -> Result<NetIn> {

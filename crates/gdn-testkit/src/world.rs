@@ -39,6 +39,7 @@ pub(crate) struct Host {
     pub(crate) addresses: BTreeMap<ContainerId, u8>,
     pub(crate) ports: BTreeMap<ContainerId, Vec<PortMapping>>,
     pub(crate) links: BTreeSet<ContainerId>,
+    pub(crate) bandwidths: BTreeMap<ContainerId, gdn_types::BandwidthLimits>,
     pub(crate) rules: BTreeSet<ContainerId>,
     pub(crate) durable: BTreeMap<Handle, ContainerRecord>,
     pub(crate) memory: BTreeMap<Handle, ContainerRecord>,
@@ -108,6 +109,7 @@ impl World {
         host.cgroups.clear();
         host.sandboxes.clear();
         host.links.clear();
+        host.bandwidths.clear();
         host.rules.clear();
         host.addresses.clear();
         host.ports.clear();
@@ -123,6 +125,7 @@ impl World {
         left.extend(host.addresses.keys().map(|id| format!("address of {id}")));
         left.extend(host.ports.keys().map(|id| format!("ports of {id}")));
         left.extend(host.links.iter().map(|id| format!("link {id}")));
+        left.extend(host.bandwidths.keys().map(|id| format!("bandwidth of {id}")));
         left.extend(host.rules.iter().map(|id| format!("rules of {id}")));
         left.extend(host.durable.keys().map(|handle| format!("record {handle}")));
         left.extend(

@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 use gdn_types::{
-    BindMount, ContainerId, Handle, HostIds, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat,
-    PortMapping, Properties, Result,
+    BandwidthLimits, BindMount, ContainerId, Handle, HostIds, NetIn, NetOutRule, NetRules, NetworkMode,
+    NetworkStat, PortMapping, Properties, Result,
 };
 
 use crate::Sandbox;
@@ -53,6 +53,15 @@ pub trait Networker: Send + Sync + 'static {
     /// The rules in force.
     async fn net_rules(&self, id: &ContainerId) -> Result<NetRules>;
 
+    /// Limits what the container sends and receives from now on, durably; default limits take the limit away.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` for a container without a network.
+    async fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()>;
+
+    /// The limits of what the container sends and receives; none of ours without a network.
+    async fn bandwidth(&self, id: &ContainerId) -> Result<BandwidthLimits>;
+
     /// Bytes through the container's interface; absent without one.
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>>;
 
@@ -78,6 +87,8 @@ pub struct NetworkRequest {
     pub netin: Vec<NetIn>,
     /// Rules to begin with.
     pub netout: Vec<NetOutRule>,
+    /// Limits of what it sends and receives. A rate without a network is refused.
+    pub bandwidth: BandwidthLimits,
     /// The client's properties; those of a plug-in network are among them.
     pub properties: Properties,
 }

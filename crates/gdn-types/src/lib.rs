@@ -42,8 +42,8 @@ pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
 pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
 pub use limits::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, IoChange, IoLimits, IoWeight, LimitChange,
-    Limits, MemoryLimits, PidLimits, Rlimits,
+    BandwidthChange, BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, IoChange, IoLimits,
+    IoWeight, LimitChange, Limits, MemoryLimits, PidLimits, Rlimits,
 };
 pub use metrics::{
     ContainerMetrics, CpuStat, CpuThrottling, DiskStat, MemoryStat, NetworkStat, PidStat, Pressure,

@@ -15,8 +15,8 @@ use gdn_links::LinkIndex;
 use gdn_state::Store;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PortMapping,
-    Properties, Result, keys,
+    BandwidthChange, BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules,
+    NetworkMode, NetworkStat, PortMapping, Properties, Result, keys,
 };
 
 use crate::config::{Egress, NetworkerConfig};
@@ -72,6 +72,8 @@ struct Entry {
     guarded: bool,
     /// Whether the kernel may track connections of it.
     tracked: bool,
+    /// Whether there may be an intermediate link of it, through which its own is limited.
+    limited: bool,
 }
 
 impl KernelNetworker {
@@ -189,6 +191,15 @@ impl Networker for KernelNetworker {
         Ok(NetRules { generation, rules: self.0.ledger.rules(id)? })
     }
 
+    async fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.limit_bandwidth(&id, limits)).await
+    }
+
+    async fn bandwidth(&self, id: &ContainerId) -> Result<BandwidthLimits> {
+        Ok(self.0.networks().get(id).map(|entry| entry.reservation.bandwidth).unwrap_or_default())
+    }
+
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {
         let link = self.0.networks().get(id).and_then(|entry| entry.link);
         let Some(link) = link else { return Ok(None) };
@@ -208,9 +219,17 @@ impl Networker for KernelNetworker {
 /// A container with loopback only: there is nothing to map, and nothing leaves whatever the rules say.
 fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
     match request.netin.first() {
-        None => Ok(NetworkInfo::default()),
         Some(port) => Err(no_port(*port)),
+        None if request.bandwidth.rate > 0 => Err(no_rate(request.bandwidth)),
+        None => Ok(NetworkInfo::default()),
     }
+}
+
+fn no_rate(limits: BandwidthLimits) -> Error {
+    Error::new(
+        ErrorKind::FailedPrecondition,
+        format!("a rate of {} bytes a second cannot be set: the container has no network", limits.rate),
+    )
 }
 
 fn no_port(request: NetIn) -> Error {
@@ -250,8 +269,15 @@ impl Shared {
         })?;
         let last_port = handed_out(&request.netin, &ports);
         let Addresses { lease, prefix } = addresses;
-        let reservation =
-            Reservation { handle: request.handle.clone(), lease, prefix, ports, egress, generation: 0 };
+        let reservation = Reservation {
+            handle: request.handle.clone(),
+            lease,
+            prefix,
+            ports,
+            egress,
+            generation: 0,
+            bandwidth: request.bandwidth.changed(BandwidthChange::default()),
+        };
         let entry = Entry {
             reservation: reservation.clone(),
             destinations,
@@ -260,6 +286,7 @@ impl Shared {
             link: None,
             guarded: false,
             tracked: false,
+            limited: false,
         };
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
@@ -308,7 +335,10 @@ impl Shared {
         self.firewall.guard(id, &reservation, &destinations)?;
         self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
-        self.change(id, |entry| entry.link = Some(link));
+        self.change(id, |entry| (entry.link, entry.limited) = (Some(link), reservation.is_limited()));
+        if reservation.is_limited() {
+            self.links.limit(id, link, reservation.bandwidth)?;
+        }
         Ok(())
     }
 
@@ -356,13 +386,17 @@ impl Shared {
 
     /// Gives ports back at once and addresses when the link is gone.
     fn let_go(&self, id: &ContainerId) -> Result<()> {
-        let Some(link) = self.networks().get(id).map(|entry| entry.link) else { return Ok(()) };
+        let known = self.networks().get(id).map(|entry| (entry.link, entry.limited));
+        let Some((link, limited)) = known else { return Ok(()) };
         // A link that was begun and not finished has a number that nobody noted.
         let link = match link {
             Some(link) => Some(link),
             None => self.links.find(id)?,
         };
         if link.is_none() {
+            if limited {
+                self.links.remove_intermediate(id)?;
+            }
             self.ledger.forget(id)?;
         }
         let Some(entry) = self.networks().remove(id) else { return Ok(()) };
@@ -370,7 +404,8 @@ impl Shared {
         self.pools.with(|pools| pools.give_back_ports(&entry.reservation.ports));
         match link {
             Some(link) => {
-                self.leaving.add(Leaver { id: *id, link, addresses: Some(addresses), since: Instant::now() })
+                let addresses = Some(addresses);
+                self.leaving.add(Leaver { id: *id, link, limited, addresses, since: Instant::now() });
             }
             None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }

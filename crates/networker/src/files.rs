@@ -282,6 +282,7 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Allow,
             generation: 0,
+            bandwidth: gdn_types::BandwidthLimits::default(),
         }
     }
 

@@ -39,6 +39,8 @@ struct Waited {
 #[derive(Debug)]
 pub(crate) struct Leaver {
     pub(crate) link: LinkIndex,
+    /// Whether there is an intermediate link of it, which does not go by itself.
+    pub(crate) limited: bool,
     /// Absent for a link that nobody has an address for.
     pub(crate) addresses: Option<Addresses>,
     /// Whose they were: its record is kept until they are free, so that a later life knows them too.
@@ -160,6 +162,12 @@ impl Looker {
     fn has_left(&self, leaver: &mut Leaver) -> bool {
         match self.links.exists(leaver.link) {
             Ok(false) => {
+                if leaver.limited
+                    && let Err(error) = self.links.remove_intermediate(&leaver.id)
+                {
+                    // Tried again by the next start.
+                    tracing::error!(id = %leaver.id, %error, "the intermediate link of a container that is gone stays");
+                }
                 if let Err(error) = self.ledger.forget(&leaver.id) {
                     // Tried again by the next start.
                     tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");

@@ -4,6 +4,8 @@
 //! one link, and the host has a route to the container that leads through the other end. Neighbours are permanent on both
 //! ends, so that nobody asks for them and nobody can answer for another.
 
+mod rates;
+
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;

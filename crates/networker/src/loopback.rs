@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, Properties, Result,
+    BandwidthLimits, ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, Properties,
+    Result,
 };
 
 /// Containers with loopback only.
@@ -32,6 +33,9 @@ impl Networker for LoopbackNetworker {
         }
         if let Some(port) = request.netin.first() {
             return Err(Error::not_yet(&format!("mapping host port {}", port.host_port)));
+        }
+        if request.bandwidth.rate > 0 {
+            return Err(no_rate());
         }
         // Rules that allow more than nothing change nothing where nothing can leave.
         Ok(NetworkInfo::default())
@@ -70,6 +74,14 @@ impl Networker for LoopbackNetworker {
         Ok(NetRules::default())
     }
 
+    async fn limit_bandwidth(&self, _id: &ContainerId, _limits: BandwidthLimits) -> Result<()> {
+        Err(no_rate())
+    }
+
+    async fn bandwidth(&self, _id: &ContainerId) -> Result<BandwidthLimits> {
+        Ok(BandwidthLimits::default())
+    }
+
     async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
         Ok(None)
     }
@@ -81,4 +93,8 @@ impl Networker for LoopbackNetworker {
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
         None
     }
+}
+
+fn no_rate() -> Error {
+    Error::not_yet("limiting the network of a container without one")
 }

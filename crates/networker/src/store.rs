@@ -212,6 +212,7 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Deny,
             generation: 0,
+            bandwidth: gdn_types::BandwidthLimits::default(),
         };
         let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };
         let ledger = open();

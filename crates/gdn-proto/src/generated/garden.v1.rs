@@ -34,6 +34,19 @@ pub struct ChangeLimitsRequest {
     /// Block I/O; absent leaves all of it as it is.
     #[prost(message, optional, tag = "6")]
     pub io: ::core::option::Option<IoChange>,
+    /// Network rate; absent leaves all of it as it is. FAILED_PRECONDITION for a container without a network.
+    #[prost(message, optional, tag = "7")]
+    pub bandwidth: ::core::option::Option<BandwidthChange>,
+}
+/// Changes limits of the network. What is absent stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BandwidthChange {
+    /// Bytes a second; 0 takes the limit away, and what was said of bursts with it.
+    #[prost(uint64, optional, tag = "1")]
+    pub rate: ::core::option::Option<u64>,
+    /// Bytes that may be sent at once above the rate; 0 leaves them to the engine.
+    #[prost(uint64, optional, tag = "2")]
+    pub burst: ::core::option::Option<u64>,
 }
 /// Changes limits of block I/O. What is absent stays as it is; 0 takes a limit away, and gives the ordinary weight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -102,13 +115,15 @@ pub struct IoLimits {
     #[prost(uint64, tag = "5")]
     pub write_iops: u64,
 }
-/// Network rate limits.
+/// Network rate limits, for what a container sends and for what it receives alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BandwidthLimits {
-    /// Bytes a second; 0 means unlimited.
+    /// Bytes a second, with the headers of its packets; 0 means unlimited. A rate in the limits of a create without a network is
+    /// FAILED_PRECONDITION.
     #[prost(uint64, tag = "1")]
     pub rate: u64,
-    /// Bytes that may be sent at once above the rate.
+    /// Bytes that may be sent at once above the rate, at least one packet whatever it says; 0 means what the engine thinks fit.
+    /// Means nothing without a rate.
     #[prost(uint64, tag = "2")]
     pub burst: u64,
 }

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, Properties, Result, keys,
+    BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, Properties,
+    Result, keys,
 };
 
 use super::Life;
@@ -34,6 +35,9 @@ impl Networker for FakeNetworker {
                 request.netin.iter().map(|netin| host.map_port(id, *netin).ok_or_else(|| taken(*netin)));
             mapped.collect::<Result<Vec<_>>>()?
         };
+        if request.bandwidth != BandwidthLimits::default() {
+            self.0.world.host().bandwidths.insert(*id, request.bandwidth);
+        }
         self.0.point("networker.reserve", After).await?;
         let container_ip = format!("10.254.0.{address}");
         let properties = Properties::from_pairs([(keys::CONTAINER_IP, container_ip.as_str())])?;
@@ -60,6 +64,7 @@ impl Networker for FakeNetworker {
             let mut host = self.0.world.host();
             host.rules.remove(id);
             host.links.remove(id);
+            host.bandwidths.remove(id);
         }
         self.0.point("networker.destroy", Halfway).await?;
         {
@@ -77,6 +82,7 @@ impl Networker for FakeNetworker {
             let is_known = |id: &ContainerId| known.iter().any(|(known, _)| known == id);
             host.rules.retain(is_known);
             host.links.retain(is_known);
+            host.bandwidths.retain(|id, _| is_known(id));
             host.addresses.retain(|id, _| is_known(id));
             host.ports.retain(|id, _| is_known(id));
             for (id, properties) in known {
@@ -120,6 +126,17 @@ impl Networker for FakeNetworker {
     async fn net_rules(&self, _id: &ContainerId) -> Result<NetRules> {
         self.0.point("networker.net_rules", Before).await?;
         Ok(NetRules::default())
+    }
+
+    async fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        self.0.point("networker.limit_bandwidth", Before).await?;
+        self.0.world.host().bandwidths.insert(*id, limits);
+        self.0.point("networker.limit_bandwidth", After).await
+    }
+
+    async fn bandwidth(&self, id: &ContainerId) -> Result<BandwidthLimits> {
+        self.0.point("networker.bandwidth", Before).await?;
+        Ok(self.0.world.host().bandwidths.get(id).copied().unwrap_or_default())
     }
 
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {

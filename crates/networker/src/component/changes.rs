@@ -1,12 +1,13 @@
-//! Changes of a container's network: mapped ports and rules.
+//! Changes of a container's network: mapped ports, rules and limits.
 //!
 //! Each is written down first and put in force then; what cannot be put in force is taken back from where it was written.
 
 use std::collections::BTreeSet;
 
-use gdn_types::{ContainerId, Error, ErrorKind, NetIn, NetOutRule, PortMapping, Result};
+use gdn_links::LinkIndex;
+use gdn_types::{BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, PortMapping, Result};
 
-use super::{MOST_PORTS, Shared, handed_out, no_port, too_many_ports};
+use super::{MOST_PORTS, Shared, handed_out, no_port, no_rate, too_many_ports};
 use crate::netout::{Added, Destinations, SetKind};
 use crate::record::Reservation;
 
@@ -124,5 +125,39 @@ impl Shared {
             entry.destinations = destinations;
         });
         Ok(generation)
+    }
+
+    pub(super) fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        let known = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.link));
+        let Some((earlier, link)) = known else {
+            // No limit is what it has.
+            return if limits.rate == 0 { Ok(()) } else { Err(no_rate(limits)) };
+        };
+        let reservation = Reservation { bandwidth: limits, ..earlier.clone() };
+        self.ledger.reserve(id, &reservation, &[], None)?;
+        if let Some(link) = link
+            && let Err(error) = self.put_in_force(id, link, &reservation)
+        {
+            let undone =
+                self.ledger.reserve(id, &earlier, &[], None).and(self.put_in_force(id, link, &earlier));
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "the limits of a container are not what they were");
+            }
+            return Err(error);
+        }
+        self.change(id, |entry| entry.reservation = reservation);
+        Ok(())
+    }
+
+    /// Limits a link as a reservation has it.
+    fn put_in_force(&self, id: &ContainerId, link: LinkIndex, reservation: &Reservation) -> Result<()> {
+        if reservation.is_limited() {
+            // Noted first: what is begun has to be taken away too.
+            self.change(id, |entry| entry.limited = true);
+            return self.links.limit(id, link, reservation.bandwidth);
+        }
+        self.links.unlimit(id, link)?;
+        self.change(id, |entry| entry.limited = false);
+        Ok(())
     }
 }

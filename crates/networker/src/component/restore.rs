@@ -24,7 +24,8 @@ impl Shared {
                 networks.insert(*id, self.adopt(id, found));
             }
         }
-        let leavers = self.adopt_links(&mut networks, &stored)?;
+        let mut leavers = self.adopt_links(&mut networks, &stored)?;
+        self.adopt_limits(&mut networks, &mut leavers)?;
         self.refuse_overlap()?;
         let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
         self.firewall.rebuild(guarded.map(|(id, entry)| (id, &entry.reservation, &entry.destinations)))?;
@@ -74,6 +75,7 @@ impl Shared {
             link: None,
             guarded: false,
             tracked: false,
+            limited: false,
         }
     }
 
@@ -96,11 +98,35 @@ impl Shared {
             leavers.push(Leaver {
                 id,
                 link: index,
+                limited: false,
                 addresses: addresses.filter(held),
                 since: Instant::now(),
             });
         }
         Ok(leavers)
+    }
+
+    /// Limits links again whose limits an earlier life did not come to, and removes the intermediate links of nobody.
+    fn adopt_limits(&self, networks: &mut HashMap<ContainerId, Entry>, leavers: &mut [Leaver]) -> Result<()> {
+        for id in self.links.limited()? {
+            if let Some(entry) = networks.get_mut(&id) {
+                entry.limited = true;
+            } else if let Some(leaver) = leavers.iter_mut().find(|leaver| leaver.id == id) {
+                leaver.limited = true;
+            } else {
+                self.links.remove_intermediate(&id)?;
+            }
+        }
+        for (id, entry) in networks.iter_mut() {
+            let Some(link) = entry.link else { continue };
+            match (entry.reservation.is_limited(), entry.limited) {
+                (true, _) => self.links.limit(id, link, entry.reservation.bandwidth)?,
+                (false, true) => self.links.unlimit(id, link)?,
+                (false, false) => {}
+            }
+            entry.limited = entry.reservation.is_limited();
+        }
+        Ok(())
     }
 
     /// An engine whose range is somebody else's does not start.

@@ -5,6 +5,7 @@ use std::process::Command;
 use engine_tests::host::{GREETING, Host};
 use engine_tests::{Engine, Gdn, until};
 
+mod bandwidth;
 mod egress;
 mod mapped_ports;
 mod matrix;
@@ -98,9 +99,9 @@ impl Bed {
         assert_eq!(self.host.inside.must("nft list tables"), "");
     }
 
-    /// The host's ends of containers' links.
+    /// The host's ends of containers' links, and what limits them.
     fn links(&self) -> Vec<String> {
-        let told = self.host.inside.must("ip -o link show type veth");
+        let told = self.host.inside.must("ip -o link show type veth; ip -o link show type ifb");
         let names = told.lines().filter_map(|line| line.split(": ").nth(1));
         names.filter(|name| !name.starts_with("up0")).map(str::to_owned).collect()
     }
