@@ -82,7 +82,6 @@ fn what_a_container_sends_and_receives_is_limited_for_as_long_as_it_is_asked() {
     let link =
         bed.engine.inspect("slow")["properties"]["garden.network.interface"].as_str().unwrap().to_owned();
     bed.engine.kill_server();
-    bed.engine.wait_for_server_to_be_killed();
     bed.host.inside.must(&format!(
         "tc qdisc del dev {link} root; tc qdisc del dev {link} ingress; ip link del i{}",
         &link[1..]
