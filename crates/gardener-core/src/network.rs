@@ -111,10 +111,18 @@ impl Gardener {
         let map = self.components.networker.net_in(&container.id, request);
         let mapped = self.faults.caught("networker.net_in", map).await?;
         let mut mappings = container.status().mapped_ports.clone();
-        mappings.push(PortMapping { host_port: mapped.host_port, container_port: mapped.container_port });
+        let NetIn { host_port, container_port, transport } = mapped;
+        mappings.push(PortMapping { host_port, container_port, transport });
         let text = ports::to_json(&mappings);
         let set = self.components.properties.set(&container.handle, keys::MAPPED_PORTS, &text);
-        self.faults.caught("properties.set", set).await?;
+        if let Err(error) = self.faults.caught("properties.set", set).await {
+            // What nobody is told of must not lead into the container.
+            let unmap = self.components.networker.unmap(&container.id, mapped);
+            if let Err(error) = self.faults.caught("networker.unmap", unmap).await {
+                tracing::error!(handle = %container.handle, host_port, %error, "a port stays mapped that nobody knows of");
+            }
+            return Err(error);
+        }
         container.status().mapped_ports = mappings;
         Ok(mapped)
     }

@@ -241,14 +241,16 @@ impl World {
 impl Host {
     /// The next host port, or the one asked for; absent when that is taken.
     pub(crate) fn map_port(&mut self, id: &ContainerId, request: NetIn) -> Option<PortMapping> {
-        let taken: BTreeSet<u16> = self.ports.values().flatten().map(|mapping| mapping.host_port).collect();
+        let of_kind = |mapping: &&PortMapping| mapping.transport == request.transport;
+        let mapped = self.ports.values().flatten().filter(of_kind);
+        let taken: BTreeSet<u16> = mapped.map(|mapping| mapping.host_port).collect();
         let host_port = match request.host_port {
             0 => (61001..=65534).find(|port| !taken.contains(port))?,
             asked if taken.contains(&asked) => return None,
             asked => asked,
         };
         let container_port = if request.container_port == 0 { host_port } else { request.container_port };
-        let mapping = PortMapping { host_port, container_port };
+        let mapping = PortMapping { host_port, container_port, transport: request.transport };
         self.ports.entry(*id).or_default().push(mapping);
         Some(mapping)
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use gdn_types::{
     ApparmorProfile, BandwidthChange, BandwidthLimits, BindMount, CapabilityProfile, ContainerSpec,
-    CpuLimits, CpuShares, DiskLimits, Environment, Error, Handle, ImageRef, IoChange, IoLimits, IoWeight,
-    LimitChange, Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, OutputPolicy, PidLimits, ProcessSpec,
-    Properties, Result, SeccompProfile, keys,
+    CpuLimits, CpuShares, DiskLimits, Egress, Environment, Error, Handle, ImageRef, IoChange, IoLimits,
+    IoWeight, LimitChange, Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, OutputPolicy, PidLimits,
+    ProcessSpec, Properties, Result, SeccompProfile,
 };
 
 use crate::values;
@@ -56,14 +56,14 @@ pub(crate) struct ContainerOptions {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
     /// Port of the host that leads into the container; may be repeated
-    #[arg(long = "publish", value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
+    #[arg(long = "publish", value_name = "[HOST:]CONTAINER[/tcp|udp]", value_parser = values::port_mapping)]
     pub(crate) ports: Vec<NetIn>,
     /// What it may reach beyond the default, such as tcp,to=10.0.0.0/8,ports=443; may be repeated
     #[arg(long = "allow", value_name = "RULE", value_parser = values::net_out_rule)]
     pub(crate) allowed: Vec<NetOutRule>,
     /// What it may reach that no rule allows: everything the operator does not deny, or nothing [default: the server's]
-    #[arg(long, value_name = "allow|deny", value_parser = ["allow", "deny"])]
-    pub(crate) egress: Option<String>,
+    #[arg(long, value_name = "allow|deny")]
+    pub(crate) egress: Option<Egress>,
     /// Kernel setting of the container's own namespaces; may be repeated
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = values::pair)]
     pub(crate) sysctls: Vec<(String, String)>,
@@ -88,7 +88,6 @@ impl ContainerOptions {
     /// # Errors
     /// `InvalidArgument` naming the option's value that is wrong.
     pub(crate) fn spec(&self) -> Result<ContainerSpec> {
-        let egress = self.egress.iter().map(|egress| (keys::EGRESS.to_owned(), egress.clone()));
         let uri = self.image.as_deref().map(values::image).transpose()?.unwrap_or_default();
         Ok(ContainerSpec {
             handle: self.handle.clone(),
@@ -96,12 +95,13 @@ impl ContainerOptions {
             image: ImageRef::uri(uri),
             bind_mounts: self.binds.clone(),
             network: self.network_mode(),
-            properties: Properties::from_pairs(self.properties.iter().cloned().chain(egress))?,
+            properties: Properties::from_pairs(self.properties.iter().cloned())?,
             env: environment(&self.env)?,
             privileged: self.privileged,
             limits: self.limits()?,
             netin: self.ports.clone(),
             netout: self.allowed.clone(),
+            egress: self.egress,
             sysctls: self.sysctls.clone(),
             seccomp: self.seccomp.clone().unwrap_or_default(),
             capabilities: self.capabilities.unwrap_or_default(),

@@ -16,10 +16,10 @@ use gdn_state::Store;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
     BandwidthChange, BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules,
-    NetworkMode, NetworkStat, PortMapping, Properties, Result, keys,
+    NetworkMode, NetworkStat, PoolUsage, PortMapping, Properties, Result, Transport, keys,
 };
 
-use crate::config::{Egress, NetworkerConfig};
+use crate::config::NetworkerConfig;
 use crate::files::Files;
 use crate::firewall::{Firewall, check_ranges};
 use crate::leaving::{Leaver, Leaving, SharedPools};
@@ -27,7 +27,7 @@ use crate::links::Links;
 use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools, refused};
 use crate::record::Reservation;
-use crate::store::Ledger;
+use crate::store::{LastPorts, Ledger};
 use crate::watch::Watch;
 
 /// How long a create waits for the address of a container that is just leaving when there is no other.
@@ -84,7 +84,7 @@ impl KernelNetworker {
     pub fn open(config: NetworkerConfig, store: Arc<Store>) -> Result<Self> {
         check_ranges(&config.deny_networks)?;
         let ledger = Ledger::new(store);
-        let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
+        let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_ports())?));
         let links = Arc::new(Links::new(config.engine));
         let leaving = Leaving::start(links.clone(), pools.clone(), ledger.clone())?;
         let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
@@ -168,6 +168,11 @@ impl Networker for KernelNetworker {
         self.blocking(move |shared| shared.net_in(&id, request)).await
     }
 
+    async fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.unmap(&id, mapping)).await
+    }
+
     async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
         let (id, rules) = (*id, rules.to_vec());
         self.blocking(move |shared| shared.net_out(&id, &rules)).await
@@ -211,6 +216,10 @@ impl Networker for KernelNetworker {
         self.0.pools.with(|pools| pools.capacity())
     }
 
+    fn pools(&self) -> Vec<PoolUsage> {
+        self.0.pools.with(|pools| pools.usage())
+    }
+
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
         None
     }
@@ -218,6 +227,7 @@ impl Networker for KernelNetworker {
 
 /// A container with loopback only: there is nothing to map, and nothing leaves whatever the rules say.
 fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
+    request.wanted_egress()?;
     match request.netin.first() {
         Some(port) => Err(no_port(*port)),
         None if request.bandwidth.rate > 0 => Err(no_rate(request.bandwidth)),
@@ -248,10 +258,7 @@ impl Shared {
 
     fn reserve(&self, id: &ContainerId, wanted: &Network, request: &NetworkRequest) -> Result<NetworkInfo> {
         self.firewall.must_work()?;
-        let egress = match request.properties.get(keys::EGRESS) {
-            Some(text) => text.parse()?,
-            None => self.config.default_egress,
-        };
+        let egress = request.wanted_egress()?.unwrap_or(self.config.default_egress);
         let mut destinations = Destinations::default();
         destinations.add(&request.netout)?;
         if request.netin.len() > MOST_PORTS {
@@ -267,7 +274,7 @@ impl Shared {
         let ports = self.pools.with(|pools| {
             pools.take_ports(&request.netin).inspect_err(|_| pools.give_back_addresses(addresses))
         })?;
-        let last_port = handed_out(&request.netin, &ports);
+        let last = handed_out(&request.netin, &ports);
         let Addresses { lease, prefix } = addresses;
         let reservation = Reservation {
             handle: request.handle.clone(),
@@ -290,7 +297,7 @@ impl Shared {
         };
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
-        self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
+        self.ledger.reserve(id, &reservation, &request.netout, last)?;
         let bind_mounts = self.files.write(id, &reservation, self.owner(request))?;
         let external_ip = outside.address;
         Ok(NetworkInfo {
@@ -318,7 +325,10 @@ impl Shared {
         if let (Some(address), Some(mtu)) = (external_ip, mtu) {
             return Ok(Outside { address: address.to_string(), mtu });
         }
-        let (found_mtu, found_address) = self.links.outbound()?;
+        let (found_mtu, found_address) = match external_ip {
+            Some(address) => (self.links.mtu_at(address.into())?, None),
+            None => self.links.outbound()?,
+        };
         let address = external_ip.map(IpAddr::V4).or(found_address);
         Ok(Outside {
             address: address.map(|address| address.to_string()).unwrap_or_default(),
@@ -333,6 +343,7 @@ impl Shared {
             (entry.reservation.clone(), entry.destinations.clone(), entry.mtu)
         };
         self.firewall.guard(id, &reservation, &destinations)?;
+        self.firewall.lead_here(id, &reservation.ports);
         self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
         self.change(id, |entry| (entry.link, entry.limited) = (Some(link), reservation.is_limited()));
@@ -431,10 +442,13 @@ fn unknown(id: &ContainerId) -> Error {
     Error::internal(format!("container {id} has no network"))
 }
 
-/// The last port that came out of the pool's order, which the next life goes on behind.
-fn handed_out(requests: &[NetIn], mappings: &[PortMapping]) -> Option<u16> {
-    let pairs = requests.iter().zip(mappings);
-    pairs.filter(|(request, _)| request.host_port == 0).map(|(_, mapping)| mapping.host_port).next_back()
+/// The last ports that came out of their pool's order, which the next life goes on behind.
+fn handed_out(requests: &[NetIn], mappings: &[PortMapping]) -> LastPorts {
+    let last = |transport| {
+        let pairs = requests.iter().zip(mappings).filter(|(request, _)| request.transport == transport);
+        pairs.filter(|(request, _)| request.host_port == 0).map(|(_, mapping)| mapping.host_port).next_back()
+    };
+    LastPorts { tcp: last(Transport::Tcp), udp: last(Transport::Udp) }
 }
 
 fn properties(reservation: &Reservation, external_ip: &str, link: &str) -> Result<Properties> {
@@ -446,7 +460,6 @@ fn properties(reservation: &Reservation, external_ip: &str, link: &str) -> Resul
     if let Some(address) = reservation.address6() {
         properties.set(keys::CONTAINER_IPV6, address.to_string())?;
     }
-    let egress = if reservation.egress == Egress::Allow { "allow" } else { "deny" };
-    properties.set(keys::EGRESS, egress)?;
+    properties.set(keys::EGRESS, reservation.egress.name())?;
     Ok(properties)
 }

@@ -81,10 +81,10 @@ impl SharedPools {
                 Err(error) => error,
                 Ok(addresses) => return Ok(addresses),
             };
-            let may_pass = matches!(error.kind(), ErrorKind::ResourceExhausted | ErrorKind::AlreadyExists);
+            let may_pass = error.is_exhaustion() || error.is_conflict();
             let left = deadline.saturating_duration_since(Instant::now());
             if !may_pass || waited.leaving == 0 || left.is_zero() {
-                return Err(error);
+                return Err(waited.pools.refuse(error));
             }
             let woken = self.came_back.wait_timeout(waited, left);
             waited = woken.unwrap_or_else(PoisonError::into_inner).0;

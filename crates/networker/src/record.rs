@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gdn_ipam::{Lease, Prefix};
 use gdn_types::{
-    BandwidthLimits, Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol, Result,
+    BandwidthLimits, Egress, Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol,
+    Result, Transport,
 };
 use prost::Message;
 
@@ -29,28 +30,6 @@ pub(crate) struct Reservation {
     pub(crate) bandwidth: BandwidthLimits,
 }
 
-/// What a container may reach that no rule of its allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Egress {
-    /// Everything, except what the operator denies.
-    #[default]
-    Allow,
-    /// Nothing.
-    Deny,
-}
-
-impl std::str::FromStr for Egress {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "allow" => Ok(Egress::Allow),
-            "deny" => Ok(Egress::Deny),
-            _ => Err(Error::invalid(format!("egress {text:?} is neither allow nor deny"))),
-        }
-    }
-}
-
 impl Reservation {
     /// The form on disk.
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -63,7 +42,11 @@ impl Reservation {
             ports: self
                 .ports
                 .iter()
-                .map(|port| Pair { first: port.host_port.into(), second: port.container_port.into() })
+                .map(|port| Pair {
+                    first: port.host_port.into(),
+                    second: port.container_port.into(),
+                    udp: port.transport == Transport::Udp,
+                })
                 .collect(),
             denies: self.egress == Egress::Deny,
             generation: self.generation,
@@ -73,9 +56,10 @@ impl Reservation {
         .encode_to_vec()
     }
 
-    /// A build that knows no limits would drop them when it writes the record.
+    /// A build that knows no limits would drop them when it writes the record, and take ports of UDP for ports of TCP.
     fn version(&self) -> u32 {
-        if self.is_limited() { VERSION } else { PLAIN }
+        let udp = self.ports.iter().any(|port| port.transport == Transport::Udp);
+        if self.is_limited() || udp { VERSION } else { PLAIN }
     }
 
     /// Whether what goes through its link is limited.
@@ -97,7 +81,8 @@ impl Reservation {
             text => Some(parsed("prefix", text)?),
         };
         let mapping = |pair: &Pair| -> Result<PortMapping> {
-            Ok(PortMapping { host_port: small(pair.first)?, container_port: small(pair.second)? })
+            let transport = if pair.udp { Transport::Udp } else { Transport::Tcp };
+            Ok(PortMapping { host_port: small(pair.first)?, container_port: small(pair.second)?, transport })
         };
         Ok(Reservation {
             handle: Handle::parse(&stored.handle)?,
@@ -175,7 +160,7 @@ fn rule(rule: &NetOutRule) -> Rule {
         ports: rule
             .ports
             .iter()
-            .map(|range| Pair { first: range.start.into(), second: range.end.into() })
+            .map(|range| Pair { first: range.start.into(), second: range.end.into(), udp: false })
             .collect(),
         icmp_type: rule.icmp.map(|icmp| icmp.kind.into()),
         icmp_code: rule.icmp.and_then(|icmp| icmp.code).map(Into::into),
@@ -250,6 +235,9 @@ struct Pair {
     first: u32,
     #[prost(uint32, tag = "2")]
     second: u32,
+    /// Of a port that is mapped.
+    #[prost(bool, tag = "3")]
+    udp: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -321,7 +309,10 @@ mod tests {
             handle: Handle::parse("web").unwrap(),
             lease,
             prefix: Some("fd00:0:0:7::/64".parse().unwrap()),
-            ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
+            ports: vec![
+                PortMapping { host_port: 61001, container_port: 8080, transport: Transport::Tcp },
+                PortMapping { host_port: 61001, container_port: 53, transport: Transport::Udp },
+            ],
             egress: Egress::Deny,
             generation: 7,
             bandwidth: BandwidthLimits { rate: 1 << 40, burst: 3 },
@@ -341,6 +332,9 @@ mod tests {
         let bandwidth = BandwidthLimits { rate: 1, burst: 0 };
         let limited = Reservation { bandwidth, ..plain };
         assert_eq!(Stored::decode(&limited.encode()[..]).unwrap().version, VERSION);
+        let ports = vec![PortMapping { host_port: 1, container_port: 1, transport: Transport::Udp }];
+        let named = Reservation { ports, ..self::plain() };
+        assert_eq!(Stored::decode(&named.encode()[..]).unwrap().version, VERSION);
     }
 
     #[test]

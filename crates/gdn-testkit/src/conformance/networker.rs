@@ -15,6 +15,7 @@ pub async fn networker(networker: &dyn Networker) {
         mode: NetworkMode::Default,
         netin: Vec::new(),
         netout: Vec::new(),
+        egress: None,
         bandwidth: BandwidthLimits::default(),
         properties: Properties::default(),
     };

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, Properties,
-    Result, keys,
+    BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, PoolUsage,
+    PortMapping, Properties, Result, keys,
 };
 
 use super::Life;
@@ -101,7 +101,18 @@ impl Networker for FakeNetworker {
         let mapping = self.0.world.host().map_port(id, request).ok_or_else(|| taken(request))?;
         self.0.point("networker.net_in", Halfway).await?;
         self.0.point("networker.net_in", After).await?;
-        Ok(NetIn { host_port: mapping.host_port, container_port: mapping.container_port })
+        let PortMapping { host_port, container_port, transport } = mapping;
+        Ok(NetIn { host_port, container_port, transport })
+    }
+
+    async fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        self.0.point("networker.unmap", Before).await?;
+        let NetIn { host_port, container_port, transport } = mapping;
+        let mapping = PortMapping { host_port, container_port, transport };
+        if let Some(ports) = self.0.world.host().ports.get_mut(id) {
+            ports.retain(|port| *port != mapping);
+        }
+        self.0.point("networker.unmap", After).await
     }
 
     async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
@@ -146,6 +157,10 @@ impl Networker for FakeNetworker {
 
     fn capacity(&self) -> u64 {
         self.0.world.host().max_addresses.unwrap_or(u64::from(u8::MAX))
+    }
+
+    fn pools(&self) -> Vec<PoolUsage> {
+        Vec::new()
     }
 
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {

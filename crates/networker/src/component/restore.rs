@@ -16,8 +16,8 @@ impl Shared {
     pub(super) fn restore(&self, known: &[ContainerId]) -> Result<()> {
         let mut stored = self.ledger.load();
         let mut networks = HashMap::new();
-        let last_port = self.ledger.last_port();
-        self.pools.with(|pools| Pools::new(&self.config, last_port).map(|new| *pools = new))?;
+        let last = self.ledger.last_ports();
+        self.pools.with(|pools| Pools::new(&self.config, last).map(|new| *pools = new))?;
         for id in known {
             if let Some(found) = stored.remove(id) {
                 self.files.adopt(id, found.reservation.lease.gateway());
@@ -58,7 +58,7 @@ impl Shared {
                 tracing::error!(%id, %error, "the address of a container is another's too");
             }
             for port in &reservation.ports {
-                if let Err(error) = pools.adopt_port(port.host_port) {
+                if let Err(error) = pools.adopt_port(*port) {
                     tracing::error!(%id, %error, "a port of a container is another's too");
                 }
             }
