@@ -103,7 +103,7 @@ impl Bed {
     fn links(&self) -> Vec<String> {
         let told = self.host.inside.must("ip -o link show type veth; ip -o link show type ifb");
         let names = told.lines().filter_map(|line| line.split(": ").nth(1));
-        names.filter(|name| !name.starts_with("up0")).map(str::to_owned).collect()
+        names.filter(|name| !name.starts_with("up")).map(str::to_owned).collect()
     }
 }
 
@@ -269,7 +269,9 @@ fn the_largest_packet_is_the_uplinks_or_the_operators() {
 
     // Not the link of the default route, but the one by whose address others know the host.
     let bed = Bed::start(&["--external-ip", "198.51.100.1"]);
-    bed.host.inside.must("ip link set up0 mtu 1400; ip link add up1 type dummy; ip link set up1 mtu 1300 up");
+    bed.host.inside.must(
+        "ip link set up0 mtu 1400; ip link add up1 type veth peer name up2; ip link set up1 mtu 1300 up",
+    );
     assert_eq!(mtu(&bed, "nowhere"), "1400");
     bed.host.inside.must("ip addr add 198.51.100.1/24 dev up1");
     for round in 0..2 {
