@@ -246,7 +246,7 @@ impl Engine {
         let (mut ports, mut rules) = (Samples::default(), Samples::default());
         for number in 0..METRICS_CALLS {
             let start = Instant::now();
-            self.client.net_in(&handle, NetIn { host_port: 0, container_port: 80 }).await?;
+            self.client.net_in(&handle, NetIn { container_port: 80, ..NetIn::default() }).await?;
             ports.add(start.elapsed().as_nanos() as f64 / 1e3);
             let start = Instant::now();
             self.client.net_out(&handle, &[one(already + number)]).await?;
@@ -266,7 +266,7 @@ impl Engine {
     fn spec(&self) -> ContainerSpec {
         let netin = match self.network {
             Network::None => Vec::new(),
-            Network::Pool => vec![NetIn { host_port: 0, container_port: 8080 }],
+            Network::Pool => vec![NetIn { container_port: 8080, ..NetIn::default() }],
         };
         ContainerSpec {
             image: ImageRef::uri(&self.image),

@@ -209,6 +209,8 @@ impl Creation {
             mode: spec.network.clone(),
             netin: spec.netin.clone(),
             netout: spec.netout.clone(),
+            egress: spec.egress,
+            bandwidth: spec.limits.bandwidth,
             properties: spec.properties.clone(),
         };
         let sandbox = SandboxSpec {

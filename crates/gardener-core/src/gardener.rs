@@ -81,6 +81,7 @@ impl Gardener {
             disk_bytes,
             schedulable_disk_bytes,
             max_containers,
+            pools: self.components.networker.pools(),
         })
     }
 

@@ -82,23 +82,37 @@ impl Gardener {
     /// The limits as the kernel has them.
     ///
     /// # Errors
-    /// `ContainerNotFound`; `Lost`; what the containerizer answers.
+    /// `ContainerNotFound`; `Lost`; what the containerizer and the networker answer.
     pub async fn limits(&self, handle: &Handle) -> Result<Limits> {
         let (container, _hold) = self.hold_living(handle)?;
-        self.faults.caught("containerizer.limits", self.components.containerizer.limits(&container.id)).await
+        let (id, faults, components) = (&container.id, &self.faults, &self.components);
+        let (limits, bandwidth) = futures::join!(
+            faults.caught("containerizer.limits", components.containerizer.limits(id)),
+            faults.caught("networker.bandwidth", components.networker.bandwidth(id)),
+        );
+        Ok(Limits { bandwidth: bandwidth?, ..limits? })
     }
 
     /// Changes limits of a container in use, and tells all of them as the kernel has them then.
     ///
     /// # Errors
-    /// `ContainerNotFound`; `Lost`; what the containerizer answers.
+    /// `ContainerNotFound`; `Lost`; what the containerizer and the networker answer. Nothing is changed then.
     pub async fn change_limits(self: &Arc<Self>, handle: &Handle, change: LimitChange) -> Result<Limits> {
         let (container, _hold) = self.hold_living(handle)?;
         let gardener = Arc::clone(self);
         let changed = async move {
             let _alone = container.limits.lock().await;
+            let before = gardener.limit_network(&container, change.bandwidth).await?;
             let containerizer = &gardener.components.containerizer;
-            let in_force = containerizer.change_limits(&container.id, &change).await?;
+            let in_force = match containerizer.change_limits(&container.id, &change).await {
+                Ok(in_force) => in_force,
+                Err(error) => {
+                    gardener.limit_network_again(&container, before).await;
+                    return Err(error);
+                }
+            };
+            let bandwidth = gardener.components.networker.bandwidth(&container.id).await?;
+            let in_force = Limits { bandwidth, ..in_force };
             let asked = gardener.record(&container)?.spec.limits.changed(&change);
             gardener.components.properties.set_limits(&container.handle, asked).await?;
             Ok(in_force)

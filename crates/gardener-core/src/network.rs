@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gdn_types::{Handle, NetIn, NetOutRule, NetRules, PortMapping, Result, keys};
+use gdn_types::{
+    BandwidthChange, BandwidthLimits, Handle, NetIn, NetOutRule, NetRules, PortMapping, Result, keys,
+};
 
 use crate::container::Container;
 use crate::{Gardener, ports};
@@ -71,6 +73,37 @@ impl Gardener {
         self.faults.caught("networker.net_rules", rules).await
     }
 
+    /// Changes the limits of a container's network, and answers those before if there is a change.
+    pub(crate) async fn limit_network(
+        &self,
+        container: &Container,
+        change: BandwidthChange,
+    ) -> Result<Option<BandwidthLimits>> {
+        if change == BandwidthChange::default() {
+            return Ok(None);
+        }
+        let _alone = container.network.lock().await;
+        container.must_live()?;
+        let networker = &self.components.networker;
+        let before = self.faults.caught("networker.bandwidth", networker.bandwidth(&container.id)).await?;
+        let limit = networker.limit_bandwidth(&container.id, before.changed(change));
+        self.faults.caught("networker.limit_bandwidth", limit).await?;
+        Ok(Some(before))
+    }
+
+    /// Puts earlier limits in force again, because what was to change with them could not.
+    pub(crate) async fn limit_network_again(&self, container: &Container, before: Option<BandwidthLimits>) {
+        let Some(before) = before else { return };
+        let _alone = container.network.lock().await;
+        if container.must_live().is_err() {
+            return;
+        }
+        let limit = self.components.networker.limit_bandwidth(&container.id, before);
+        if let Err(error) = self.faults.caught("networker.limit_bandwidth", limit).await {
+            tracing::error!(handle = %container.handle, %error, "the limits of a network are not what they were");
+        }
+    }
+
     async fn map_port(&self, container: &Container, request: NetIn) -> Result<NetIn> {
         let _alone = container.network.lock().await;
         // A destroy may have been taken while we waited; it removes the network after us or before, never meanwhile.
@@ -78,10 +111,18 @@ impl Gardener {
         let map = self.components.networker.net_in(&container.id, request);
         let mapped = self.faults.caught("networker.net_in", map).await?;
         let mut mappings = container.status().mapped_ports.clone();
-        mappings.push(PortMapping { host_port: mapped.host_port, container_port: mapped.container_port });
+        let NetIn { host_port, container_port, transport } = mapped;
+        mappings.push(PortMapping { host_port, container_port, transport });
         let text = ports::to_json(&mappings);
         let set = self.components.properties.set(&container.handle, keys::MAPPED_PORTS, &text);
-        self.faults.caught("properties.set", set).await?;
+        if let Err(error) = self.faults.caught("properties.set", set).await {
+            // What nobody is told of must not lead into the container.
+            let unmap = self.components.networker.unmap(&container.id, mapped);
+            if let Err(error) = self.faults.caught("networker.unmap", unmap).await {
+                tracing::error!(handle = %container.handle, host_port, %error, "a port stays mapped that nobody knows of");
+            }
+            return Err(error);
+        }
         container.status().mapped_ports = mappings;
         Ok(mapped)
     }

@@ -73,6 +73,11 @@ impl PortPool {
         self.in_use.iter().copied()
     }
 
+    /// How many ports the range has.
+    pub fn size(&self) -> u16 {
+        self.count
+    }
+
     /// How many ports of the range are free.
     pub fn free(&self) -> usize {
         let of_range = self.in_use.range(self.start..=self.start + (self.count - 1));

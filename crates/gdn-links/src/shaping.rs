@@ -6,13 +6,14 @@
 //!
 //! ```no_run
 //! use gdn_links::shaping::Limit;
-//! use gdn_links::{Batch, Connection, LinkIndex, LinkName};
+//! use gdn_links::{Batch, Connection, LinkChange, LinkIndex, LinkName};
 //!
 //! # fn shape(host: &mut Connection, host_end: LinkIndex) -> gdn_links::Result<()> {
 //! let limit = Limit { bytes_per_second: 1 << 20, burst_bytes: 64 << 10 };
 //! let intermediate = host.add_intermediate(&LinkName::new("w-1-in")?)?;
 //! let mut batch = Batch::new();
 //! batch
+//!     .set_link(intermediate, &LinkChange::new().up())
 //!     .limit_sending(host_end, limit) // to the container
 //!     .limit_sending(intermediate, limit) // from the container
 //!     .redirect_received(host_end, intermediate);
@@ -22,7 +23,7 @@
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{
     TcAction, TcActionAttribute, TcActionGeneric, TcActionMirror, TcActionMirrorOption, TcActionOption,
     TcActionType, TcAttribute, TcFilterU32, TcFilterU32Option, TcHandle, TcHeader, TcMessage, TcMirror,
@@ -103,16 +104,14 @@ impl Batch {
 }
 
 impl Connection {
-    /// Makes an intermediate device (`ifb`) in this namespace; it is up. Unlike a pair it does not vanish by itself:
-    /// [`Batch::remove_link`] takes it away.
+    /// Makes an intermediate device (`ifb`) in this namespace; it has to be raised before anything is led to it. Unlike a
+    /// pair it does not vanish by itself: [`Batch::remove_link`] takes it away.
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) with `EEXIST` when the name is taken, with `EOPNOTSUPP` when the kernel has no
     /// such devices.
     pub fn add_intermediate(&mut self, name: &LinkName) -> Result<LinkIndex> {
         let mut message = LinkMessage::default();
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
         message.attributes = vec![
             LinkAttribute::IfName(name.to_string()),
             LinkAttribute::NumTxQueues(1),

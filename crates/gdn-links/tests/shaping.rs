@@ -9,7 +9,7 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use gdn_links::shaping::Limit;
-use gdn_links::{Batch, Connection, Error, LinkIndex};
+use gdn_links::{Batch, Connection, Error, LinkChange, LinkIndex};
 use ground::{CONTAINER, GATEWAY, Netns, connect, leave, name};
 use rustix::io::Errno;
 
@@ -56,6 +56,7 @@ fn what_comes_from_a_container_is_limited_until_the_redirection_is_removed() {
     let intermediate = host.add_intermediate(&name("gdn-b-in")).unwrap();
     for _ in 0..2 {
         let mut batch = Batch::new();
+        batch.set_link(intermediate, &LinkChange::new().up());
         batch.limit_sending(intermediate, LIMIT).redirect_received(ends.index, intermediate);
         host.commit(batch).unwrap();
     }

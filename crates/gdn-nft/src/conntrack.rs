@@ -4,7 +4,7 @@
 //! is kept for as long as its connection: when an address or a port is withdrawn, its connections have to go too.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
 
@@ -39,7 +39,8 @@ pub struct Conntrack {
 /// Which connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Selector {
-    address: IpAddr,
+    /// Absent: those whose destination is not translated.
+    address: Option<IpAddr>,
     /// Transport protocol, and destination port as its first packet had it.
     service: Option<(u8, u16)>,
     /// Only those whose first packet came from the address.
@@ -90,7 +91,7 @@ impl Conntrack {
     /// # Errors
     /// What the kernel refused; [`Error::TooLong`](crate::Error::TooLong) beyond a million.
     pub fn delete_of(&mut self, address: IpAddr) -> Result<usize> {
-        self.delete(Selector { address, service: None, only_begun: false })
+        self.delete(Selector { address: Some(address), service: None, only_begun: false })
     }
 
     /// Like [`delete_of`](Conntrack::delete_of) for each of some addresses, of both families.
@@ -107,7 +108,7 @@ impl Conntrack {
     /// # Errors
     /// As for [`delete_of`](Conntrack::delete_of).
     pub fn delete_of_port(&mut self, address: IpAddr, protocol: u8, port: u16) -> Result<usize> {
-        self.delete(Selector { address, service: Some((protocol, port)), only_begun: false })
+        self.delete(Selector { address: Some(address), service: Some((protocol, port)), only_begun: false })
     }
 
     /// Deletes the connections whose first packet came from one of some addresses, and gives their number. What is still
@@ -129,7 +130,7 @@ impl Conntrack {
         }
         let mut deleted = self.delete_listed(&six, only_begun)?;
         for address in four {
-            deleted += self.delete(Selector { address, service: None, only_begun })?;
+            deleted += self.delete(Selector { address: Some(address), service: None, only_begun })?;
         }
         Ok(deleted)
     }
@@ -170,14 +171,30 @@ impl Conntrack {
         Ok(found.first().and_then(|count| usize::try_from(*count).ok()).unwrap_or(0))
     }
 
+    /// Deletes the connections of a transport protocol (17 is UDP) that went to this port and are not translated, and gives
+    /// their number: where the port leads elsewhere from now on, they would not notice.
+    ///
+    /// # Errors
+    /// As for [`delete_of`](Conntrack::delete_of).
+    pub fn delete_untranslated(&mut self, protocol: u8, port: u16) -> Result<usize> {
+        let selector = Selector { address: None, service: Some((protocol, port)), only_begun: false };
+        let mut deleted = 0;
+        for family in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(family_of) {
+            for entry in self.list(family, selector, None)? {
+                deleted += usize::from(self.delete_entry(family, &entry)?);
+            }
+        }
+        Ok(deleted)
+    }
+
     fn delete(&mut self, selector: Selector) -> Result<usize> {
-        let family = family_of(selector.address);
+        let family = selector.address.map_or(0, family_of);
         let mut deleted = 0;
         let places: &[Option<u16>] = match (selector.address, selector.only_begun) {
             // Told to pick an address of IPv6, the kernel gives the connections of all others (5.8 to 6.18 at least).
-            (IpAddr::V6(_), _) => &[None],
-            (IpAddr::V4(_), true) => &PLACES[..1],
-            (IpAddr::V4(_), false) => &PLACES,
+            (None | Some(IpAddr::V6(_)), _) => &[None],
+            (Some(IpAddr::V4(_)), true) => &PLACES[..1],
+            (Some(IpAddr::V4(_)), false) => &PLACES,
         };
         for place in places.iter().copied() {
             let entries = match self.list(family, selector, place) {
@@ -198,9 +215,9 @@ impl Conntrack {
         let mut request = Vec::new();
         let header = Header { kind: kind(GET), flags: REQUEST | DUMP, family, resource: 0 };
         message(&mut request, header, |body| {
-            let Some(place) = place else { return };
+            let (Some(place), Some(address)) = (place, selector.address) else { return };
             body.nest(place, |tuple| {
-                tuple.nest(1, |ip| match selector.address {
+                tuple.nest(1, |ip| match address {
                     IpAddr::V4(address) => ip.bytes(1, &address.octets()),
                     IpAddr::V6(address) => ip.bytes(3, &address.octets()),
                 });
@@ -210,7 +227,10 @@ impl Conntrack {
                 filter.bytes(place, &1_u32.to_ne_bytes());
             });
         });
-        let operation = format!("list connections of {}", selector.address);
+        let operation = match selector.address {
+            Some(address) => format!("list connections of {address}"),
+            None => "list connections".to_owned(),
+        };
         self.channel.dump(&operation, &request, MOST, |message, found| found.extend(entry(message, selector)))
     }
 
@@ -253,10 +273,10 @@ fn entry(message: Message<'_>, selector: Selector) -> Option<Entry> {
     let attributes = message.attributes();
     let original = attributes.inside(attribute::ORIGINAL);
     let reply = attributes.inside(attribute::REPLY);
-    let involved = if selector.only_begun {
-        comes_from(original, selector.address)
-    } else {
-        has(original, selector.address) || has(reply, selector.address)
+    let involved = match selector.address {
+        None => answers_from_where_it_went(original, reply),
+        Some(address) if selector.only_begun => comes_from(original, address),
+        Some(address) => has(original, address) || has(reply, address),
     };
     let wanted = selector.service.is_none_or(|service| goes_to(original, service));
     (involved && wanted).then(|| Entry::of(message))
@@ -277,6 +297,12 @@ fn has(tuple: Attributes<'_>, address: IpAddr) -> bool {
         IpAddr::V4(address) => ip.any(|(kind, value)| matches!(kind, 1 | 2) && value == address.octets()),
         IpAddr::V6(address) => ip.any(|(kind, value)| matches!(kind, 3 | 4) && value == address.octets()),
     }
+}
+
+/// Whether the answers come from the address that the first packet went to.
+fn answers_from_where_it_went(original: Attributes<'_>, reply: Attributes<'_>) -> bool {
+    let (went, answers) = (original.inside(1), reply.inside(1));
+    went.find(2).or(went.find(4)) == answers.find(1).or(answers.find(3))
 }
 
 fn comes_from(tuple: Attributes<'_>, address: IpAddr) -> bool {
@@ -329,7 +355,8 @@ mod tests {
     }
 
     fn picked(bytes: &[u8], address: &str, service: Option<(u8, u16)>, only_begun: bool) -> bool {
-        let selector = Selector { address: address.parse::<IpAddr>().unwrap(), service, only_begun };
+        let address = (!address.is_empty()).then(|| address.parse::<IpAddr>().unwrap());
+        let selector = Selector { address, service, only_begun };
         Messages(bytes).take(100).any(|message| entry(message, selector).is_some())
     }
 
@@ -346,6 +373,7 @@ mod tests {
         assert!(!selected(&bytes, "10.0.0.2", Some((17, 8080))));
         assert!(!selected(&bytes, "10.0.0.2", Some((6, 80))));
         assert!(!selected(&bytes, "10.0.0.3", Some((6, 8080))));
+        assert!(!selected(&bytes, "", Some((6, 8080))), "it is translated");
     }
 
     #[test]

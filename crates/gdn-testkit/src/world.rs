@@ -39,6 +39,7 @@ pub(crate) struct Host {
     pub(crate) addresses: BTreeMap<ContainerId, u8>,
     pub(crate) ports: BTreeMap<ContainerId, Vec<PortMapping>>,
     pub(crate) links: BTreeSet<ContainerId>,
+    pub(crate) bandwidths: BTreeMap<ContainerId, gdn_types::BandwidthLimits>,
     pub(crate) rules: BTreeSet<ContainerId>,
     pub(crate) durable: BTreeMap<Handle, ContainerRecord>,
     pub(crate) memory: BTreeMap<Handle, ContainerRecord>,
@@ -108,6 +109,7 @@ impl World {
         host.cgroups.clear();
         host.sandboxes.clear();
         host.links.clear();
+        host.bandwidths.clear();
         host.rules.clear();
         host.addresses.clear();
         host.ports.clear();
@@ -123,6 +125,7 @@ impl World {
         left.extend(host.addresses.keys().map(|id| format!("address of {id}")));
         left.extend(host.ports.keys().map(|id| format!("ports of {id}")));
         left.extend(host.links.iter().map(|id| format!("link {id}")));
+        left.extend(host.bandwidths.keys().map(|id| format!("bandwidth of {id}")));
         left.extend(host.rules.iter().map(|id| format!("rules of {id}")));
         left.extend(host.durable.keys().map(|handle| format!("record {handle}")));
         left.extend(
@@ -238,14 +241,16 @@ impl World {
 impl Host {
     /// The next host port, or the one asked for; absent when that is taken.
     pub(crate) fn map_port(&mut self, id: &ContainerId, request: NetIn) -> Option<PortMapping> {
-        let taken: BTreeSet<u16> = self.ports.values().flatten().map(|mapping| mapping.host_port).collect();
+        let of_kind = |mapping: &&PortMapping| mapping.transport == request.transport;
+        let mapped = self.ports.values().flatten().filter(of_kind);
+        let taken: BTreeSet<u16> = mapped.map(|mapping| mapping.host_port).collect();
         let host_port = match request.host_port {
             0 => (61001..=65534).find(|port| !taken.contains(port))?,
             asked if taken.contains(&asked) => return None,
             asked => asked,
         };
         let container_port = if request.container_port == 0 { host_port } else { request.container_port };
-        let mapping = PortMapping { host_port, container_port };
+        let mapping = PortMapping { host_port, container_port, transport: request.transport };
         self.ports.entry(*id).or_default().push(mapping);
         Some(mapping)
     }

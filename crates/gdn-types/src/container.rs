@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{
-    ApparmorProfile, CapabilityProfile, Error, Handle, ImageRef, Limits, NetIn, NetOutRule, NetworkMode,
-    Properties, Result,
+    ApparmorProfile, CapabilityProfile, Egress, Error, Handle, ImageRef, Limits, NetIn, NetOutRule,
+    NetworkMode, Properties, Result,
 };
 
 /// A container to be created. Garden: `ContainerSpec`.
@@ -34,6 +34,9 @@ pub struct ContainerSpec {
     pub netin: Vec<NetIn>,
     /// Destinations the container may reach, in front of the defaults.
     pub netout: Vec<NetOutRule>,
+    /// What it may reach that no rule allows; absent: what its property `garden.network.egress` says, else the server's
+    /// default.
+    pub egress: Option<Egress>,
     /// Kernel settings of the container's own namespaces, written before the first process: `net.*`, `kernel.shm*`,
     /// `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`.
     pub sysctls: Vec<(String, String)>,

@@ -1,6 +1,6 @@
 //! What the engine tells about a container and about itself.
 
-use crate::{HostIds, Properties};
+use crate::{HostIds, Properties, Transport};
 
 /// A container as clients see it. Garden: `ContainerInfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,16 +64,18 @@ impl LifeState {
 }
 
 /// A host port that leads into the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortMapping {
     /// Port on the host.
     pub host_port: u16,
     /// Port in the container.
     pub container_port: u16,
+    /// Of which protocol both are.
+    pub transport: Transport,
 }
 
 /// What this engine can hold. Garden: `Capacity`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Memory of the machine, bytes.
     pub memory_bytes: u64,
@@ -83,4 +85,19 @@ pub struct Capacity {
     pub schedulable_disk_bytes: u64,
     /// The most containers; `u64::MAX` when nothing limits them.
     pub max_containers: u64,
+    /// The pools of the network; none without one.
+    pub pools: Vec<PoolUsage>,
+}
+
+/// Something of which there is so much and no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// What it holds: `subnets`, `ipv6-prefixes`, `tcp-ports`, `udp-ports`.
+    pub name: String,
+    /// How many there are.
+    pub size: u64,
+    /// How many of them are handed out.
+    pub in_use: u64,
+    /// How many calls it refused because all were, since the engine started.
+    pub exhausted: u64,
 }

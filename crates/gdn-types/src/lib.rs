@@ -40,16 +40,18 @@ pub use event::{Event, EventKind};
 pub use host_ids::HostIds;
 pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};
-pub use info::{Capacity, ContainerInfo, LifeState, PortMapping};
+pub use info::{Capacity, ContainerInfo, LifeState, PoolUsage, PortMapping};
 pub use limits::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, IoChange, IoLimits, IoWeight, LimitChange,
-    Limits, MemoryLimits, PidLimits, Rlimits,
+    BandwidthChange, BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, IoChange, IoLimits,
+    IoWeight, LimitChange, Limits, MemoryLimits, PidLimits, Rlimits,
 };
 pub use metrics::{
     ContainerMetrics, CpuStat, CpuThrottling, DiskStat, MemoryStat, NetworkStat, PidStat, Pressure,
     Pressures, Stall,
 };
-pub use network::{IcmpRule, IpRange, NetIn, NetOutRule, NetRules, NetworkMode, PortRange, Protocol};
+pub use network::{
+    Egress, IcmpRule, IpRange, NetIn, NetOutRule, NetRules, NetworkMode, PortRange, Protocol, Transport,
+};
 pub use process::{
     AttachFrom, ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec,
     WindowSize,

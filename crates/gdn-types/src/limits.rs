@@ -33,6 +33,17 @@ pub struct LimitChange {
     pub pids_max: Option<u64>,
     /// Block I/O.
     pub io: IoChange,
+    /// Network rate.
+    pub bandwidth: BandwidthChange,
+}
+
+/// A change of the limits of the network. An absent member stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BandwidthChange {
+    /// Bytes a second; 0 takes the limit away, and what was said of bursts with it.
+    pub rate: Option<u64>,
+    /// Bytes that may be sent at once above the rate; 0 leaves them to the engine.
+    pub burst: Option<u64>,
 }
 
 /// A change of the limits of block I/O. An absent member stays as it is.
@@ -58,6 +69,7 @@ impl Limits {
         self.cpu.shares = change.cpu_shares.map_or(self.cpu.shares, CpuShares::new);
         self.cpu.quota_us = change.cpu_quota_us.unwrap_or(self.cpu.quota_us);
         self.pids.max = change.pids_max.unwrap_or(self.pids.max);
+        self.bandwidth = self.bandwidth.changed(change.bandwidth);
         let (io, change) = (&mut self.io, &change.io);
         io.weight = change.weight.unwrap_or(io.weight);
         io.read_bps = change.read_bps.unwrap_or(io.read_bps);
@@ -68,12 +80,23 @@ impl Limits {
     }
 }
 
-/// Network rate limits. Garden: `BandwidthLimits`.
+impl BandwidthLimits {
+    /// These limits with a change made to them.
+    #[must_use]
+    pub fn changed(self, change: BandwidthChange) -> Self {
+        match change.rate.unwrap_or(self.rate) {
+            0 => BandwidthLimits::default(),
+            rate => BandwidthLimits { rate, burst: change.burst.unwrap_or(self.burst) },
+        }
+    }
+}
+
+/// Network rate limits, for what a container sends and for what it receives alike. Garden: `BandwidthLimits`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BandwidthLimits {
     /// Bytes a second; 0 = unlimited.
     pub rate: u64,
-    /// Bytes that may be sent at once above the rate.
+    /// Bytes that may be sent at once above the rate; 0 = what the engine thinks fit. Means nothing without a rate.
     pub burst: u64,
 }
 
@@ -264,6 +287,17 @@ mod tests {
         let change = IoChange { weight: Some(None), write_iops: Some(6), ..IoChange::default() };
         let after = before.changed(&LimitChange { io: change, ..LimitChange::default() }).io;
         assert_eq!(after, IoLimits { weight: None, read_bps: 5, write_iops: 6, ..IoLimits::default() });
+    }
+
+    #[test]
+    fn a_rate_that_is_taken_away_takes_its_burst_along() {
+        let limits = |rate, burst| BandwidthLimits { rate, burst };
+        let change = |rate, burst| BandwidthChange { rate, burst };
+        assert_eq!(limits(5, 6).changed(BandwidthChange::default()), limits(5, 6));
+        assert_eq!(limits(5, 6).changed(change(Some(7), None)), limits(7, 6));
+        assert_eq!(limits(5, 6).changed(change(None, Some(0))), limits(5, 0));
+        assert_eq!(limits(5, 6).changed(change(Some(0), Some(9))), BandwidthLimits::default());
+        assert_eq!(limits(0, 0).changed(change(None, Some(9))), BandwidthLimits::default());
     }
 
     #[test]

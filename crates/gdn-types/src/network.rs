@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::{Error, Result};
+
 /// The network a container is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NetworkMode {
@@ -21,6 +23,60 @@ pub struct NetIn {
     pub host_port: u16,
     /// Port in the container; 0 = the same as on the host.
     pub container_port: u16,
+    /// Of which protocol the port is. Garden knows TCP only.
+    pub transport: Transport,
+}
+
+/// Protocols that have ports. A number stands for a port of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// Its name in small letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
+}
+
+/// What a container may reach that no rule of its own allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// Everything, except what the operator denies.
+    #[default]
+    Allow,
+    /// Nothing.
+    Deny,
+}
+
+impl Egress {
+    /// Its name, as the property `garden.network.egress` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Egress::Allow => "allow",
+            Egress::Deny => "deny",
+        }
+    }
+}
+
+impl std::str::FromStr for Egress {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "allow" => Ok(Egress::Allow),
+            "deny" => Ok(Egress::Deny),
+            _ => Err(Error::invalid(format!("egress {text:?} is neither allow nor deny"))),
+        }
+    }
 }
 
 /// One allowed set of destinations. Garden: `NetOutRule`; the zero value allows everything.

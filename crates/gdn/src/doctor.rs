@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use gdn_types::PoolUsage;
 use serde::Serialize;
 
 use crate::output::{Show, columns};
@@ -79,14 +80,15 @@ pub(crate) struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Looks at everything, for an engine with this root directory.
-    pub(crate) fn of(root: &Path) -> Self {
+    /// Looks at everything, for an engine with this root directory, of which a server may have told its pools.
+    pub(crate) fn of(root: &Path, pools: &[PoolUsage]) -> Self {
         let groups = [
             kernel::check(),
             cgroups::check(),
             mounts::check(root),
             vec![procfs::check()],
             network::check(),
+            network::pools(pools).into_iter().collect(),
             rights::check(),
             storage::check(root),
             plugins::check(),
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn whatever_is_not_well_says_what_it_means_and_what_to_do() {
         let root = tempfile::tempdir().unwrap();
-        let diagnosis = Diagnosis::of(root.path());
+        let diagnosis = Diagnosis::of(root.path(), &[]);
         assert!(diagnosis.findings.len() > 20, "{}", diagnosis.findings.len());
         for finding in &diagnosis.findings {
             let explained = !finding.meaning.is_empty() && !finding.advice.is_empty();

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use gdn_types::{
-    ApparmorProfile, BindMount, CapabilityProfile, ContainerSpec, CpuLimits, CpuShares, DiskLimits,
-    Environment, Handle, ImageRef, IoChange, IoLimits, IoWeight, LimitChange, Limits, MemoryLimits, NetIn,
-    NetOutRule, NetworkMode, OutputPolicy, PidLimits, ProcessSpec, Properties, Result, SeccompProfile, keys,
+    ApparmorProfile, BandwidthChange, BandwidthLimits, BindMount, CapabilityProfile, ContainerSpec,
+    CpuLimits, CpuShares, DiskLimits, Egress, Environment, Error, Handle, ImageRef, IoChange, IoLimits,
+    IoWeight, LimitChange, Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, OutputPolicy, PidLimits,
+    ProcessSpec, Properties, Result, SeccompProfile,
 };
 
 use crate::values;
@@ -44,6 +45,9 @@ pub(crate) struct ContainerOptions {
     /// Limits of block I/O
     #[command(flatten)]
     pub(crate) io: IoOptions,
+    /// Limits of the network
+    #[command(flatten)]
+    pub(crate) rate: RateOptions,
     /// Without a user namespace and with wide capabilities: as good as root on the host
     #[arg(long)]
     pub(crate) privileged: bool,
@@ -52,14 +56,14 @@ pub(crate) struct ContainerOptions {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<String>,
     /// Port of the host that leads into the container; may be repeated
-    #[arg(long = "publish", value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
+    #[arg(long = "publish", value_name = "[HOST:]CONTAINER[/tcp|udp]", value_parser = values::port_mapping)]
     pub(crate) ports: Vec<NetIn>,
     /// What it may reach beyond the default, such as tcp,to=10.0.0.0/8,ports=443; may be repeated
     #[arg(long = "allow", value_name = "RULE", value_parser = values::net_out_rule)]
     pub(crate) allowed: Vec<NetOutRule>,
     /// What it may reach that no rule allows: everything the operator does not deny, or nothing [default: the server's]
-    #[arg(long, value_name = "allow|deny", value_parser = ["allow", "deny"])]
-    pub(crate) egress: Option<String>,
+    #[arg(long, value_name = "allow|deny")]
+    pub(crate) egress: Option<Egress>,
     /// Kernel setting of the container's own namespaces; may be repeated
     #[arg(long = "sysctl", value_name = "NAME=VALUE", value_parser = values::pair)]
     pub(crate) sysctls: Vec<(String, String)>,
@@ -84,7 +88,6 @@ impl ContainerOptions {
     /// # Errors
     /// `InvalidArgument` naming the option's value that is wrong.
     pub(crate) fn spec(&self) -> Result<ContainerSpec> {
-        let egress = self.egress.iter().map(|egress| (keys::EGRESS.to_owned(), egress.clone()));
         let uri = self.image.as_deref().map(values::image).transpose()?.unwrap_or_default();
         Ok(ContainerSpec {
             handle: self.handle.clone(),
@@ -92,12 +95,13 @@ impl ContainerOptions {
             image: ImageRef::uri(uri),
             bind_mounts: self.binds.clone(),
             network: self.network_mode(),
-            properties: Properties::from_pairs(self.properties.iter().cloned().chain(egress))?,
+            properties: Properties::from_pairs(self.properties.iter().cloned())?,
             env: environment(&self.env)?,
             privileged: self.privileged,
             limits: self.limits()?,
             netin: self.ports.clone(),
             netout: self.allowed.clone(),
+            egress: self.egress,
             sysctls: self.sysctls.clone(),
             seccomp: self.seccomp.clone().unwrap_or_default(),
             capabilities: self.capabilities.unwrap_or_default(),
@@ -114,14 +118,35 @@ impl ContainerOptions {
     }
 
     fn limits(&self) -> Result<Limits> {
+        if self.rate.network_burst.is_some() && self.rate.network_rate.is_none() {
+            return Err(Error::invalid("--network-burst means nothing without --network-rate"));
+        }
         Ok(Limits {
             cpu: CpuLimits { shares: self.cpu_weight.and_then(CpuShares::new), ..CpuLimits::default() },
             memory: MemoryLimits { bytes: self.memory.unwrap_or_default() },
             pids: PidLimits { max: self.pids.unwrap_or_default() },
             disk: DiskLimits { bytes: self.disk.unwrap_or_default(), ..DiskLimits::default() },
             io: self.io.limits()?,
-            ..Limits::default()
+            bandwidth: BandwidthLimits::default().changed(self.rate.change()),
         })
+    }
+}
+
+/// Limits of the network.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct RateOptions {
+    /// Most bytes that it sends in a second, and that it receives, such as 10M; 0 = no limit
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    network_rate: Option<u64>,
+    /// Most bytes at once above that rate; 0 = a hundredth of it, 64K at least
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    network_burst: Option<u64>,
+}
+
+impl RateOptions {
+    /// A change of the limits.
+    pub(crate) fn change(self) -> BandwidthChange {
+        BandwidthChange { rate: self.network_rate, burst: self.network_burst }
     }
 }
 
@@ -270,12 +295,14 @@ mod tests {
             pids: Some(10),
             disk: Some(1 << 30),
             io: IoOptions { io_weight: Some(10), io_read_bps: Some(7), ..IoOptions::default() },
+            rate: RateOptions { network_rate: Some(8), network_burst: Some(9) },
             ..ContainerOptions::default()
         };
         let limits = options.spec().unwrap().limits;
         assert_eq!(limits.memory.bytes, 1 << 26);
         assert_eq!(limits.cpu.shares, CpuShares::new(512));
         assert_eq!(limits.pids.max, 10);
+        assert_eq!(limits.bandwidth, BandwidthLimits { rate: 8, burst: 9 });
         assert_eq!(limits.disk.bytes, 1 << 30);
         assert_eq!((limits.io.weight, limits.io.read_bps), (IoWeight::new(10).unwrap(), 7));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gdn_types::{
-    BindMode, BindMount, Error, HostIds, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile,
+    BindMode, BindMount, Error, HostIds, NetIn, OutputPolicy, ProcessSpec, Result, SeccompProfile, Transport,
 };
 
 pub(crate) use network::{ip_range, net_out_rule, net_out_text};
@@ -137,17 +137,18 @@ pub(crate) fn bind_mount(text: &str) -> Result<BindMount> {
     BindMount::new(absolute(source)?, target, mode)
 }
 
-/// `[HOST:]CONTAINER[/tcp]`; without a host port the server picks one.
+/// `[HOST:]CONTAINER[/tcp|udp]`; without a host port the server picks one.
 pub(crate) fn port_mapping(text: &str) -> Result<NetIn> {
     let bad = || {
         Error::invalid(format!("port mapping {text:?} is not of the form [HOST:]CONTAINER, such as 8080:80"))
     };
-    let ports = match text.split_once('/') {
-        None => text,
-        Some((ports, "tcp")) => ports,
+    let (ports, transport) = match text.split_once('/') {
+        None => (text, Transport::Tcp),
+        Some((ports, "tcp")) => (ports, Transport::Tcp),
+        Some((ports, "udp")) => (ports, Transport::Udp),
         Some((_, protocol)) => {
             return Err(Error::invalid(format!(
-                "port mapping {text:?} asks for {protocol:?}: only tcp ports can be mapped"
+                "port mapping {text:?} asks for {protocol:?}: only tcp and udp have ports that can be mapped"
             )));
         }
     };
@@ -159,7 +160,7 @@ pub(crate) fn port_mapping(text: &str) -> Result<NetIn> {
     if container_port == 0 {
         return Err(bad());
     }
-    Ok(NetIn { host_port, container_port })
+    Ok(NetIn { host_port, container_port, transport })
 }
 
 /// An image as people write it: `hello`, a URI, or a path, which is made absolute.
@@ -270,9 +271,11 @@ mod tests {
 
     #[test]
     fn ports_map_from_the_host_into_the_container() {
-        assert_eq!(port_mapping("8080:80").unwrap(), NetIn { host_port: 8080, container_port: 80 });
-        assert_eq!(port_mapping("80/tcp").unwrap(), NetIn { host_port: 0, container_port: 80 });
-        for bad in ["", "x", "80:", ":80", "1:2:3", "65536", "8080:0", "80/udp"] {
+        let netin = |host_port, container_port, transport| NetIn { host_port, container_port, transport };
+        assert_eq!(port_mapping("8080:80").unwrap(), netin(8080, 80, Transport::Tcp));
+        assert_eq!(port_mapping("80/tcp").unwrap(), netin(0, 80, Transport::Tcp));
+        assert_eq!(port_mapping("5353:53/udp").unwrap(), netin(5353, 53, Transport::Udp));
+        for bad in ["", "x", "80:", ":80", "1:2:3", "65536", "8080:0", "80/sctp", "80/"] {
             assert!(port_mapping(bad).is_err(), "{bad:?}");
         }
     }

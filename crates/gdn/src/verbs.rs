@@ -36,7 +36,7 @@ pub(crate) fn perform(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
     match command {
         Command::Completion(verb) => verb.perform(),
-        Command::Doctor(verb) => verb.perform(&global),
+        Command::Doctor(verb) => single(verb.perform(&global)),
         Command::Server(verb) => threaded(verb.perform(&global)),
         // It may have to be a server as well.
         Command::Run(verb) => threaded(verb.perform(&global)),

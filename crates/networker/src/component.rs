@@ -15,11 +15,11 @@ use gdn_links::LinkIndex;
 use gdn_state::Store;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PortMapping,
-    Properties, Result, keys,
+    BandwidthChange, BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules,
+    NetworkMode, NetworkStat, PoolUsage, PortMapping, Properties, Result, Transport, keys,
 };
 
-use crate::config::{Egress, NetworkerConfig};
+use crate::config::NetworkerConfig;
 use crate::files::Files;
 use crate::firewall::{Firewall, check_ranges};
 use crate::leaving::{Leaver, Leaving, SharedPools};
@@ -27,7 +27,7 @@ use crate::links::Links;
 use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools, refused};
 use crate::record::Reservation;
-use crate::store::Ledger;
+use crate::store::{LastPorts, Ledger};
 use crate::watch::Watch;
 
 /// How long a create waits for the address of a container that is just leaving when there is no other.
@@ -75,6 +75,8 @@ struct Entry {
     guarded: bool,
     /// Whether the kernel may track connections of it.
     tracked: bool,
+    /// Whether there may be an intermediate link of it, through which its own is limited.
+    limited: bool,
 }
 
 impl KernelNetworker {
@@ -85,7 +87,7 @@ impl KernelNetworker {
     pub fn open(config: NetworkerConfig, store: Arc<Store>) -> Result<Self> {
         check_ranges(&config.deny_networks)?;
         let ledger = Ledger::new(store);
-        let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_port())?));
+        let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_ports())?));
         let links = Arc::new(Links::new(config.engine));
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
         let leaving = Leaving::start(links.clone(), firewall.clone(), pools.clone(), ledger.clone())?;
@@ -170,6 +172,11 @@ impl Networker for KernelNetworker {
         self.blocking(move |shared| shared.net_in(&id, request)).await
     }
 
+    async fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.unmap(&id, mapping)).await
+    }
+
     async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
         let (id, rules) = (*id, rules.to_vec());
         self.blocking(move |shared| shared.net_out(&id, &rules)).await
@@ -193,6 +200,15 @@ impl Networker for KernelNetworker {
         Ok(NetRules { generation, rules: self.0.ledger.rules(id)? })
     }
 
+    async fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        let id = *id;
+        self.blocking(move |shared| shared.limit_bandwidth(&id, limits)).await
+    }
+
+    async fn bandwidth(&self, id: &ContainerId) -> Result<BandwidthLimits> {
+        Ok(self.0.networks().get(id).map(|entry| entry.reservation.bandwidth).unwrap_or_default())
+    }
+
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {
         let link = self.0.networks().get(id).and_then(|entry| entry.link);
         let Some(link) = link else { return Ok(None) };
@@ -204,6 +220,10 @@ impl Networker for KernelNetworker {
         self.0.pools.with(|pools| pools.capacity())
     }
 
+    fn pools(&self) -> Vec<PoolUsage> {
+        self.0.pools.with(|pools| pools.usage())
+    }
+
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
         None
     }
@@ -211,10 +231,19 @@ impl Networker for KernelNetworker {
 
 /// A container with loopback only: there is nothing to map, and nothing leaves whatever the rules say.
 fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
+    request.wanted_egress()?;
     match request.netin.first() {
-        None => Ok(NetworkInfo::default()),
         Some(port) => Err(no_port(*port)),
+        None if request.bandwidth.rate > 0 => Err(no_rate(request.bandwidth)),
+        None => Ok(NetworkInfo::default()),
     }
+}
+
+fn no_rate(limits: BandwidthLimits) -> Error {
+    Error::new(
+        ErrorKind::FailedPrecondition,
+        format!("a rate of {} bytes a second cannot be set: the container has no network", limits.rate),
+    )
 }
 
 fn no_port(request: NetIn) -> Error {
@@ -233,10 +262,7 @@ impl Shared {
 
     fn reserve(&self, id: &ContainerId, wanted: &Network, request: &NetworkRequest) -> Result<NetworkInfo> {
         self.firewall.must_work()?;
-        let egress = match request.properties.get(keys::EGRESS) {
-            Some(text) => text.parse()?,
-            None => self.config.default_egress,
-        };
+        let egress = request.wanted_egress()?.unwrap_or(self.config.default_egress);
         let mut destinations = Destinations::default();
         destinations.add(&request.netout)?;
         if request.netin.len() > MOST_PORTS {
@@ -252,10 +278,17 @@ impl Shared {
         let ports = self.pools.with(|pools| {
             pools.take_ports(&request.netin).inspect_err(|_| pools.give_back_addresses(addresses))
         })?;
-        let last_port = handed_out(&request.netin, &ports);
+        let last = handed_out(&request.netin, &ports);
         let Addresses { lease, prefix } = addresses;
-        let reservation =
-            Reservation { handle: request.handle.clone(), lease, prefix, ports, egress, generation: 0 };
+        let reservation = Reservation {
+            handle: request.handle.clone(),
+            lease,
+            prefix,
+            ports,
+            egress,
+            generation: 0,
+            bandwidth: request.bandwidth.changed(BandwidthChange::default()),
+        };
         let entry = Entry {
             reservation: reservation.clone(),
             destinations,
@@ -264,10 +297,11 @@ impl Shared {
             link: None,
             guarded: false,
             tracked: false,
+            limited: false,
         };
         self.networks().insert(*id, entry);
         // From here on the destroy that follows a failed create takes everything back.
-        self.ledger.reserve(id, &reservation, &request.netout, last_port)?;
+        self.ledger.reserve(id, &reservation, &request.netout, last)?;
         let bind_mounts = self.files.write(id, &reservation, self.owner(request))?;
         let external_ip = outside.address;
         Ok(NetworkInfo {
@@ -295,7 +329,10 @@ impl Shared {
         if let (Some(address), Some(mtu)) = (external_ip, mtu) {
             return Ok(Outside { address: address.to_string(), mtu });
         }
-        let (found_mtu, found_address) = self.links.outbound()?;
+        let (found_mtu, found_address) = match external_ip {
+            Some(address) => (self.links.mtu_at(address.into())?, None),
+            None => self.links.outbound()?,
+        };
         let address = external_ip.map(IpAddr::V4).or(found_address);
         Ok(Outside {
             address: address.map(|address| address.to_string()).unwrap_or_default(),
@@ -313,8 +350,12 @@ impl Shared {
         self.firewall.guard(id, &reservation, &destinations)?;
         self.change(id, |entry| (entry.guarded, entry.tracked) = (true, true));
         drop(changing);
+        self.firewall.lead_here(id, &reservation.ports);
         let link = self.links.attach(id, netns.as_fd(), &reservation, mtu)?;
-        self.change(id, |entry| entry.link = Some(link));
+        self.change(id, |entry| (entry.link, entry.limited) = (Some(link), reservation.is_limited()));
+        if reservation.is_limited() {
+            self.links.limit(id, link, reservation.bandwidth)?;
+        }
         Ok(())
     }
 
@@ -362,9 +403,9 @@ impl Shared {
     fn let_go(&self, id: &ContainerId) -> Result<()> {
         let known = self.networks().get(id).map(|entry| {
             let tracked = if entry.tracked { entry.reservation.addresses().collect() } else { Vec::new() };
-            (entry.link, tracked)
+            (entry.link, entry.limited, tracked)
         });
-        let Some((link, tracked)) = known else { return Ok(()) };
+        let Some((link, limited, tracked)) = known else { return Ok(()) };
         // A link that was begun and not finished has a number that nobody noted.
         let link = match link {
             Some(link) => Some(link),
@@ -372,6 +413,9 @@ impl Shared {
         };
         if link.is_none() {
             self.firewall.forget_connections(&tracked)?;
+            if limited {
+                self.links.remove_intermediate(id)?;
+            }
             self.ledger.forget(id)?;
         }
         let Some(entry) = self.networks().remove(id) else { return Ok(()) };
@@ -380,7 +424,8 @@ impl Shared {
         match link {
             Some(link) => {
                 let addresses = Some(addresses);
-                self.leaving.add(Leaver { id: *id, link, addresses, tracked, since: Instant::now() });
+                let since = Instant::now();
+                self.leaving.add(Leaver { id: *id, link, limited, addresses, tracked, since });
             }
             None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }
@@ -406,10 +451,13 @@ fn unknown(id: &ContainerId) -> Error {
     Error::internal(format!("container {id} has no network"))
 }
 
-/// The last port that came out of the pool's order, which the next life goes on behind.
-fn handed_out(requests: &[NetIn], mappings: &[PortMapping]) -> Option<u16> {
-    let pairs = requests.iter().zip(mappings);
-    pairs.filter(|(request, _)| request.host_port == 0).map(|(_, mapping)| mapping.host_port).next_back()
+/// The last ports that came out of their pool's order, which the next life goes on behind.
+fn handed_out(requests: &[NetIn], mappings: &[PortMapping]) -> LastPorts {
+    let last = |transport| {
+        let pairs = requests.iter().zip(mappings).filter(|(request, _)| request.transport == transport);
+        pairs.filter(|(request, _)| request.host_port == 0).map(|(_, mapping)| mapping.host_port).next_back()
+    };
+    LastPorts { tcp: last(Transport::Tcp), udp: last(Transport::Udp) }
 }
 
 fn properties(reservation: &Reservation, external_ip: &str, link: &str) -> Result<Properties> {
@@ -421,7 +469,6 @@ fn properties(reservation: &Reservation, external_ip: &str, link: &str) -> Resul
     if let Some(address) = reservation.address6() {
         properties.set(keys::CONTAINER_IPV6, address.to_string())?;
     }
-    let egress = if reservation.egress == Egress::Allow { "allow" } else { "deny" };
-    properties.set(keys::EGRESS, egress)?;
+    properties.set(keys::EGRESS, reservation.egress.name())?;
     Ok(properties)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use gdn_ipam::{Prefix, Subnet};
 use gdn_types::{EngineId, IpRange};
 
-pub use crate::record::Egress;
+pub use gdn_types::Egress;
 
 /// What a networker is started with. The defaults are the reference engine's.
 #[derive(Clone, Debug)]

@@ -268,9 +268,9 @@ fn server_of(line: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use gdn_ipam::Lease;
+    use gdn_types::Egress;
 
     use super::*;
-    use crate::record::Egress;
 
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 254, 0, 1);
 
@@ -282,6 +282,7 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Allow,
             generation: 0,
+            bandwidth: gdn_types::BandwidthLimits::default(),
         }
     }
 

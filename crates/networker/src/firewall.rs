@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
-use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result};
+use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, Result, Transport};
 
 use crate::config::NetworkerConfig;
 use crate::netout::{Added, Destinations, Family, SetKind, span_of};
@@ -225,6 +225,38 @@ impl Firewall {
         })
     }
 
+    /// Takes a mapped port away, and ends what came by it.
+    pub(crate) fn unmap_port(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        port: PortMapping,
+    ) -> Result<()> {
+        self.change(&format!("unmap host port {}", port.host_port), id, reservation, |guest, batch| {
+            guest.remove_port(batch, port);
+        })?;
+        let number = skeleton::number_of(port.transport);
+        reservation.addresses().try_for_each(|address| {
+            self.tracked(&format!("forget the connections of {address}"), |connections| {
+                connections.delete_of_port(address, number, port.host_port)
+            })
+        })
+    }
+
+    /// Lets those find ports that were just mapped who sent to them before. UDP has no connections that would end: to the
+    /// kernel, all that comes from one port of theirs is one, and where it goes was decided with its first packet.
+    pub(crate) fn lead_here(&self, id: &ContainerId, ports: &[PortMapping]) {
+        for port in ports.iter().filter(|port| port.transport == Transport::Udp) {
+            let number = skeleton::number_of(port.transport);
+            let doing = format!("look who sent to host port {} before", port.host_port);
+            let told =
+                self.tracked(&doing, |connections| connections.delete_untranslated(number, port.host_port));
+            if let Err(error) = told {
+                tracing::warn!(%id, %error, "who sent to a port before it was mapped may go on doing so in vain");
+            }
+        }
+    }
+
     /// Ends the connections of addresses, so that nobody who gets them later is taken for their last holder. Takes the kernel
     /// milliseconds, for many addresses hardly more than for one.
     pub(crate) fn forget_connections(&self, addresses: &[IpAddr]) -> Result<()> {
@@ -234,18 +266,26 @@ impl Firewall {
     fn forget(
         &self,
         addresses: &[IpAddr],
-        forget: impl Fn(&mut Conntrack, &[IpAddr]) -> gdn_nft::Result<usize>,
+        forget: impl FnOnce(&mut Conntrack, &[IpAddr]) -> gdn_nft::Result<usize>,
     ) -> Result<()> {
         if addresses.is_empty() {
             return Ok(());
         }
-        let doing = |error| failed("forget the connections of containers", error);
+        self.tracked("forget the connections of containers", |connections| forget(connections, addresses))
+    }
+
+    /// Does something with what the kernel tracks of connections.
+    fn tracked(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&mut Conntrack) -> gdn_nft::Result<usize>,
+    ) -> Result<()> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match connections.take() {
             Some(open) => open,
-            None => Conntrack::open().map_err(doing)?,
+            None => Conntrack::open().map_err(|error| failed(doing, error))?,
         };
-        forget(connections.insert(open), addresses).map(drop).map_err(doing)
+        work(connections.insert(open)).map(drop).map_err(|error| failed(doing, error))
     }
 
     /// Removes the table, if there is one.

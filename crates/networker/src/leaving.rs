@@ -43,6 +43,8 @@ struct Waited {
 #[derive(Debug)]
 pub(crate) struct Leaver {
     pub(crate) link: LinkIndex,
+    /// Whether there is an intermediate link of it, which does not go by itself.
+    pub(crate) limited: bool,
     /// Absent for a link that nobody has an address for.
     pub(crate) addresses: Option<Addresses>,
     /// Addresses that the kernel may track connections of.
@@ -86,10 +88,10 @@ impl SharedPools {
                 Err(error) => error,
                 Ok(addresses) => return Ok(addresses),
             };
-            let may_pass = matches!(error.kind(), ErrorKind::ResourceExhausted | ErrorKind::AlreadyExists);
+            let may_pass = error.is_exhaustion() || error.is_conflict();
             let left = deadline.saturating_duration_since(Instant::now());
             if !may_pass || waited.leaving == 0 || left.is_zero() {
-                return Err(error);
+                return Err(waited.pools.refuse(error));
             }
             let woken = self.came_back.wait_timeout(waited, left);
             waited = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -199,6 +201,12 @@ impl Looker {
     }
 
     fn has_left(&self, leaver: Leaver) {
+        if leaver.limited
+            && let Err(error) = self.links.remove_intermediate(&leaver.id)
+        {
+            // Tried again by the next start.
+            tracing::error!(id = %leaver.id, %error, "the intermediate link of a container that is gone stays");
+        }
         if let Err(error) = self.ledger.forget(&leaver.id) {
             // Tried again by the next start.
             tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");

@@ -12,7 +12,7 @@
 //! - Every link, the table and its chains carry the engine's id; what carries another's is not touched.
 //!
 //! # Limitations
-//! Mapped ports are of TCP. `127.0.0.1` on the host does not serve them.
+//! `127.0.0.1` on the host does not serve mapped ports.
 
 mod component;
 mod config;

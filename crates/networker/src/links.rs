@@ -4,6 +4,8 @@
 //! one link, and the host has a route to the container that leads through the other end. Neighbours are permanent on both
 //! ends, so that nobody asks for them and nobody can answer for another.
 
+mod rates;
+
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
@@ -32,6 +34,8 @@ pub(crate) struct Links {
     engine: EngineId,
     /// Connections to the host's tables that nobody uses at the moment.
     idle: Mutex<Vec<Connection>>,
+    /// The link that was found to have the host's external address.
+    external: Mutex<Option<LinkIndex>>,
 }
 
 /// The host's end of a container's link, as it was found.
@@ -43,7 +47,7 @@ pub(crate) struct Found {
 
 impl Links {
     pub(crate) fn new(engine: EngineId) -> Self {
-        Links { engine, idle: Mutex::default() }
+        Links { engine, idle: Mutex::default(), external: Mutex::default() }
     }
 
     /// With what the names of all host ends begin. Other engines' may begin so too: the mark tells.
@@ -195,6 +199,29 @@ impl Links {
             Ok((link.map(|link| link.mtu.min(ETHERNET_MTU)), out.source))
         })
         .map_err(|error| failed("look for the way out of the host", error))
+    }
+
+    /// The largest packet of the link that has an address of the host; of the way out where none has it.
+    pub(crate) fn mtu_at(&self, address: IpAddr) -> Result<Option<u32>> {
+        let mut external = self.external.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = *external;
+        let found = self.with(|host| {
+            // A host has as many addresses as containers and more: one link is asked, unless the address moved.
+            let places = [known].into_iter().flatten().map(Some).chain([None]);
+            for place in places {
+                let addresses = host.addresses(place, MOST_LINKS)?;
+                if let Some(found) = addresses.iter().find(|found| found.prefix.address() == address) {
+                    return host.link(found.link);
+                }
+            }
+            Ok(None)
+        });
+        let found = found.map_err(|error| failed(&format!("look for the link that has {address}"), error))?;
+        *external = found.as_ref().map(|link| link.index);
+        match found {
+            Some(link) => Ok(Some(link.mtu.min(ETHERNET_MTU))),
+            None => Ok(self.outbound()?.0),
+        }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> gdn_links::Result<T>) -> gdn_links::Result<T> {

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, Properties, Result,
+    BandwidthLimits, ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PoolUsage,
+    Properties, Result,
 };
 
 /// Containers with loopback only.
@@ -33,7 +34,18 @@ impl Networker for LoopbackNetworker {
         if let Some(port) = request.netin.first() {
             return Err(Error::not_yet(&format!("mapping host port {}", port.host_port)));
         }
-        // Rules that allow more than nothing change nothing where nothing can leave.
+        if request.bandwidth.rate > 0 {
+            return Err(no_rate());
+        }
+        if !request.netout.is_empty() {
+            return Err(no_rules());
+        }
+        if let Some(egress) = request.wanted_egress()? {
+            return Err(Error::not_yet(&format!(
+                "the egress {:?} of a container without a network",
+                egress.name()
+            )));
+        }
         Ok(NetworkInfo::default())
     }
 
@@ -53,8 +65,12 @@ impl Networker for LoopbackNetworker {
         Err(Error::not_yet(&format!("mapping host port {}", request.host_port)))
     }
 
+    async fn unmap(&self, _id: &ContainerId, _mapping: NetIn) -> Result<()> {
+        Ok(())
+    }
+
     async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
-        Err(Error::not_yet("opening destinations of a container without a network"))
+        Err(no_rules())
     }
 
     async fn net_replace(
@@ -70,6 +86,14 @@ impl Networker for LoopbackNetworker {
         Ok(NetRules::default())
     }
 
+    async fn limit_bandwidth(&self, _id: &ContainerId, _limits: BandwidthLimits) -> Result<()> {
+        Err(no_rate())
+    }
+
+    async fn bandwidth(&self, _id: &ContainerId) -> Result<BandwidthLimits> {
+        Ok(BandwidthLimits::default())
+    }
+
     async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
         Ok(None)
     }
@@ -78,7 +102,19 @@ impl Networker for LoopbackNetworker {
         u64::MAX
     }
 
+    fn pools(&self) -> Vec<PoolUsage> {
+        Vec::new()
+    }
+
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {
         None
     }
+}
+
+fn no_rules() -> Error {
+    Error::not_yet("opening destinations of a container without a network")
+}
+
+fn no_rate() -> Error {
+    Error::not_yet("limiting the network of a container without one")
 }

@@ -3,13 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gdn_ipam::{Lease, Prefix};
-use gdn_types::{Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol, Result};
+use gdn_types::{
+    BandwidthLimits, Egress, Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol,
+    Result, Transport,
+};
 use prost::Message;
 
 use crate::pools::Addresses;
 
-/// Of the form on disk. A later version that an older engine could not understand gets another.
-const VERSION: u32 = 1;
+/// The latest form on disk that this build reads. What earlier builds understand wholly is written as what they know.
+const VERSION: u32 = 2;
+/// The first form.
+const PLAIN: u32 = 1;
 
 /// A container's place in the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,35 +26,15 @@ pub(crate) struct Reservation {
     pub(crate) egress: Egress,
     /// How many times the rules were replaced as a whole.
     pub(crate) generation: u64,
-}
-
-/// What a container may reach that no rule of its allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Egress {
-    /// Everything, except what the operator denies.
-    #[default]
-    Allow,
-    /// Nothing.
-    Deny,
-}
-
-impl std::str::FromStr for Egress {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "allow" => Ok(Egress::Allow),
-            "deny" => Ok(Egress::Deny),
-            _ => Err(Error::invalid(format!("egress {text:?} is neither allow nor deny"))),
-        }
-    }
+    /// Limits of what it sends and receives.
+    pub(crate) bandwidth: BandwidthLimits,
 }
 
 impl Reservation {
     /// The form on disk.
     pub(crate) fn encode(&self) -> Vec<u8> {
         Stored {
-            version: VERSION,
+            version: self.version(),
             handle: self.handle.to_string(),
             subnet: self.lease.subnet.to_string(),
             address: self.lease.address.to_string(),
@@ -57,12 +42,29 @@ impl Reservation {
             ports: self
                 .ports
                 .iter()
-                .map(|port| Pair { first: port.host_port.into(), second: port.container_port.into() })
+                .map(|port| Pair {
+                    first: port.host_port.into(),
+                    second: port.container_port.into(),
+                    udp: port.transport == Transport::Udp,
+                })
                 .collect(),
             denies: self.egress == Egress::Deny,
             generation: self.generation,
+            rate: self.bandwidth.rate,
+            burst: self.bandwidth.burst,
         }
         .encode_to_vec()
+    }
+
+    /// A build that knows no limits would drop them when it writes the record, and take ports of UDP for ports of TCP.
+    fn version(&self) -> u32 {
+        let udp = self.ports.iter().any(|port| port.transport == Transport::Udp);
+        if self.is_limited() || udp { VERSION } else { PLAIN }
+    }
+
+    /// Whether what goes through its link is limited.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.bandwidth.rate > 0
     }
 
     /// Reads the form on disk back.
@@ -71,9 +73,7 @@ impl Reservation {
     /// `Internal`, saying what is wrong with it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::decode(bytes).map_err(|error| Error::internal(format!("no record: {error}")))?;
-        if stored.version != VERSION {
-            return Err(Error::internal(format!("of version {}, known is {VERSION}", stored.version)));
-        }
+        must_be_known(stored.version, VERSION)?;
         let subnet = parsed("subnet", &stored.subnet)?;
         let lease = Lease { subnet, address: parsed::<Ipv4Addr>("address", &stored.address)? };
         let prefix: Option<Prefix> = match stored.prefix.as_str() {
@@ -81,7 +81,8 @@ impl Reservation {
             text => Some(parsed("prefix", text)?),
         };
         let mapping = |pair: &Pair| -> Result<PortMapping> {
-            Ok(PortMapping { host_port: small(pair.first)?, container_port: small(pair.second)? })
+            let transport = if pair.udp { Transport::Udp } else { Transport::Tcp };
+            Ok(PortMapping { host_port: small(pair.first)?, container_port: small(pair.second)?, transport })
         };
         Ok(Reservation {
             handle: Handle::parse(&stored.handle)?,
@@ -90,6 +91,7 @@ impl Reservation {
             ports: stored.ports.iter().map(mapping).collect::<Result<_>>()?,
             egress: if stored.denies { Egress::Deny } else { Egress::Allow },
             generation: stored.generation,
+            bandwidth: BandwidthLimits { rate: stored.rate, burst: stored.burst },
         })
     }
 
@@ -117,7 +119,7 @@ impl Reservation {
 
 /// Rules that came together, in the form on disk.
 pub(crate) fn encode_rules(rules: &[NetOutRule]) -> Vec<u8> {
-    Rules { version: VERSION, rules: rules.iter().map(rule).collect() }.encode_to_vec()
+    Rules { version: PLAIN, rules: rules.iter().map(rule).collect() }.encode_to_vec()
 }
 
 /// Reads the form on disk back.
@@ -126,10 +128,16 @@ pub(crate) fn encode_rules(rules: &[NetOutRule]) -> Vec<u8> {
 /// `Internal`, saying what is wrong with it.
 pub(crate) fn decode_rules(bytes: &[u8]) -> Result<Vec<NetOutRule>> {
     let stored = Rules::decode(bytes).map_err(|error| Error::internal(format!("no rules: {error}")))?;
-    if stored.version != VERSION {
-        return Err(Error::internal(format!("of version {}, known is {VERSION}", stored.version)));
-    }
+    must_be_known(stored.version, PLAIN)?;
     stored.rules.iter().map(rule_back).collect()
+}
+
+/// 0 is no version: it marks bytes that are no record.
+fn must_be_known(version: u32, latest: u32) -> Result<()> {
+    match (PLAIN..=latest).contains(&version) {
+        true => Ok(()),
+        false => Err(Error::internal(format!("of version {version}, the latest known is {latest}"))),
+    }
 }
 
 fn parsed<T: std::str::FromStr>(what: &str, text: &str) -> Result<T> {
@@ -157,7 +165,7 @@ fn rule(rule: &NetOutRule) -> Rule {
         ports: rule
             .ports
             .iter()
-            .map(|range| Pair { first: range.start.into(), second: range.end.into() })
+            .map(|range| Pair { first: range.start.into(), second: range.end.into(), udp: false })
             .collect(),
         icmp_type: rule.icmp.map(|icmp| icmp.kind.into()),
         icmp_code: rule.icmp.and_then(|icmp| icmp.code).map(Into::into),
@@ -212,6 +220,10 @@ struct Stored {
     denies: bool,
     #[prost(uint64, tag = "8")]
     generation: u64,
+    #[prost(uint64, tag = "9")]
+    rate: u64,
+    #[prost(uint64, tag = "10")]
+    burst: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -228,6 +240,9 @@ struct Pair {
     first: u32,
     #[prost(uint32, tag = "2")]
     second: u32,
+    /// Of a port that is mapped.
+    #[prost(bool, tag = "3")]
+    udp: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -258,6 +273,18 @@ struct Range {
 mod tests {
     use super::*;
 
+    fn plain() -> Reservation {
+        Reservation {
+            handle: Handle::parse("web").unwrap(),
+            lease: Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: Ipv4Addr::new(10, 254, 0, 2) },
+            prefix: None,
+            ports: Vec::new(),
+            egress: Egress::Allow,
+            generation: 0,
+            bandwidth: BandwidthLimits::default(),
+        }
+    }
+
     #[test]
     fn a_reservation_reads_back_as_it_was_written() {
         let range = IpRange { start: "10.0.0.1".parse().unwrap(), end: "10.0.0.9".parse().unwrap() };
@@ -287,20 +314,37 @@ mod tests {
             handle: Handle::parse("web").unwrap(),
             lease,
             prefix: Some("fd00:0:0:7::/64".parse().unwrap()),
-            ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
+            ports: vec![
+                PortMapping { host_port: 61001, container_port: 8080, transport: Transport::Tcp },
+                PortMapping { host_port: 61001, container_port: 53, transport: Transport::Udp },
+            ],
             egress: Egress::Deny,
             generation: 7,
+            bandwidth: BandwidthLimits { rate: 1 << 40, burst: 3 },
         };
         assert_eq!(Reservation::decode(&reservation.encode()).unwrap(), reservation);
         assert_eq!(decode_rules(&encode_rules(&rules)).unwrap(), rules);
-        let plain = Reservation { prefix: None, egress: Egress::Allow, ..reservation };
+        let bandwidth = BandwidthLimits::default();
+        let plain = Reservation { prefix: None, egress: Egress::Allow, bandwidth, ..reservation };
         assert_eq!(Reservation::decode(&plain.encode()).unwrap(), plain);
         assert_eq!(plain.address6(), None);
     }
 
     #[test]
+    fn only_what_earlier_builds_do_not_know_is_written_as_a_version_of_its_own() {
+        let plain = plain();
+        assert_eq!(Stored::decode(&plain.encode()[..]).unwrap().version, PLAIN);
+        let bandwidth = BandwidthLimits { rate: 1, burst: 0 };
+        let limited = Reservation { bandwidth, ..plain };
+        assert_eq!(Stored::decode(&limited.encode()[..]).unwrap().version, VERSION);
+        let ports = vec![PortMapping { host_port: 1, container_port: 1, transport: Transport::Udp }];
+        let named = Reservation { ports, ..self::plain() };
+        assert_eq!(Stored::decode(&named.encode()[..]).unwrap().version, VERSION);
+    }
+
+    #[test]
     fn what_is_no_reservation_is_refused() {
-        for bytes in [&b"x"[..], b"", &[8, 2]] {
+        for bytes in [&b"x"[..], b"", &[8, 9]] {
             assert!(Reservation::decode(bytes).is_err());
             assert!(decode_rules(bytes).is_err());
         }

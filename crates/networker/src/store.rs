@@ -14,6 +14,7 @@ use crate::record::{self, Reservation};
 const RESERVATION: &str = "network/";
 const RULES: &str = "network-rules/";
 const LAST_PORT: &str = "network-last-port";
+const LAST_UDP_PORT: &str = "network-last-udp-port";
 const POLICY: &str = "network-policy";
 
 /// A container's network as an earlier life wrote it down.
@@ -23,6 +24,13 @@ pub(crate) struct Stored {
     pub(crate) rules: Vec<NetOutRule>,
     /// The number of the next rules.
     pub(crate) next: u32,
+}
+
+/// The host ports of each protocol that came last out of their pool's order, which a later life goes on behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastPorts {
+    pub(crate) tcp: Option<u16>,
+    pub(crate) udp: Option<u16>,
 }
 
 /// The durable side of a networker. Calls that write wait for what they promise.
@@ -57,10 +65,13 @@ impl Ledger {
         known
     }
 
-    /// The host port that was handed out last.
-    pub(crate) fn last_port(&self) -> Option<u16> {
-        let bytes = self.0.get(LAST_PORT)?;
-        Some(u16::from_be_bytes(bytes.as_ref().try_into().ok()?))
+    /// The host ports that were handed out last.
+    pub(crate) fn last_ports(&self) -> LastPorts {
+        let last = |key| {
+            let bytes = self.0.get(key)?;
+            Some(u16::from_be_bytes(bytes.as_ref().try_into().ok()?))
+        };
+        LastPorts { tcp: last(LAST_PORT), udp: last(LAST_UDP_PORT) }
     }
 
     /// What the operator allowed and denied in the life that wrote it; absent before the first.
@@ -81,15 +92,17 @@ impl Ledger {
         id: &ContainerId,
         reservation: &Reservation,
         rules: &[NetOutRule],
-        last_port: Option<u16>,
+        last: LastPorts,
     ) -> Result<()> {
         let mut batch = Batch::new();
         put(&mut batch, &reservation_of(id), &reservation.encode())?;
         if !rules.is_empty() {
             put(&mut batch, &rules_key(id, 0), &record::encode_rules(rules))?;
         }
-        if let Some(port) = last_port {
-            put(&mut batch, LAST_PORT, &port.to_be_bytes())?;
+        for (key, port) in [(LAST_PORT, last.tcp), (LAST_UDP_PORT, last.udp)] {
+            if let Some(port) = port {
+                put(&mut batch, key, &port.to_be_bytes())?;
+            }
         }
         self.0.commit_written(batch).wait().map_err(unwritten)
     }
@@ -195,10 +208,9 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use gdn_ipam::Lease;
-    use gdn_types::{Handle, Protocol};
+    use gdn_types::{Egress, Handle, Protocol};
 
     use super::*;
-    use crate::record::Egress;
 
     #[test]
     fn what_is_written_is_there_for_the_next_life_and_gone_when_forgotten() {
@@ -212,11 +224,13 @@ mod tests {
             ports: Vec::new(),
             egress: Egress::Deny,
             generation: 0,
+            bandwidth: gdn_types::BandwidthLimits::default(),
         };
         let rule = |protocol| NetOutRule { protocol, ..NetOutRule::default() };
         let ledger = open();
-        ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], Some(61007)).unwrap();
-        ledger.reserve(&two, &reservation, &[], None).unwrap();
+        let last = LastPorts { tcp: Some(61007), udp: Some(61009) };
+        ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], last).unwrap();
+        ledger.reserve(&two, &reservation, &[], LastPorts::default()).unwrap();
         ledger.add_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap();
         ledger.add_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap();
         ledger.add_rules(&one, 17, &[rule(Protocol::All)]).unwrap();
@@ -224,7 +238,7 @@ mod tests {
         drop(ledger);
 
         let ledger = open();
-        assert_eq!(ledger.last_port(), Some(61007));
+        assert_eq!(ledger.last_ports(), last);
         let mut known = ledger.load();
         let stored = known.remove(&one).unwrap();
         assert_eq!(stored.reservation, reservation);

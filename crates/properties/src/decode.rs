@@ -7,9 +7,10 @@ use std::time::Duration;
 use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
     ApparmorProfile, BandwidthLimits, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerId,
-    ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Environment, Error, Handle,
-    HostIds, IcmpRule, ImageConfig, ImageRef, IoLimits, IoWeight, IpRange, Limits, MemoryLimits, NetIn,
-    NetOutRule, NetworkMode, PidLimits, PortMapping, PortRange, Properties, Protocol, Result, SeccompProfile,
+    ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Egress, Environment, Error,
+    Handle, HostIds, IcmpRule, ImageConfig, ImageRef, IoLimits, IoWeight, IpRange, Limits, MemoryLimits,
+    NetIn, NetOutRule, NetworkMode, PidLimits, PortMapping, PortRange, Properties, Protocol, Result,
+    SeccompProfile, Transport,
 };
 use prost::Message;
 
@@ -81,6 +82,12 @@ fn spec(handle: &Handle, spec: schema::Spec) -> Result<ContainerSpec> {
             other => return Err(unknown("capability profile", other)),
         },
         apparmor: ApparmorProfile::parse(&spec.apparmor)?,
+        egress: match spec.egress {
+            0 => None,
+            1 => Some(Egress::Allow),
+            2 => Some(Egress::Deny),
+            other => return Err(unknown("egress", other)),
+        },
     })
 }
 
@@ -151,11 +158,13 @@ fn range(addresses: Addresses) -> Result<IpRange> {
 }
 
 fn netin(ports: Ports) -> Result<NetIn> {
-    Ok(NetIn { host_port: port(ports.first)?, container_port: port(ports.second)? })
+    let PortMapping { host_port, container_port, transport } = mapping(ports)?;
+    Ok(NetIn { host_port, container_port, transport })
 }
 
 fn mapping(ports: Ports) -> Result<PortMapping> {
-    Ok(PortMapping { host_port: port(ports.first)?, container_port: port(ports.second)? })
+    let transport = if ports.udp { Transport::Udp } else { Transport::Tcp };
+    Ok(PortMapping { host_port: port(ports.first)?, container_port: port(ports.second)?, transport })
 }
 
 fn port(number: u32) -> Result<u16> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gdn_traits::{ContainerRecord, NetworkInfo};
 use gdn_types::{
     BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerSpec, ContainerState, CpuShares, DiskScope,
-    Environment, ImageConfig, IoWeight, Limits, NetOutRule, NetworkMode, Protocol,
+    Egress, Environment, ImageConfig, IoWeight, Limits, NetOutRule, NetworkMode, Protocol, Transport,
 };
 use prost::Message;
 
@@ -15,8 +15,8 @@ use crate::schema::{self, Addresses, Bind, LimitSet, Pair, Ports, Rule, Span};
 /// The record's bytes.
 pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
     let ids = record.ids.map(|ids| schema::Ids { first: ids.first(), count: ids.count() });
-    schema::Record {
-        version: schema::version(ids.as_ref()),
+    let mut written = schema::Record {
+        version: 0,
         id: record.id.to_string(),
         handle: record.handle.to_string(),
         state: state(record.state),
@@ -29,8 +29,9 @@ pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
         image: image(&record.image),
         network: network(&record.network),
         ids,
-    }
-    .encode_to_vec()
+    };
+    written.version = schema::version(&written);
+    written.encode_to_vec()
 }
 
 fn state(state: ContainerState) -> u32 {
@@ -59,7 +60,11 @@ fn spec(spec: &ContainerSpec) -> schema::Spec {
         env: environment(&spec.env),
         privileged: spec.privileged,
         limits: limits(&spec.limits),
-        netin: spec.netin.iter().map(|netin| ports(netin.host_port, netin.container_port)).collect(),
+        netin: spec
+            .netin
+            .iter()
+            .map(|port| mapped(port.host_port, port.container_port, port.transport))
+            .collect(),
         netout: spec.netout.iter().map(rule).collect(),
         sysctls: pairs(spec.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
         seccomp: spec.seccomp.text().to_owned(),
@@ -68,6 +73,11 @@ fn spec(spec: &ContainerSpec) -> schema::Spec {
             CapabilityProfile::Garden => 1,
         },
         apparmor: spec.apparmor.text().to_owned(),
+        egress: match spec.egress {
+            None => 0,
+            Some(Egress::Allow) => 1,
+            Some(Egress::Deny) => 2,
+        },
     }
 }
 
@@ -87,7 +97,7 @@ fn network(network: &NetworkInfo) -> schema::Network {
         mapped_ports: network
             .mapped_ports
             .iter()
-            .map(|map| ports(map.host_port, map.container_port))
+            .map(|port| mapped(port.host_port, port.container_port, port.transport))
             .collect(),
         host_ip: network.host_ip.clone(),
         container_ip: network.container_ip.clone(),
@@ -154,7 +164,11 @@ fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Pair> {
 }
 
 fn ports(first: u16, second: u16) -> Ports {
-    Ports { first: first.into(), second: second.into() }
+    Ports { first: first.into(), second: second.into(), udp: false }
+}
+
+fn mapped(host: u16, container: u16, transport: Transport) -> Ports {
+    Ports { udp: transport == Transport::Udp, ..ports(host, container) }
 }
 
 fn span(duration: Duration) -> Span {

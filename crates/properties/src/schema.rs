@@ -6,12 +6,18 @@
 use prost::Message;
 
 /// The latest version that this build reads. 0 is not a version: it marks bytes that are no record.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The version of a record. One without host ids of its own is what it always was. One with them is not: a build that does
 /// not know them would take the container for one of those that share a map, and drop the range when it writes the record.
-pub(crate) fn version(ids: Option<&Ids>) -> u32 {
-    if ids.is_some() { VERSION } else { 1 }
+/// Nor is one with ports of UDP, which such a build would take for ports of TCP.
+pub(crate) fn version(record: &Record) -> u32 {
+    let ports = record.spec.netin.iter().chain(&record.network.mapped_ports);
+    match (ports.clone().any(|port| port.udp), record.ids.is_some()) {
+        (true, _) => VERSION,
+        (false, true) => 2,
+        (false, false) => 1,
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -92,6 +98,9 @@ pub(crate) struct Spec {
     pub(crate) capabilities: u32,
     #[prost(string, tag = "17")]
     pub(crate) apparmor: String,
+    /// 0 (as in records of earlier builds) = nothing was said, 1 = allow, 2 = deny.
+    #[prost(uint32, tag = "18")]
+    pub(crate) egress: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -164,6 +173,9 @@ pub(crate) struct Ports {
     pub(crate) first: u32,
     #[prost(uint32, tag = "2")]
     pub(crate) second: u32,
+    /// Whether they are of UDP; never of a range.
+    #[prost(bool, tag = "3")]
+    pub(crate) udp: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

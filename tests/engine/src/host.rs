@@ -81,15 +81,7 @@ impl Namespace {
 
     /// Does something in it, on a thread of its own: sockets that it opens stay there.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.pid())).unwrap();
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-                rustix::thread::move_into_link_name_space(namespace.as_fd(), kind).unwrap();
-                work()
-            });
-            worker.join().expect("the work in a namespace succeeds")
-        })
+        within(self.pid(), work)
     }
 
     /// Whether a TCP connection is answered with the greeting of a listener.
@@ -122,6 +114,19 @@ impl Namespace {
         });
         Listener { over, server: Some(server) }
     }
+}
+
+/// Does something in the network namespace of a process, on a thread of its own: sockets that it opens stay there.
+pub fn within<T: Send>(pid: u32, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), kind).unwrap();
+            work()
+        });
+        worker.join().expect("the work in a namespace succeeds")
+    })
 }
 
 /// What a [`Listener`] says.

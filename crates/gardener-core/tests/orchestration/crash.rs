@@ -115,7 +115,10 @@ async fn everything_a_client_was_told_is_the_same_after_a_kill() {
     let bed = Bed::new().await;
     let name = bed.create("h").await;
     bed.gardener.set_property(&name, "a:b", "1").await.unwrap();
-    bed.gardener.net_in(&name, gdn_types::NetIn { host_port: 0, container_port: 8080 }).await.unwrap();
+    bed.gardener
+        .net_in(&name, gdn_types::NetIn { container_port: 8080, ..Default::default() })
+        .await
+        .unwrap();
     bed.gardener.stop(&name, true).await.unwrap();
     bed.gardener.set_grace_time(&name, std::time::Duration::from_secs(7)).await.unwrap();
     let running = bed.gardener.run(&name, crate::bed::run_spec("p", "/bin/sleep")).await.unwrap();

@@ -104,18 +104,31 @@ async fn a_waiter_learns_that_its_process_was_killed_by_the_destroy() {
 #[tokio::test(start_paused = true)]
 async fn mapped_ports_are_told_and_freed() {
     let bed = Bed::new().await;
-    let netin = vec![NetIn { host_port: 0, container_port: 80 }];
+    let netin = vec![NetIn { container_port: 80, ..NetIn::default() }];
     let name = bed.gardener.create(ContainerSpec { netin, ..spec("h") }).await.unwrap();
-    let (one, two) = tokio::join!(
-        bed.gardener.net_in(&name, NetIn { host_port: 0, container_port: 0 }),
-        bed.gardener.net_in(&name, NetIn { host_port: 7000, container_port: 70 }),
-    );
+    let seven = NetIn { host_port: 7000, container_port: 70, ..NetIn::default() };
+    let (one, two) =
+        tokio::join!(bed.gardener.net_in(&name, NetIn::default()), bed.gardener.net_in(&name, seven),);
     assert_eq!(one.unwrap().container_port, 61002);
-    assert_eq!(two.unwrap(), NetIn { host_port: 7000, container_port: 70 });
+    assert_eq!(two.unwrap(), seven);
     let info = bed.gardener.info(&name).await.unwrap();
     assert_eq!(info.mapped_ports.len(), 3);
     let text = r#"[{"HostPort":61001,"ContainerPort":80},{"HostPort":61002,"ContainerPort":61002},{"HostPort":7000,"ContainerPort":70}]"#;
     assert_eq!(info.properties.get(keys::MAPPED_PORTS), Some(text));
+    bed.destroy_all("ports").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_cannot_be_told_is_not_mapped() {
+    let bed = Bed::new().await;
+    let name = bed.gardener.create(spec("h")).await.unwrap();
+    bed.world.clock().arm(Site::Every("properties.set"), Point::Before, Action::Fail(ErrorKind::Unavailable));
+    let eighty = NetIn { host_port: 80, container_port: 80, ..NetIn::default() };
+    let error = bed.gardener.net_in(&name, eighty).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    bed.world.clock().disarm();
+    assert!(bed.gardener.info(&name).await.unwrap().mapped_ports.is_empty());
+    assert_eq!(bed.gardener.net_in(&name, eighty).await.unwrap(), eighty);
     bed.destroy_all("ports").await;
 }
 

@@ -9,6 +9,7 @@ use gdn_types::{
     Handle, ImageRef, Result, SeccompProfile,
 };
 
+use super::network::egress;
 use super::{enumeration, nanoseconds, properties, property_map, unless_default};
 use crate::garden;
 
@@ -37,6 +38,7 @@ impl TryFrom<garden::ContainerSpec> for ContainerSpec {
                 garden::CapabilityProfile::Garden => CapabilityProfile::Garden,
             },
             apparmor: ApparmorProfile::parse(&wire.apparmor)?,
+            egress: egress(wire.egress)?,
         })
     }
 }
@@ -66,6 +68,7 @@ impl TryFrom<ContainerSpec> for garden::ContainerSpec {
             }
             .into(),
             apparmor: spec.apparmor.text().to_owned(),
+            egress: spec.egress.map_or(garden::Egress::Unspecified, Into::into).into(),
         })
     }
 }
@@ -135,8 +138,8 @@ fn text(field: &str, path: &Path) -> Result<String> {
 mod tests {
     use super::*;
     use gdn_types::{
-        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, ErrorKind, IoLimits, IoWeight, Limits,
-        MemoryLimits, NetIn, NetOutRule, NetworkMode, PidLimits, Properties,
+        BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Egress, ErrorKind, IoLimits, IoWeight,
+        Limits, MemoryLimits, NetIn, NetOutRule, NetworkMode, PidLimits, Properties, Transport,
     };
 
     fn full() -> ContainerSpec {
@@ -169,12 +172,13 @@ mod tests {
                     write_iops: 14,
                 },
             },
-            netin: vec![NetIn { host_port: 0, container_port: 80 }],
+            netin: vec![NetIn { host_port: 0, container_port: 80, transport: Transport::Udp }],
             netout: vec![NetOutRule { log: true, ..NetOutRule::default() }],
             sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
             seccomp: SeccompProfile::Custom("{}".into()),
             capabilities: CapabilityProfile::Garden,
             apparmor: ApparmorProfile::Named("confined".into()),
+            egress: Some(Egress::Deny),
         }
     }
 
@@ -235,7 +239,7 @@ mod tests {
             ),
             (
                 garden::ContainerSpec {
-                    netin: vec![garden::PortMap { host_port: 65_536, container_port: 0 }],
+                    netin: vec![garden::PortMap { host_port: 65_536, ..Default::default() }],
                     ..Default::default()
                 },
                 "65536",

@@ -1,6 +1,6 @@
 //! What the engine tells about containers and itself.
 
-use gdn_types::{Capacity, ContainerInfo, Error, Handle, HostIds, LifeState, Result};
+use gdn_types::{Capacity, ContainerInfo, Error, Handle, HostIds, LifeState, PoolUsage, Result};
 
 use super::{enumeration, missing, properties, property_map};
 use crate::garden::{self, bulk_info_entry, bulk_metrics_entry};
@@ -13,7 +13,22 @@ impl From<Capacity> for garden::CapacityResponse {
             disk_bytes: capacity.disk_bytes,
             schedulable_disk_bytes: capacity.schedulable_disk_bytes,
             max_containers: (capacity.max_containers != u64::MAX).then_some(capacity.max_containers),
+            pools: capacity.pools.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<PoolUsage> for garden::PoolUsage {
+    fn from(pool: PoolUsage) -> Self {
+        let PoolUsage { name, size, in_use, exhausted } = pool;
+        garden::PoolUsage { name, size, in_use, exhausted }
+    }
+}
+
+impl From<garden::PoolUsage> for PoolUsage {
+    fn from(wire: garden::PoolUsage) -> Self {
+        let garden::PoolUsage { name, size, in_use, exhausted } = wire;
+        PoolUsage { name, size, in_use, exhausted }
     }
 }
 
@@ -24,6 +39,7 @@ impl From<garden::CapacityResponse> for Capacity {
             disk_bytes: wire.disk_bytes,
             schedulable_disk_bytes: wire.schedulable_disk_bytes,
             max_containers: wire.max_containers.unwrap_or(u64::MAX),
+            pools: wire.pools.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -133,7 +149,11 @@ mod tests {
             container_path: "/p".into(),
             process_ids: vec!["a".into()],
             properties: Properties::from_pairs([("k", "v")]).unwrap(),
-            mapped_ports: vec![PortMapping { host_port: 60_000, container_port: 80 }],
+            mapped_ports: vec![PortMapping {
+                host_port: 60_000,
+                container_port: 80,
+                ..PortMapping::default()
+            }],
             image_command: vec!["/hello".into()],
             init_pid: 7,
             created_at_ms: 8,
@@ -153,9 +173,10 @@ mod tests {
     #[test]
     fn capacity_without_a_bound_is_absent_on_the_wire() {
         for max_containers in [0, 5, u64::MAX] {
+            let pools = vec![PoolUsage { name: "subnets".into(), size: 4, in_use: 5, exhausted: 6 }];
             let capacity =
-                Capacity { memory_bytes: 1, disk_bytes: 2, schedulable_disk_bytes: 3, max_containers };
-            let wire = garden::CapacityResponse::from(capacity);
+                Capacity { memory_bytes: 1, disk_bytes: 2, schedulable_disk_bytes: 3, max_containers, pools };
+            let wire = garden::CapacityResponse::from(capacity.clone());
             assert_eq!(wire.max_containers.is_none(), max_containers == u64::MAX);
             assert_eq!(Capacity::from(wire), capacity);
         }

@@ -1,8 +1,8 @@
 //! What a container may use.
 
 use gdn_types::{
-    BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, IoChange, IoLimits, IoWeight,
-    LimitChange, Limits, MemoryLimits, PidLimits, Result,
+    BandwidthChange, BandwidthLimits, CpuLimits, CpuShares, DiskLimits, DiskScope, Error, IoChange, IoLimits,
+    IoWeight, LimitChange, Limits, MemoryLimits, PidLimits, Result,
 };
 
 use super::{enumeration, unless_default};
@@ -47,7 +47,20 @@ impl TryFrom<garden::ChangeLimitsRequest> for LimitChange {
             cpu_quota_us: wire.cpu_quota_us,
             pids_max: wire.pids_max,
             io: wire.io.map(IoChange::try_from).transpose()?.unwrap_or_default(),
+            bandwidth: wire.bandwidth.map(BandwidthChange::from).unwrap_or_default(),
         })
+    }
+}
+
+impl From<garden::BandwidthChange> for BandwidthChange {
+    fn from(wire: garden::BandwidthChange) -> Self {
+        BandwidthChange { rate: wire.rate, burst: wire.burst }
+    }
+}
+
+impl From<BandwidthChange> for garden::BandwidthChange {
+    fn from(change: BandwidthChange) -> Self {
+        garden::BandwidthChange { rate: change.rate, burst: change.burst }
     }
 }
 
@@ -118,6 +131,7 @@ impl From<LimitChange> for garden::ChangeLimitsRequest {
             cpu_quota_us: change.cpu_quota_us,
             pids_max: change.pids_max,
             io: unless_default(change.io),
+            bandwidth: unless_default(change.bandwidth),
         }
     }
 }
@@ -189,7 +203,8 @@ mod tests {
         let weights = [None, Some(None), Some(Some(IoWeight::ORDINARY))];
         for (weight, read_bps) in weights.into_iter().zip([None, Some(0), Some(7)]) {
             let io = IoChange { weight, read_bps, ..IoChange::default() };
-            let change = LimitChange { pids_max: Some(3), io, ..LimitChange::default() };
+            let bandwidth = BandwidthChange { rate: read_bps, burst: None };
+            let change = LimitChange { pids_max: Some(3), io, bandwidth, ..LimitChange::default() };
             assert_eq!(LimitChange::try_from(garden::ChangeLimitsRequest::from(change)).unwrap(), change);
         }
         assert_eq!(garden::ChangeLimitsRequest::from(LimitChange::default()).io, None);

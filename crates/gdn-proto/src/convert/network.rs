@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use gdn_types::{
-    Error, IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortMapping, PortRange, Protocol, Result,
+    Egress, Error, IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortMapping, PortRange, Protocol,
+    Result, Transport,
 };
 
 use super::{enumeration, narrow, octet};
@@ -37,13 +38,21 @@ impl TryFrom<garden::PortMap> for NetIn {
         Ok(NetIn {
             host_port: narrow("host port", wire.host_port)?,
             container_port: narrow("container port", wire.container_port)?,
+            transport: match enumeration("protocol of a port", wire.protocol)? {
+                garden::PortProtocol::Unspecified | garden::PortProtocol::Tcp => Transport::Tcp,
+                garden::PortProtocol::Udp => Transport::Udp,
+            },
         })
     }
 }
 
 impl From<NetIn> for garden::PortMap {
     fn from(netin: NetIn) -> Self {
-        garden::PortMap { host_port: netin.host_port.into(), container_port: netin.container_port.into() }
+        garden::PortMap {
+            host_port: netin.host_port.into(),
+            container_port: netin.container_port.into(),
+            protocol: port_protocol(netin.transport).into(),
+        }
     }
 }
 
@@ -51,14 +60,40 @@ impl TryFrom<garden::PortMap> for PortMapping {
     type Error = Error;
 
     fn try_from(wire: garden::PortMap) -> Result<Self> {
-        let NetIn { host_port, container_port } = wire.try_into()?;
-        Ok(PortMapping { host_port, container_port })
+        let NetIn { host_port, container_port, transport } = wire.try_into()?;
+        Ok(PortMapping { host_port, container_port, transport })
     }
 }
 
 impl From<PortMapping> for garden::PortMap {
     fn from(mapping: PortMapping) -> Self {
-        garden::PortMap { host_port: mapping.host_port.into(), container_port: mapping.container_port.into() }
+        let PortMapping { host_port, container_port, transport } = mapping;
+        NetIn { host_port, container_port, transport }.into()
+    }
+}
+
+fn port_protocol(transport: Transport) -> garden::PortProtocol {
+    match transport {
+        Transport::Tcp => garden::PortProtocol::Tcp,
+        Transport::Udp => garden::PortProtocol::Udp,
+    }
+}
+
+/// What a container may reach by default; absent when nothing is said of it.
+pub(super) fn egress(wire: i32) -> Result<Option<Egress>> {
+    Ok(match enumeration("egress", wire)? {
+        garden::Egress::Unspecified => None,
+        garden::Egress::Allow => Some(Egress::Allow),
+        garden::Egress::Deny => Some(Egress::Deny),
+    })
+}
+
+impl From<Egress> for garden::Egress {
+    fn from(egress: Egress) -> Self {
+        match egress {
+            Egress::Allow => garden::Egress::Allow,
+            Egress::Deny => garden::Egress::Deny,
+        }
     }
 }
 
@@ -174,6 +209,19 @@ mod tests {
         assert!(PortRange::try_from(garden::PortRange { start: 1, end: Some(65_536) }).is_err());
         assert!(IcmpRule::try_from(garden::IcmpRule { r#type: 256, code: None }).is_err());
         assert!(NetOutRule::try_from(garden::NetOutRule { protocol: 77, ..Default::default() }).is_err());
+        assert!(NetIn::try_from(garden::PortMap { protocol: 77, ..Default::default() }).is_err());
+        assert!(egress(77).is_err());
+    }
+
+    #[test]
+    fn a_port_is_of_tcp_unless_it_says_otherwise() {
+        assert_eq!(NetIn::try_from(garden::PortMap::default()).unwrap().transport, Transport::Tcp);
+        for transport in [Transport::Tcp, Transport::Udp] {
+            let netin = NetIn { host_port: 1, container_port: 2, transport };
+            assert_eq!(NetIn::try_from(garden::PortMap::from(netin)).unwrap(), netin);
+            let mapping = PortMapping { host_port: 1, container_port: 2, transport };
+            assert_eq!(PortMapping::try_from(garden::PortMap::from(mapping)).unwrap(), mapping);
+        }
     }
 
     fn rules() -> impl Strategy<Value = NetOutRule> {

@@ -34,6 +34,19 @@ pub struct ChangeLimitsRequest {
     /// Block I/O; absent leaves all of it as it is.
     #[prost(message, optional, tag = "6")]
     pub io: ::core::option::Option<IoChange>,
+    /// Network rate; absent leaves all of it as it is. FAILED_PRECONDITION for a container without a network.
+    #[prost(message, optional, tag = "7")]
+    pub bandwidth: ::core::option::Option<BandwidthChange>,
+}
+/// Changes limits of the network. What is absent stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BandwidthChange {
+    /// Bytes a second; 0 takes the limit away, and what was said of bursts with it.
+    #[prost(uint64, optional, tag = "1")]
+    pub rate: ::core::option::Option<u64>,
+    /// Bytes that may be sent at once above the rate; 0 leaves them to the engine.
+    #[prost(uint64, optional, tag = "2")]
+    pub burst: ::core::option::Option<u64>,
 }
 /// Changes limits of block I/O. What is absent stays as it is; 0 takes a limit away, and gives the ordinary weight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -102,13 +115,15 @@ pub struct IoLimits {
     #[prost(uint64, tag = "5")]
     pub write_iops: u64,
 }
-/// Network rate limits.
+/// Network rate limits, for what a container sends and for what it receives alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BandwidthLimits {
-    /// Bytes a second; 0 means unlimited.
+    /// Bytes a second, with the headers of its packets; 0 means unlimited. A rate in the limits of a create without a network is
+    /// FAILED_PRECONDITION.
     #[prost(uint64, tag = "1")]
     pub rate: u64,
-    /// Bytes that may be sent at once above the rate.
+    /// Bytes that may be sent at once above the rate, at least one packet whatever it says; 0 means what the engine thinks fit.
+    /// Means nothing without a rate.
     #[prost(uint64, tag = "2")]
     pub burst: u64,
 }
@@ -221,6 +236,9 @@ pub struct PortMap {
     /// Port in the container, 0 to 65535; 0 in a request means the same as on the host.
     #[prost(uint32, tag = "2")]
     pub container_port: u32,
+    /// Of which protocol both are. Each has ports of its own.
+    #[prost(enumeration = "PortProtocol", tag = "3")]
+    pub protocol: i32,
 }
 /// Asks for a port mapping.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -337,6 +355,72 @@ pub struct IcmpRule {
     /// Code, 0 to 255; absent means any.
     #[prost(uint32, optional, tag = "2")]
     pub code: ::core::option::Option<u32>,
+}
+/// Protocols that have ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PortProtocol {
+    /// Not given: TCP.
+    Unspecified = 0,
+    /// TCP.
+    Tcp = 1,
+    /// UDP.
+    Udp = 2,
+}
+impl PortProtocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PORT_PROTOCOL_UNSPECIFIED",
+            Self::Tcp => "PORT_PROTOCOL_TCP",
+            Self::Udp => "PORT_PROTOCOL_UDP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PORT_PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "PORT_PROTOCOL_TCP" => Some(Self::Tcp),
+            "PORT_PROTOCOL_UDP" => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+/// What a container may reach that no rule of its own allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Egress {
+    /// Not given: what the property `garden.network.egress` says, else the server's default.
+    Unspecified = 0,
+    /// Everything, except what the operator denies.
+    Allow = 1,
+    /// Nothing.
+    Deny = 2,
+}
+impl Egress {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EGRESS_UNSPECIFIED",
+            Self::Allow => "EGRESS_ALLOW",
+            Self::Deny => "EGRESS_DENY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EGRESS_UNSPECIFIED" => Some(Self::Unspecified),
+            "EGRESS_ALLOW" => Some(Self::Allow),
+            "EGRESS_DENY" => Some(Self::Deny),
+            _ => None,
+        }
+    }
 }
 /// Protocols of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -463,6 +547,9 @@ pub struct ContainerSpec {
     /// have none. `unconfined` is refused with PERMISSION_DENIED by an engine that has no privileged containers.
     #[prost(string, tag = "15")]
     pub apparmor: ::prost::alloc::string::String,
+    /// What it may reach that no rule allows. INVALID_ARGUMENT when the property `garden.network.egress` says something else.
+    #[prost(enumeration = "Egress", tag = "16")]
+    pub egress: i32,
 }
 /// A kernel setting.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1694,7 +1781,7 @@ pub struct Features {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CapacityRequest {}
 /// What this engine can hold.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CapacityResponse {
     /// Memory of the machine, in bytes.
     #[prost(uint64, tag = "1")]
@@ -1708,6 +1795,25 @@ pub struct CapacityResponse {
     /// The most containers; absent when nothing limits them.
     #[prost(uint64, optional, tag = "4")]
     pub max_containers: ::core::option::Option<u64>,
+    /// The pools of the network; none without one.
+    #[prost(message, repeated, tag = "5")]
+    pub pools: ::prost::alloc::vec::Vec<PoolUsage>,
+}
+/// Something of which there is so much and no more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PoolUsage {
+    /// What it holds: `subnets`, `ipv6-prefixes`, `tcp-ports`, `udp-ports`; others may come.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// How many there are.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// How many of them are handed out.
+    #[prost(uint64, tag = "3")]
+    pub in_use: u64,
+    /// How many calls it refused because all were, since the engine started.
+    #[prost(uint64, tag = "4")]
+    pub exhausted: u64,
 }
 /// A part of a tar on its way in.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -3192,6 +3192,20 @@ pub struct ReserveNetworkRequest {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Whether the host's root is the container's: it owns the files shown inside.
+    #[prost(bool, tag = "7")]
+    pub privileged: bool,
+    /// The container's own ids on the host; absent: those that all unprivileged containers share.
+    #[prost(message, optional, tag = "8")]
+    pub host_ids: ::core::option::Option<super::super::super::garden::v1::HostIds>,
+    /// What it may reach that no rule allows; unspecified: what its properties say, else the server's default.
+    #[prost(enumeration = "super::super::super::garden::v1::Egress", tag = "9")]
+    pub egress: i32,
+    /// Limits of what it sends and receives; absent means unlimited.
+    #[prost(message, optional, tag = "10")]
+    pub bandwidth: ::core::option::Option<
+        super::super::super::garden::v1::BandwidthLimits,
+    >,
 }
 /// What a reservation decided.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,7 +1,7 @@
 //! What every networker promises before a sandbox is attached.
 
 use gdn_traits::{NetworkRequest, Networker};
-use gdn_types::{ContainerId, Handle, NetworkMode, Properties};
+use gdn_types::{BandwidthLimits, ContainerId, Handle, NetworkMode, Properties};
 
 /// Runs the suite.
 pub async fn networker(networker: &dyn Networker) {
@@ -15,12 +15,15 @@ pub async fn networker(networker: &dyn Networker) {
         mode: NetworkMode::Default,
         netin: Vec::new(),
         netout: Vec::new(),
+        egress: None,
+        bandwidth: BandwidthLimits::default(),
         properties: Properties::default(),
     };
     let first = networker.reserve(&one, &request).await.expect("a network is reserved");
     let second = networker.reserve(&two, &request).await.expect("a second network is reserved");
     let networked = !first.container_ip.is_empty();
     assert!(!networked || first.container_ip != second.container_ip, "two containers have two addresses");
+    assert_eq!(networker.bandwidth(&one).await.expect("limits are told"), BandwidthLimits::default());
     assert!(networker.capacity() > 0, "a networker has room");
 
     networker.restore(&[(one, first.properties.clone())]).await.expect("a restore keeps what is known");

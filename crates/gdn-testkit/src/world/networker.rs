@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
-    ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, Properties, Result, keys,
+    BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, NetRules, NetworkStat, PoolUsage,
+    PortMapping, Properties, Result, keys,
 };
 
 use super::Life;
@@ -34,6 +35,9 @@ impl Networker for FakeNetworker {
                 request.netin.iter().map(|netin| host.map_port(id, *netin).ok_or_else(|| taken(*netin)));
             mapped.collect::<Result<Vec<_>>>()?
         };
+        if request.bandwidth != BandwidthLimits::default() {
+            self.0.world.host().bandwidths.insert(*id, request.bandwidth);
+        }
         self.0.point("networker.reserve", After).await?;
         let container_ip = format!("10.254.0.{address}");
         let properties = Properties::from_pairs([(keys::CONTAINER_IP, container_ip.as_str())])?;
@@ -60,6 +64,7 @@ impl Networker for FakeNetworker {
             let mut host = self.0.world.host();
             host.rules.remove(id);
             host.links.remove(id);
+            host.bandwidths.remove(id);
         }
         self.0.point("networker.destroy", Halfway).await?;
         {
@@ -77,6 +82,7 @@ impl Networker for FakeNetworker {
             let is_known = |id: &ContainerId| known.iter().any(|(known, _)| known == id);
             host.rules.retain(is_known);
             host.links.retain(is_known);
+            host.bandwidths.retain(|id, _| is_known(id));
             host.addresses.retain(|id, _| is_known(id));
             host.ports.retain(|id, _| is_known(id));
             for (id, properties) in known {
@@ -95,7 +101,18 @@ impl Networker for FakeNetworker {
         let mapping = self.0.world.host().map_port(id, request).ok_or_else(|| taken(request))?;
         self.0.point("networker.net_in", Halfway).await?;
         self.0.point("networker.net_in", After).await?;
-        Ok(NetIn { host_port: mapping.host_port, container_port: mapping.container_port })
+        let PortMapping { host_port, container_port, transport } = mapping;
+        Ok(NetIn { host_port, container_port, transport })
+    }
+
+    async fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        self.0.point("networker.unmap", Before).await?;
+        let NetIn { host_port, container_port, transport } = mapping;
+        let mapping = PortMapping { host_port, container_port, transport };
+        if let Some(ports) = self.0.world.host().ports.get_mut(id) {
+            ports.retain(|port| *port != mapping);
+        }
+        self.0.point("networker.unmap", After).await
     }
 
     async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
@@ -122,6 +139,17 @@ impl Networker for FakeNetworker {
         Ok(NetRules::default())
     }
 
+    async fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        self.0.point("networker.limit_bandwidth", Before).await?;
+        self.0.world.host().bandwidths.insert(*id, limits);
+        self.0.point("networker.limit_bandwidth", After).await
+    }
+
+    async fn bandwidth(&self, id: &ContainerId) -> Result<BandwidthLimits> {
+        self.0.point("networker.bandwidth", Before).await?;
+        Ok(self.0.world.host().bandwidths.get(id).copied().unwrap_or_default())
+    }
+
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>> {
         self.0.point("networker.metrics", Before).await?;
         Ok(self.0.world.host().links.contains(id).then(NetworkStat::default))
@@ -129,6 +157,10 @@ impl Networker for FakeNetworker {
 
     fn capacity(&self) -> u64 {
         self.0.world.host().max_addresses.unwrap_or(u64::from(u8::MAX))
+    }
+
+    fn pools(&self) -> Vec<PoolUsage> {
+        Vec::new()
     }
 
     fn netns(&self, _id: &ContainerId) -> Option<OwnedFd> {

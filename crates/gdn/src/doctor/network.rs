@@ -1,6 +1,7 @@
 //! Whether containers can have a network here, and who stands in its way.
 
 use gdn_nft::{ChainType, Features, Hook, Policy, Socket};
+use gdn_types::PoolUsage;
 use gdn_xtables::{Family, Filter};
 
 use super::Finding;
@@ -19,6 +20,30 @@ pub(super) fn check() -> Vec<Finding> {
         return vec![without_firewall("no tables of the family inet")];
     }
     vec![firewall(features), strangers(&mut socket), legacy()]
+}
+
+/// Whether the server that runs had too little to hand out; nothing without one, or without a network.
+pub(super) fn pools(pools: &[PoolUsage]) -> Option<Finding> {
+    let empty: Vec<String> = pools
+        .iter()
+        .filter(|pool| pool.exhausted > 0)
+        .map(|pool| {
+            format!(
+                "{} ({} of {} in use, refused calls: {})",
+                pool.name, pool.in_use, pool.size, pool.exhausted
+            )
+        })
+        .collect();
+    match (pools.is_empty(), empty.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(Finding::ok("pools", "none was empty since the server started")),
+        (false, false) => Some(Finding::limited(
+            "pools",
+            empty.join(", "),
+            "containers or mapped ports were refused since the server started",
+            "a larger --network-pool, --network-pool6 or --port-pool-size, or fewer containers",
+        )),
+    }
 }
 
 fn without_firewall(found: &str) -> Finding {
@@ -100,5 +125,21 @@ fn legacy() -> Finding {
             NAME,
             format!("{} dropping by policy; rules of the engine go to their head", names.join(", ")),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn a_pool_that_was_empty_is_told_with_its_figures() {
+        let pool = |name: &str, exhausted| PoolUsage { name: name.into(), size: 4, in_use: 3, exhausted };
+        assert!(pools(&[]).is_none());
+        assert_eq!(pools(&[pool("subnets", 0)]).unwrap().status, Status::Ok);
+        let finding = pools(&[pool("subnets", 0), pool("tcp-ports", 2)]).unwrap();
+        assert_eq!((finding.status, finding.found.contains("subnets")), (Status::Limited, false));
+        assert!(finding.found.contains("tcp-ports (3 of 4 in use, refused calls: 2)"), "{}", finding.found);
     }
 }

@@ -124,6 +124,7 @@ struct Ids {
 struct Port {
     host_port: u16,
     container_port: u16,
+    protocol: &'static str,
 }
 
 impl ContainerDetails {
@@ -132,6 +133,7 @@ impl ContainerDetails {
         let port = |port: &gdn_types::PortMapping| Port {
             host_port: port.host_port,
             container_port: port.container_port,
+            protocol: port.transport.name(),
         };
         ContainerDetails {
             handle: handle.to_string(),
@@ -173,8 +175,11 @@ impl ContainerDetails {
             ("gateway", self.host_ip.clone()),
             ("external address", self.external_ip.clone()),
         ];
-        let ports =
-            self.mapped_ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port));
+        let text = |port: &Port| match port.protocol {
+            "tcp" => format!("{}:{}", port.host_port, port.container_port),
+            other => format!("{}:{}/{other}", port.host_port, port.container_port),
+        };
+        let ports = self.mapped_ports.iter().map(text);
         lines.push(("ports", ports.collect::<Vec<_>>().join(" ")));
         if let Some(figures) = &self.metrics {
             lines.extend(figures.facts());

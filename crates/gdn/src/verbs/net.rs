@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use gdn_types::{Handle, NetIn, NetOutRule};
+use gdn_types::{Handle, NetIn, NetOutRule, PortMapping, Transport};
 use serde::Serialize;
 
 use super::DONE;
@@ -26,7 +26,7 @@ enum Action {
         #[arg(value_parser = Handle::parse)]
         handle: Handle,
         /// Ports; without one of the host, the next of the server's pool
-        #[arg(required = true, value_name = "[HOST:]CONTAINER", value_parser = values::port_mapping)]
+        #[arg(required = true, value_name = "[HOST:]CONTAINER[/tcp|udp]", value_parser = values::port_mapping)]
         ports: Vec<NetIn>,
     },
     /// Let the container reach further destinations, all of the rules or none
@@ -71,11 +71,25 @@ struct Ports(Vec<Port>);
 struct Port {
     host_port: u16,
     container_port: u16,
+    protocol: &'static str,
+}
+
+impl Port {
+    fn of(port: PortMapping) -> Self {
+        let PortMapping { host_port, container_port, transport } = port;
+        Port { host_port, container_port, protocol: transport.name() }
+    }
+
+    /// TCP goes without saying.
+    fn text(&self) -> String {
+        let suffix = if self.protocol == Transport::Tcp.name() { "" } else { "/udp" };
+        format!("{} -> {}{suffix}", self.host_port, self.container_port)
+    }
 }
 
 impl Show for Ports {
     fn text(&self) -> String {
-        self.0.iter().map(|port| format!("{} -> {}\n", port.host_port, port.container_port)).collect()
+        self.0.iter().map(|port| port.text() + "\n").collect()
     }
 }
 
@@ -106,8 +120,7 @@ impl Show for Generation {
 
 impl Show for Place {
     fn text(&self) -> String {
-        let ports: Vec<String> =
-            self.ports.iter().map(|port| format!("{} -> {}", port.host_port, port.container_port)).collect();
+        let ports: Vec<String> = self.ports.iter().map(Port::text).collect();
         let row = [
             self.handle.clone(),
             self.container_ip.clone(),
@@ -129,8 +142,8 @@ impl Net {
                 let (mut mapped, mut refused) = (Vec::new(), Ok(()));
                 for port in ports {
                     match client.net_in(&handle, port).await {
-                        Ok(NetIn { host_port, container_port }) => {
-                            mapped.push(Port { host_port, container_port })
+                        Ok(NetIn { host_port, container_port, transport }) => {
+                            mapped.push(Port::of(PortMapping { host_port, container_port, transport }));
                         }
                         Err(error) => {
                             let doing = format!("cannot map port {} of \"{handle}\"", port.container_port);
@@ -163,10 +176,6 @@ impl Net {
                     .with_context(|| format!("cannot read the rules of \"{handle}\""))?;
                 let info =
                     client.info(&handle).await.with_context(|| format!("cannot inspect \"{handle}\""))?;
-                let port = |mapping: gdn_types::PortMapping| Port {
-                    host_port: mapping.host_port,
-                    container_port: mapping.container_port,
-                };
                 output::show(
                     global.format,
                     &Place {
@@ -175,7 +184,7 @@ impl Net {
                         container_ipv6: info.container_ipv6,
                         gateway: info.host_ip,
                         external_ip: info.external_ip,
-                        ports: info.mapped_ports.into_iter().map(port).collect(),
+                        ports: info.mapped_ports.into_iter().map(Port::of).collect(),
                         generation: rules.generation,
                         rules: rules.rules.iter().map(values::net_out_text).collect(),
                     },

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::DONE;
 use crate::address;
 use crate::cli::Global;
-use crate::options::IoOptions;
+use crate::options::{IoOptions, RateOptions};
 use crate::output::{self, Show, facts, time};
 use crate::values;
 
@@ -30,6 +30,9 @@ pub(crate) struct Update {
     /// Block I/O
     #[command(flatten)]
     io: IoOptions,
+    /// Network
+    #[command(flatten)]
+    rate: RateOptions,
     /// Container
     #[arg(value_name = "HANDLE", value_parser = Handle::parse)]
     handle: Handle,
@@ -47,6 +50,8 @@ struct InForce {
     io_write_bps: Option<u64>,
     io_read_iops: Option<u64>,
     io_write_iops: Option<u64>,
+    network_rate: Option<u64>,
+    network_burst: Option<u64>,
 }
 
 impl From<Limits> for InForce {
@@ -62,6 +67,8 @@ impl From<Limits> for InForce {
             io_write_bps: given(limits.io.write_bps),
             io_read_iops: given(limits.io.read_iops),
             io_write_iops: given(limits.io.write_iops),
+            network_rate: given(limits.bandwidth.rate),
+            network_burst: given(limits.bandwidth.burst),
         }
     }
 }
@@ -84,6 +91,8 @@ impl Show for InForce {
             ("io written", rate(self.io_write_bps)),
             ("io reads", times(self.io_read_iops)),
             ("io writes", times(self.io_write_iops)),
+            ("network", rate(self.network_rate)),
+            ("network burst", self.network_burst.map_or_else(|| "ordinary".to_owned(), time::bytes)),
         ];
         facts(all.map(|(name, value)| (name.to_owned(), value)))
     }
@@ -98,6 +107,7 @@ impl Update {
             cpu_quota_us: self.cpu_quota,
             pids_max: self.pids,
             io: self.io.change()?,
+            bandwidth: self.rate.change(),
         };
         let limits = match change == LimitChange::default() {
             true => client.limits(&self.handle).await,

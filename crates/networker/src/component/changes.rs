@@ -1,14 +1,16 @@
-//! Changes of a container's network: mapped ports and rules.
+//! Changes of a container's network: mapped ports, rules and limits.
 //!
 //! Each is written down first and put in force then; what cannot be put in force is taken back from where it was written.
 
 use std::collections::BTreeSet;
 
-use gdn_types::{ContainerId, Error, ErrorKind, NetIn, NetOutRule, PortMapping, Result};
+use gdn_links::LinkIndex;
+use gdn_types::{BandwidthLimits, ContainerId, Error, ErrorKind, NetIn, NetOutRule, PortMapping, Result};
 
-use super::{MOST_PORTS, Shared, handed_out, no_port, too_many_ports};
+use super::{MOST_PORTS, Shared, handed_out, no_port, no_rate, too_many_ports};
 use crate::netout::{Added, Destinations, SetKind};
 use crate::record::Reservation;
+use crate::store::LastPorts;
 
 impl Shared {
     pub(super) fn net_in(&self, id: &ContainerId, request: NetIn) -> Result<NetIn> {
@@ -20,23 +22,49 @@ impl Shared {
         }
         let mapping = self.pools.with(|pools| pools.take_port(request))?;
         reservation.ports.push(mapping);
-        let last_port = handed_out(&[request], &[mapping]);
+        let last = handed_out(&[request], &[mapping]);
         let mapped = self
             .ledger
-            .reserve(id, &reservation, &[], last_port)
+            .reserve(id, &reservation, &[], last)
             .and_then(|()| if guarded { self.firewall.map_port(id, &reservation, mapping) } else { Ok(()) });
         if let Err(error) = mapped {
             reservation.ports.pop();
-            let undone = self.ledger.reserve(id, &reservation, &[], None);
+            let undone = self.ledger.reserve(id, &reservation, &[], LastPorts::default());
             if let Err(error) = undone {
                 tracing::error!(%id, %error, "a port that could not be mapped stays written down");
             }
             self.pools.with(|pools| pools.give_back_ports(&[mapping]));
             return Err(error);
         }
+        if guarded {
+            self.firewall.lead_here(id, &[mapping]);
+        }
         self.change(id, |entry| entry.reservation = reservation);
-        let PortMapping { host_port, container_port } = mapping;
-        Ok(NetIn { host_port, container_port })
+        let PortMapping { host_port, container_port, transport } = mapping;
+        Ok(NetIn { host_port, container_port, transport })
+    }
+
+    pub(super) fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        let known = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
+        let Some((earlier, guarded)) = known else { return Ok(()) };
+        let NetIn { host_port, container_port, transport } = mapping;
+        let mapping = PortMapping { host_port, container_port, transport };
+        if !earlier.ports.contains(&mapping) {
+            return Ok(());
+        }
+        let ports = earlier.ports.iter().copied().filter(|port| *port != mapping).collect();
+        let reservation = Reservation { ports, ..earlier.clone() };
+        self.ledger.reserve(id, &reservation, &[], LastPorts::default())?;
+        if guarded && let Err(error) = self.firewall.unmap_port(id, &reservation, mapping) {
+            let undone = self.ledger.reserve(id, &earlier, &[], LastPorts::default());
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "a port that is mapped is not written down");
+            }
+            return Err(error);
+        }
+        self.change(id, |entry| entry.reservation = reservation);
+        self.pools.with(|pools| pools.give_back_ports(&[mapping]));
+        Ok(())
     }
 
     pub(super) fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
@@ -127,5 +155,41 @@ impl Shared {
             entry.destinations = destinations;
         });
         Ok(generation)
+    }
+
+    pub(super) fn limit_bandwidth(&self, id: &ContainerId, limits: BandwidthLimits) -> Result<()> {
+        let known = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.link));
+        let Some((earlier, link)) = known else {
+            // No limit is what it has.
+            return if limits.rate == 0 { Ok(()) } else { Err(no_rate(limits)) };
+        };
+        let reservation = Reservation { bandwidth: limits, ..earlier.clone() };
+        self.ledger.reserve(id, &reservation, &[], LastPorts::default())?;
+        if let Some(link) = link
+            && let Err(error) = self.put_in_force(id, link, &reservation)
+        {
+            let undone = self
+                .ledger
+                .reserve(id, &earlier, &[], LastPorts::default())
+                .and(self.put_in_force(id, link, &earlier));
+            if let Err(error) = undone {
+                tracing::error!(%id, %error, "the limits of a container are not what they were");
+            }
+            return Err(error);
+        }
+        self.change(id, |entry| entry.reservation = reservation);
+        Ok(())
+    }
+
+    /// Limits a link as a reservation has it.
+    fn put_in_force(&self, id: &ContainerId, link: LinkIndex, reservation: &Reservation) -> Result<()> {
+        if reservation.is_limited() {
+            // Noted first: what is begun has to be taken away too.
+            self.change(id, |entry| entry.limited = true);
+            return self.links.limit(id, link, reservation.bandwidth);
+        }
+        self.links.unlimit(id, link)?;
+        self.change(id, |entry| entry.limited = false);
+        Ok(())
     }
 }

@@ -33,15 +33,16 @@ impl Shared {
     pub(super) fn restore(&self, known: &[ContainerId]) -> Result<()> {
         let mut stored = self.ledger.load();
         let mut networks = HashMap::new();
-        let last_port = self.ledger.last_port();
-        self.pools.with(|pools| Pools::new(&self.config, last_port).map(|new| *pools = new))?;
+        let last = self.ledger.last_ports();
+        self.pools.with(|pools| Pools::new(&self.config, last).map(|new| *pools = new))?;
         for id in known {
             if let Some(found) = stored.remove(id) {
                 self.files.adopt(id, found.reservation.lease.gateway());
                 networks.insert(*id, self.adopt(id, found));
             }
         }
-        let leavers = self.adopt_links(&mut networks, &stored)?;
+        let mut leavers = self.adopt_links(&mut networks, &stored)?;
+        self.adopt_limits(&mut networks, &mut leavers)?;
         self.refuse_overlap()?;
         let guarded = networks.iter().filter(|(_, entry)| entry.link.is_some());
         // Nothing is put back out of what is not known yet.
@@ -79,7 +80,7 @@ impl Shared {
                 tracing::error!(%id, %error, "the address of a container is another's too");
             }
             for port in &reservation.ports {
-                if let Err(error) = pools.adopt_port(port.host_port) {
+                if let Err(error) = pools.adopt_port(*port) {
                     tracing::error!(%id, %error, "a port of a container is another's too");
                 }
             }
@@ -96,6 +97,7 @@ impl Shared {
             link: None,
             guarded: false,
             tracked: false,
+            limited: false,
         }
     }
 
@@ -118,12 +120,36 @@ impl Shared {
             leavers.push(Leaver {
                 id,
                 link: index,
+                limited: false,
                 addresses: addresses.filter(held),
                 tracked: Vec::new(),
                 since: Instant::now(),
             });
         }
         Ok(leavers)
+    }
+
+    /// Limits links again whose limits an earlier life did not come to, and removes the intermediate links of nobody.
+    fn adopt_limits(&self, networks: &mut HashMap<ContainerId, Entry>, leavers: &mut [Leaver]) -> Result<()> {
+        for id in self.links.limited()? {
+            if let Some(entry) = networks.get_mut(&id) {
+                entry.limited = true;
+            } else if let Some(leaver) = leavers.iter_mut().find(|leaver| leaver.id == id) {
+                leaver.limited = true;
+            } else {
+                self.links.remove_intermediate(&id)?;
+            }
+        }
+        for (id, entry) in networks.iter_mut() {
+            let Some(link) = entry.link else { continue };
+            match (entry.reservation.is_limited(), entry.limited) {
+                (true, _) => self.links.limit(id, link, entry.reservation.bandwidth)?,
+                (false, true) => self.links.unlimit(id, link)?,
+                (false, false) => {}
+            }
+            entry.limited = entry.reservation.is_limited();
+        }
+        Ok(())
     }
 
     /// An engine whose range is somebody else's does not start.

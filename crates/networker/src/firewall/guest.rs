@@ -8,11 +8,11 @@ use gdn_nft::{
     Batch, Chain, Element, Field, Load, Protocol, Reject, Rule, Set, Table, Value, Verdict, destination,
     destination_in, l4proto, nfproto, oifname_begins,
 };
-use gdn_types::{ContainerId, PortMapping};
+use gdn_types::{ContainerId, Egress, PortMapping};
 
-use super::skeleton::{self, Shared, TCP, UNLESS_DENIED, answers, refuse_tcp};
+use super::skeleton::{self, Shared, UNLESS_DENIED, answers, number_of, refuse_tcp};
 use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span, Traffic, Way};
-use crate::record::{Egress, Reservation};
+use crate::record::Reservation;
 
 /// Bytes of a handle that a log line begins with, as with the reference engine.
 const LOG_PREFIX: usize = 28;
@@ -98,9 +98,7 @@ impl Guest<'_> {
     /// Takes out what [`add`](Self::add) and the later calls put in.
     pub(super) fn remove(&self, batch: &mut Batch, sets: &BTreeSet<SetKind>) {
         for port in &self.reservation.ports {
-            for (set, element) in self.port_elements(*port) {
-                batch.delete_elements(self.table, &set, &[element]);
-            }
+            self.remove_port(batch, *port);
         }
         for (set, element) in self.shared_elements() {
             batch.delete_elements(self.table, &set, &[element]);
@@ -138,6 +136,12 @@ impl Guest<'_> {
     pub(super) fn add_port(&self, batch: &mut Batch, port: PortMapping) {
         for (set, element) in self.port_elements(port) {
             batch.add_new_elements(self.table, &set, &[element]);
+        }
+    }
+
+    pub(super) fn remove_port(&self, batch: &mut Batch, port: PortMapping) {
+        for (set, element) in self.port_elements(port) {
+            batch.delete_elements(self.table, &set, &[element]);
         }
     }
 
@@ -263,9 +267,9 @@ impl Guest<'_> {
 
     /// A mapped port of each family that the container has.
     fn port_elements(&self, port: PortMapping) -> Vec<(Set, Element)> {
-        let PortMapping { host_port, container_port } = port;
+        let PortMapping { host_port, container_port, transport } = port;
         let element = |(_, address): (IpAddr, IpAddr)| {
-            let element = Element::new([Value::Byte(TCP), Value::Port(host_port)])
+            let element = Element::new([Value::Byte(number_of(transport)), Value::Port(host_port)])
                 .data([address.into(), Value::Port(container_port)])
                 .comment(self.comment());
             (Shared::of(Family::of(address)).mapped, element)

@@ -13,6 +13,7 @@ use gdn_nft::{
     ct_state, ct_status, destination_in, destination_is_local, icmp_type, icmp6_type, iifname_begins,
     l4proto, nfproto, oifname_begins,
 };
+use gdn_types::Transport;
 
 use crate::netout::Family;
 
@@ -25,10 +26,18 @@ const DSTNAT: i32 = -100;
 const SRCNAT: i32 = 100;
 
 /// Numbers of protocols, as in the header of a packet.
-pub(super) const TCP: u8 = 6;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+
+/// The number of a protocol that has ports.
+pub(super) fn number_of(transport: Transport) -> u8 {
+    match transport {
+        Transport::Tcp => TCP,
+        Transport::Udp => UDP,
+    }
+}
 
 pub(super) const FROM_CONTAINER: &str = "from_container";
 const TO_CONTAINER: &str = "to_container";

@@ -5,11 +5,10 @@
 use std::process::Command;
 
 use gdn_ipam::{Lease, Subnet};
-use gdn_types::{Handle, NetOutRule};
+use gdn_types::{BandwidthLimits, Egress, Handle, NetOutRule};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::*;
-use crate::record::Egress;
 
 fn in_own_network(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(|| {
@@ -37,7 +36,15 @@ fn firewall(may_own: bool) -> Firewall {
 fn reservation() -> Reservation {
     let lease = Lease { subnet: "10.254.0.0/30".parse().unwrap(), address: "10.254.0.2".parse().unwrap() };
     let handle = Handle::parse("web").unwrap();
-    Reservation { handle, lease, prefix: None, ports: Vec::new(), egress: Egress::Deny, generation: 0 }
+    Reservation {
+        handle,
+        lease,
+        prefix: None,
+        ports: Vec::new(),
+        egress: Egress::Deny,
+        generation: 0,
+        bandwidth: BandwidthLimits::default(),
+    }
 }
 
 fn destinations() -> Destinations {

@@ -38,7 +38,7 @@ fn full() -> ContainerRecord {
                     write_iops: u64::MAX,
                 },
             },
-            netin: vec![NetIn { host_port: 65535, container_port: 0 }],
+            netin: vec![NetIn { host_port: 65535, container_port: 0, transport: Transport::Udp }],
             netout: vec![NetOutRule {
                 protocol: Protocol::Icmpv6,
                 networks: vec![IpRange { start: "::1".parse().unwrap(), end: "::2".parse().unwrap() }],
@@ -50,6 +50,7 @@ fn full() -> ContainerRecord {
             seccomp: SeccompProfile::Custom("{}".into()),
             capabilities: CapabilityProfile::Garden,
             apparmor: ApparmorProfile::Named("confined".into()),
+            egress: Some(Egress::Deny),
         },
         properties: Properties::from_pairs([("a", "1"), ("garden.state", "created")]).unwrap(),
         grace_time: Duration::MAX,
@@ -64,7 +65,7 @@ fn full() -> ContainerRecord {
         network: NetworkInfo {
             properties: Properties::from_pairs([("garden.network.host-ip", "10.0.0.1")]).unwrap(),
             bind_mounts: vec![BindMount::new("/h", "/etc/hosts", BindMode::ReadOnly).unwrap()],
-            mapped_ports: vec![PortMapping { host_port: 1, container_port: 2 }],
+            mapped_ports: vec![PortMapping { host_port: 1, container_port: 2, transport: Transport::Udp }],
             host_ip: "h".into(),
             container_ip: "c".into(),
             container_ipv6: "6".into(),
@@ -97,7 +98,7 @@ fn a_later_version_a_foreign_handle_and_unknown_numbers_are_told() {
         change(&mut changed);
         decode("web-1", &changed.encode_to_vec()).unwrap_err().report()
     };
-    assert!(reason(|record| record.version = 3).contains("version 3"));
+    assert!(reason(|record| record.version = 4).contains("version 4"));
     assert!(reason(|record| record.version = 0).contains("version 0"));
     assert!(reason(|record| record.handle = "other".into()).contains("other"));
     assert!(reason(|record| record.id = "nope".into()).contains("nope"));

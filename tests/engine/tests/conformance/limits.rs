@@ -273,3 +273,13 @@ fn only_the_devices_of_the_list_are_allowed() {
     }
     engine.finish();
 }
+
+/// Conformance: G1-4
+#[test]
+fn an_engine_can_hold_something() {
+    let engine = Engine::start();
+    let told = engine.with_client(async |client| client.capacity().await.unwrap());
+    assert!(told.memory_bytes > 0 && told.disk_bytes > 0 && told.schedulable_disk_bytes > 0, "{told:?}");
+    assert!(told.max_containers > 0 && told.pools.is_empty(), "{told:?}");
+    engine.finish();
+}

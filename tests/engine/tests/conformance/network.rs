@@ -5,6 +5,7 @@ use std::process::Command;
 use engine_tests::host::{GREETING, Host};
 use engine_tests::{Engine, Gdn, until};
 
+mod bandwidth;
 mod egress;
 mod mapped_ports;
 mod matrix;
@@ -98,11 +99,11 @@ impl Bed {
         assert_eq!(self.host.inside.must("nft list tables"), "");
     }
 
-    /// The host's ends of containers' links.
+    /// The host's ends of containers' links, and what limits them.
     fn links(&self) -> Vec<String> {
-        let told = self.host.inside.must("ip -o link show type veth");
+        let told = self.host.inside.must("ip -o link show type veth; ip -o link show type ifb");
         let names = told.lines().filter_map(|line| line.split(": ").nth(1));
-        names.filter(|name| !name.starts_with("up0")).map(str::to_owned).collect()
+        names.filter(|name| !name.starts_with("up")).map(str::to_owned).collect()
     }
 }
 
@@ -183,6 +184,10 @@ fn addresses_are_handed_out_again_and_run_out_with_a_typed_error() {
     let full = bed.engine.gdn(["create", "--image", bed.engine.image()]);
     assert!(full.stderr.contains("insufficient subnets remaining in the pool"), "{}", full.stderr);
     assert_eq!(bed.engine.handles().len(), 2);
+    let told = bed.engine.gdn(["capacity"]).expect_status(0).text();
+    assert!(told.contains("2 of 2 in use, refused calls: 1"), "{told}");
+    let doctor = bed.engine.gdn(["doctor"]).expect_status(0).text();
+    assert!(doctor.contains("subnets (2 of 2 in use, refused calls: 1)"), "{doctor}");
     for _ in 0..5 {
         bed.engine.gdn(["destroy", "two"]).expect_status(0);
         // It waits for the address, and does not fail.
@@ -260,6 +265,20 @@ fn the_largest_packet_is_the_uplinks_or_the_operators() {
     until("the link to be gone", || bed.links().is_empty());
     bed.host.inside.must("ip link set up0 mtu 9000");
     assert_eq!(mtu(&bed, "large"), "1500");
+    bed.finish();
+
+    // Not the link of the default route, but the one by whose address others know the host.
+    let bed = Bed::start(&["--external-ip", "198.51.100.1"]);
+    bed.host.inside.must(
+        "ip link set up0 mtu 1400; ip link add up1 type veth peer name up2; ip link set up1 mtu 1300 up",
+    );
+    assert_eq!(mtu(&bed, "nowhere"), "1400");
+    bed.host.inside.must("ip addr add 198.51.100.1/24 dev up1");
+    for round in 0..2 {
+        bed.engine.gdn(["destroy", if round == 0 { "nowhere" } else { "there" }]).expect_status(0);
+        until("the link to be gone", || bed.links().is_empty());
+        assert_eq!(mtu(&bed, "there"), "1300");
+    }
     bed.finish();
 }
 

@@ -1,5 +1,7 @@
 //! What containers may reach.
 
+use gdn_types::{ContainerSpec, Egress, ErrorKind, Properties, keys};
+
 use super::*;
 
 /// Q72, Q230 to Q239, Q331: operators deny, rules open.
@@ -240,5 +242,41 @@ fn many_rules_open_exactly_what_they_say_before_and_after_a_restart() {
     bed.engine.gdn([&["net", "replace", "one"], &many[..]].concat()).expect_status(0);
     assert!(bed.reaches("one", "192.0.2.7", 80) && !bed.reaches("one", "192.0.2.1", 80));
     assert!(!bed.reaches("one", "2001:db8::7", 82) && !bed.pings("one", "192.0.2.1"));
+    bed.finish();
+}
+
+/// The API has a word of its own for egress, beside the property of Garden's clients.
+#[test]
+fn egress_is_asked_for_in_the_request_or_by_the_property_but_not_both_ways() {
+    let bed = Bed::start(&[]);
+    let create = |egress, property: Option<&str>| {
+        let properties = Properties::from_pairs(property.map(|value| (keys::EGRESS, value))).unwrap();
+        bed.engine.try_create(ContainerSpec { egress, properties, ..ContainerSpec::default() })
+    };
+    for (egress, property, word) in [
+        (None, None, "allow"),
+        (Some(Egress::Deny), None, "deny"),
+        (None, Some("deny"), "deny"),
+        (Some(Egress::Deny), Some("deny"), "deny"),
+    ] {
+        let handle = create(egress, property).unwrap();
+        assert_eq!(bed.engine.inspect(handle.as_str())["properties"]["garden.network.egress"], word);
+    }
+    let refused = create(Some(Egress::Allow), Some("deny")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    assert!(refused.message().contains("\"allow\"") && refused.message().contains("\"deny\""), "{refused}");
+    bed.finish();
+}
+
+/// Where there is no network, rules are refused at the create as they are later: they would do nothing.
+#[test]
+fn rules_are_refused_at_the_create_where_there_is_no_pool() {
+    let bed = Bed::start_with(&[]);
+    for words in [["--allow", "all"], ["--egress", "deny"], ["--property", "garden.network.egress=allow"]] {
+        let refused = bed.engine.gdn(["create", "--image", bed.engine.image(), words[0], words[1]]);
+        refused.expect_error("not available yet");
+    }
+    bed.engine.create(&["--handle", "one"]);
+    bed.engine.gdn(["net", "out", "one", "all"]).expect_error("not available yet");
     bed.finish();
 }

@@ -1,5 +1,9 @@
 //! Ports of the host that lead into containers.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use engine_tests::host::within;
+
 use super::*;
 
 /// G123, Q73, Q170, Q228, Q229: from outside, from the host, from another container, from itself; not by 127.0.0.1.
@@ -78,4 +82,67 @@ fn ports_are_handed_out_in_order_and_never_twice() {
     let next = map(&bed, "5").text();
     assert!(next.ends_with(" -> 5\n") && !next.starts_with("81") && !next.starts_with("90"), "{next}");
     bed.finish();
+}
+
+/// A number is a port of each protocol; what goes to a port of UDP arrives, also from who sent to it before it was mapped,
+/// over a kill of the server, and no longer when the container is gone.
+#[test]
+fn ports_of_udp_are_mapped_beside_those_of_tcp() {
+    let mut bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "web"]);
+    bed.engine.gdn(["net", "in", "web", "8080:80", "80/tcp"]).expect_status(0);
+    let sender = datagrams(bed.host.outside.pid(), 5000);
+    send(&sender, "192.0.2.2:8080");
+    let mapped = bed.engine.gdn(["net", "in", "web", "8080:81/udp", "53/udp"]).expect_status(0).text();
+    assert_eq!(mapped, "8080 -> 81/udp\n61001 -> 53/udp\n");
+    let told = bed.engine.gdn(["--format", "json", "net", "show", "web"]).expect_status(0).text();
+    assert!(told.contains(r#""protocol": "udp""#) && told.contains(r#""protocol": "tcp""#), "{told}");
+    bed.engine.gdn(["net", "in", "web", "8080:9/udp"]).expect_error("8080");
+    bed.engine.gdn(["net", "in", "web", "9/sctp"]).expect_error("sctp");
+
+    let init = bed.engine.init_pid("web");
+    let arrives = |port: u16, to: &[&str]| {
+        let receiver = datagrams(init, port);
+        for address in to {
+            until(&format!("what goes to {address} to arrive"), || {
+                send(&sender, address);
+                receiver.recv(&mut [0]).is_ok()
+            });
+        }
+    };
+    arrives(81, &["192.0.2.2:8080", "[2001:db8::2]:8080"]);
+    arrives(53, &["192.0.2.2:61001"]);
+    bed.restart();
+    arrives(81, &["192.0.2.2:8080", "[2001:db8::2]:8080"]);
+    assert_eq!(bed.engine.gdn(["net", "in", "web", "7/udp"]).text(), "61002 -> 7/udp\n");
+
+    bed.engine.gdn(["destroy", "web"]).expect_status(0);
+    until("the link to be gone", || bed.links().is_empty());
+    // Made again, it is found by who never stopped sending.
+    send(&sender, "192.0.2.2:8080");
+    bed.engine.create(&["--handle", "web", "--publish", "8080:81/udp"]);
+    let receiver = datagrams(bed.engine.init_pid("web"), 81);
+    until("what goes on being sent to arrive", || {
+        send(&sender, "192.0.2.2:8080");
+        receiver.recv(&mut [0]).is_ok()
+    });
+    bed.finish();
+}
+
+/// A socket of both families on a port of a namespace, by the process that it is of.
+fn datagrams(pid: u32, port: u16) -> UdpSocket {
+    let socket = within(pid, || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+/// Sends one, always from the same port.
+fn send(socket: &UdpSocket, address: &str) {
+    let address: SocketAddr = address.parse().unwrap();
+    let mapped = match address.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    // Fails where the answer to an earlier one was that nobody is there.
+    let _ = socket.send_to(b"x", (mapped, address.port()));
 }
