@@ -31,7 +31,9 @@ fn a_firewall_that_drops_what_is_forwarded_lets_containers_pass() {
             until("what is outside to be reached", || bed.reaches("web", "192.0.2.1", 80));
             until("the mapped port to be reached", || bed.host.outside.reaches("192.0.2.2", 8080));
             // Each family's chain is noticed for itself, the second one a moment later.
-            until("the mapped port to be reached over IPv6", || bed.host.outside.reaches("2001:db8::2", 8080));
+            until("the mapped port to be reached over IPv6", || {
+                bed.host.outside.reaches("2001:db8::2", 8080)
+            });
             assert!(!bed.reaches("web", "192.0.2.7", 80));
             let rules = bed.host.inside.must(list);
             assert!(rules.contains(&bed.engine.mark()), "{rules}");
