@@ -145,6 +145,26 @@ fn properties_are_set_read_and_removed() {
     engine.finish();
 }
 
+/// Conformance: A3
+#[test]
+fn hostile_handles_and_keys_are_refused() {
+    let engine = Engine::start();
+    let garden = engine.garden();
+    for handle in ["..", "a/b", "-x", "a b", "x\n", "x\0", &"h".repeat(256)] {
+        garden.post("/containers", &engine.busybox(json!({ "handle": handle }))).expect_error(500, "");
+    }
+    garden.create(&engine.busybox(json!({ "handle": "h" })));
+    for key in ["%00", &"k".repeat(1025), "garden.state"] {
+        garden
+            .put(&format!("/containers/h/properties/{key}"), &json!({ "value": "v" }))
+            .expect_error(500, "");
+    }
+    garden.put("/containers/h/properties/", &json!({ "value": "v" })).expect_error(404, "");
+    garden.put("/containers/h/properties/..%2F..", &json!({ "value": "v" })).expect_done();
+    assert_eq!(listed(&garden, "?garden.state=all"), ["h"]);
+    engine.finish();
+}
+
 #[test]
 fn errors_are_told_as_clients_know_them() {
     let engine = Engine::start();
@@ -194,7 +214,7 @@ fn errors_are_told_as_clients_know_them() {
     engine.finish();
 }
 
-/// Conformance: S3-5
+/// Conformance: A4, S3-5
 #[test]
 fn a_container_that_nobody_names_goes_and_one_that_is_named_stays() {
     let mut engine = Engine::new();

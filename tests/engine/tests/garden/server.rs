@@ -135,7 +135,8 @@ fn the_log_tells_a_clients_request_ids_and_none_of_its_secrets() {
         json!({ "image": { "uri": "docker://127.0.0.1:1/x", "username": "u", "password": "hunter2" } });
     call("POST", "/containers", "trace-failed", &secret.to_string()).expect(500);
     call("POST", "/containers", "trace-broken", "{\"env\":[\"A=hunter2\"] hunter2").expect(500);
-    call("GET", "/ping", "trace-ping\u{1b}[31m", "");
+    call("GET", "/ping", "trace-ping \u{e9}", "").expect(200);
+    call("GET", "/ping", "trace\u{1b}[31m", "").expect(400);
     for trace in ["create", "run", "property", "failed", "broken", "ping"] {
         until("the trace in the log", || engine.log().contains(&format!("trace-{trace}")));
     }
