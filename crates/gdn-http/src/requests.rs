@@ -22,8 +22,9 @@ use crate::session::Session;
 use crate::sides::SideStreams;
 use crate::socket;
 
-/// How long a connection may be silent between two requests.
-const IDLE: Duration = Duration::from_secs(120);
+/// How long a connection may be silent between two requests: clients with a pool send again what an end of file met, but not
+/// everything.
+const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// The largest JSON body, in bytes: some ten thousand rules.
 const MAX_BODY: usize = 16 * 1024 * 1024;
