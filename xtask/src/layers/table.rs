@@ -83,6 +83,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
         "one wire format per gate; an attacker is a client that checks nothing",
     ),
     ("tonic-prost", &["gdn-proto"], "only generated code names it"),
+    ("httparse", &["gdn-http"], "one wire format per gate"),
     (
         "prost",
         &[
