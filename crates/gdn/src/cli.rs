@@ -18,6 +18,12 @@ pub(crate) const DEFAULT_ROOT: &str = "/var/lib/gdn";
 /// The name of the socket below a root given by `--root`.
 pub(crate) const SOCKET_NAME: &str = "grpc.sock";
 
+/// Where a server listens to Garden's clients unless told otherwise.
+const DEFAULT_GARDEN_SOCKET: &str = "/run/gdn/garden.sock";
+
+/// The name of that socket below a root given by `--root`.
+const GARDEN_SOCKET_NAME: &str = "garden.sock";
+
 /// Creates and runs containers.
 #[derive(Debug, Parser)]
 #[command(name = "gdn", version, max_term_width = 110)]
@@ -64,6 +70,14 @@ impl Global {
         match &self.root {
             Some(root) => root.join(SOCKET_NAME),
             None => PathBuf::from(DEFAULT_SOCKET),
+        }
+    }
+
+    /// The socket for Garden's clients that belongs to the root.
+    pub(crate) fn garden_socket(&self) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(GARDEN_SOCKET_NAME),
+            None => PathBuf::from(DEFAULT_GARDEN_SOCKET),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The engine: its components wired together behind its gate.
+//! The engine: its components wired together behind its gates.
 //!
-//! The order of the start: the lock of the root, the gate's socket (clients can connect from then on and are told to wait),
-//! the components, the orchestrator's restore.
+//! The order of the start: the lock of the root, the gates' sockets (clients can connect from then on; those of gRPC are told
+//! to wait, those of Garden wait for their answer), the components, the orchestrator's restore.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
 
 mod clients;
+mod garden;
 mod hello;
 mod idmaps;
 mod layout;
@@ -28,6 +29,7 @@ pub(crate) mod logging;
 pub(crate) mod notify;
 mod settings;
 
+pub(crate) use garden::GardenSettings;
 pub(crate) use lock::EngineLock;
 pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, Settings, TlsSettings};
 
@@ -46,6 +48,7 @@ pub(crate) struct Running {
     socket: PathBuf,
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
+    garden: Option<JoinHandle<()>>,
     _lock: EngineLock,
 }
 
@@ -64,6 +67,10 @@ pub(crate) fn require_root() -> anyhow::Result<()> {
 pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Result<Running> {
     let boot_id = settings::boot_id()?;
     let layout = Layout::make(&settings.root)?;
+    let garden = match &settings.garden {
+        Some(garden) => garden::open(garden).await?,
+        None => None,
+    };
     layout::make_socket_directory(&settings.socket)?;
     let gate = Gate::open(settings.gate()).await.context("cannot listen")?;
     if let Some(address) = gate.tcp_addr() {
@@ -76,7 +83,17 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
     let socket = settings.socket;
-    let running = Running { gardener, containerizer, networker, volumizer, socket, stop, gate, _lock: lock };
+    let mut running = Running {
+        gardener,
+        containerizer,
+        networker,
+        volumizer,
+        socket,
+        stop,
+        gate,
+        garden: None,
+        _lock: lock,
+    };
     let report = match running.gardener.start().await {
         Ok(report) => report,
         Err(error) => {
@@ -87,6 +104,10 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
             return Err(error).context("cannot restore the containers");
         }
     };
+    running.garden = garden.map(|gate| {
+        let (gardener, stop) = (running.gardener.clone(), running.stop.clone());
+        tokio::spawn(gate.serve(gardener, stop))
+    });
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
     }
@@ -215,12 +236,24 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for the gate to close by itself, which it does only when it fails.
+    /// Waits for a gate to close by itself, which it does only when it fails.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        match (&mut self.gate).await {
-            Ok(Ok(())) => anyhow::anyhow!("the gate closed by itself"),
-            Ok(Err(error)) => anyhow::Error::new(error).context("the gate closed by itself"),
-            Err(error) => anyhow::Error::new(error).context("the gate ended"),
+        let garden = async {
+            match &mut self.garden {
+                Some(gate) => gate.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            closed = &mut self.gate => match closed {
+                Ok(Ok(())) => anyhow::anyhow!("the gate closed by itself"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("the gate closed by itself"),
+                Err(error) => anyhow::Error::new(error).context("the gate ended"),
+            },
+            closed = garden => match closed {
+                Ok(()) => anyhow::anyhow!("the gate for Garden's clients closed by itself"),
+                Err(error) => anyhow::Error::new(error).context("the gate for Garden's clients ended"),
+            },
         }
     }
 
@@ -228,6 +261,9 @@ impl Running {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         let served = self.gate.await.context("the gate ended")?;
+        if let Some(garden) = self.garden {
+            garden.await.context("the gate for Garden's clients ended")?;
+        }
         self.gardener.shutdown().await;
         let unlinked = match &self.networker {
             Some(networker) => networker.close().await,

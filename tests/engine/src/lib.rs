@@ -1,7 +1,7 @@
 //! The bed of the black-box tests: an engine of the built `gdn` binary, with a root of its own.
 //!
 //! What it is: [`Engine`] (a server on a temporary root, killed, restarted and swept at will), [`Gdn`] (one run of the
-//! command, with a deadline), and images made of busybox ([`images`]).
+//! command, with a deadline), [`garden::Garden`] (a client of the Garden API), and images made of busybox ([`images`]).
 //!
 //! What it is not: a library for anything but tests. A step that fails panics, as an assertion would.
 //!
@@ -24,6 +24,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step of the bed that fails is a failed test")]
 
 mod engine;
+pub mod garden;
 mod gdn;
 pub mod host;
 pub mod images;

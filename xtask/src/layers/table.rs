@@ -56,6 +56,7 @@ pub(super) const MEMBERS: &[Member] = &[
     member("gardener-core", Ring::Core, &[]),
     member("gdn-proto", Ring::Gates, &[]),
     member("gdn-grpc", Ring::Gates, &["gdn-proto"]),
+    member("gdn-http", Ring::Gates, &[]),
     member("gdn-client", Ring::Gates, &["gdn-proto"]),
     member("gdn", Ring::Doors, &[]),
     member("gdn-testkit", Ring::Testkit, &[]),
@@ -84,6 +85,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
         "one wire format per gate; an attacker is a client that checks nothing",
     ),
     ("tonic-prost", &["gdn-proto"], "only generated code names it"),
+    ("httparse", &["gdn-http"], "one wire format per gate"),
     (
         "prost",
         &[
@@ -110,6 +112,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
             "properties",
             "gardener-core",
             "gdn-grpc",
+            "gdn-http",
             "gdn-client",
             "gdn",
             "gdn-testkit",

@@ -11,6 +11,7 @@ use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
 use networker::{DnsConfig, Egress, Prefix, Subnet};
 
+use super::garden::GardenSettings;
 use crate::cli::Global;
 
 /// Without another, this image: the one that is always there.
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     /// The port to listen on beside.
     pub(crate) tls: Option<TlsSettings>,
+    /// The front door for Garden's clients.
+    pub(crate) garden: Option<GardenSettings>,
     /// The most containers; 0 = no limit.
     pub(crate) max_containers: u64,
     /// For how long a container may go without a request when its client says nothing; zero = for ever.
@@ -86,6 +89,7 @@ impl Settings {
             root: global.root().to_owned(),
             socket: global.socket(),
             tls: None,
+            garden: None,
             max_containers: 0,
             default_grace_time: Duration::ZERO,
             allow_privileged: true,

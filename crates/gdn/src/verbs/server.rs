@@ -12,6 +12,7 @@ use gardener_core::{AfterReboot, CpuThrottling, Entitlement, IdPool};
 use gdn_types::{ApparmorProfile, HostIds, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
+mod garden;
 mod network;
 
 use super::DONE;
@@ -21,6 +22,7 @@ use crate::server::logging::{self, LogFormat, LogLevel};
 use crate::server::{self, DEFAULT_IMAGE, EngineLock, Settings, TlsSettings, notify};
 use crate::values;
 
+use garden::GardenOptions;
 use network::NetworkOptions;
 
 /// Run the engine until it is told to stop by TERM or INT; the containers stay.
@@ -114,6 +116,8 @@ pub(crate) struct Server {
     /// AppArmor profile of unprivileged containers whose client names none; the kernel must have it [default: none]
     #[arg(long, value_name = "NAME", value_parser = ApparmorProfile::parse)]
     apparmor: Option<ApparmorProfile>,
+    #[command(flatten)]
+    garden: GardenOptions,
     #[command(flatten)]
     network: NetworkOptions,
     /// Program that makes containers and starts processes, instead of the engine itself: an OCI runtime such as runc or crun,
@@ -215,6 +219,7 @@ impl Server {
                     namespaces: self.max_namespaces,
                 },
             },
+            garden: Some(self.garden.settings(global)),
             network: self.network.settings()?,
             runtime,
         })

@@ -1,0 +1,96 @@
+//! Where the gate listens, and what can go wrong while it opens.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the gate listens. At least one of the two must be given.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// A socket in the file system.
+    pub unix: Option<UnixListenerSpec>,
+    /// A TCP address, without any protection: whoever reaches it is root on this host. Port 0 takes any free one.
+    pub tcp: Option<SocketAddr>,
+    /// How long a client may take to send the head of a request.
+    pub read_header_timeout: Duration,
+}
+
+impl HttpConfig {
+    /// The patience with slow heads when nobody decides otherwise.
+    pub const READ_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig { unix: None, tcp: None, read_header_timeout: HttpConfig::READ_HEADER_TIMEOUT }
+    }
+}
+
+/// A socket in the file system. Its owner is the engine's user; whoever may write to it may call.
+#[derive(Clone, Debug)]
+pub struct UnixListenerSpec {
+    /// Its path. A missing parent directory is made with the mode 0711.
+    pub path: PathBuf,
+    /// Permission bits of the socket.
+    pub mode: u32,
+    /// Its group; absent: the engine's own.
+    pub group: Option<u32>,
+}
+
+impl UnixListenerSpec {
+    /// Read and write for the owner and the group: who speaks to the engine is as good as root.
+    pub const MODE: u32 = 0o660;
+
+    /// A socket for root and the engine's group.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        UnixListenerSpec { path: path.into(), mode: UnixListenerSpec::MODE, group: None }
+    }
+}
+
+/// Why the gate cannot open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Neither a socket nor an address was asked for.
+    #[error("Garden gate has nowhere to listen: neither a unix socket nor a TCP address was given")]
+    NowhereToListen,
+    /// The directory of the socket is not one that others cannot write to.
+    #[error("directory {path} of the socket {reason}")]
+    UnsafeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is something at the socket's path that is not a socket.
+    #[error("{path} exists and is not a socket")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another server listens on the socket.
+    #[error("another server listens on {path}")]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A step of making the socket failed.
+    #[error("{op} {path}")]
+    Socket {
+        /// What was being done.
+        op: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The TCP address cannot be had.
+    #[error("listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}

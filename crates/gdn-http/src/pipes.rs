@@ -1,0 +1,234 @@
+//! The engine's ends of pipes: what a process says, and what it is told.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use gdn_traits::Attachment;
+use gdn_types::{Error, ErrorKind, Result};
+use rustix::buffer::spare_capacity;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+
+/// The most that is read at once. More gains nothing.
+const MAX_CHUNK: usize = 256 * 1024;
+
+/// The buffer a reader begins with: most processes write little.
+const FIRST_CHUNK: usize = 4 * 1024;
+
+/// Size of a pipe through which much goes: the most that an unprivileged process may ask for.
+const LARGE_PIPE: usize = 1024 * 1024;
+
+/// Reads a pipe, piece by piece, into one buffer.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    source: Source,
+    buffer: Vec<u8>,
+}
+
+/// A read end.
+#[derive(Debug)]
+enum Source {
+    /// Not known to the reactor, which costs system calls: what is there, and often the end, is read without it.
+    Early(OwnedFd),
+    Watched(pipe::Receiver),
+    Ended {
+        cut_off: bool,
+    },
+}
+
+impl Reader {
+    /// Takes over the read end.
+    pub(crate) fn new(source: OwnedFd) -> Result<Self> {
+        set_nonblocking(&source)?;
+        Ok(Reader { source: Source::Early(source), buffer: Vec::with_capacity(FIRST_CHUNK) })
+    }
+
+    /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
+    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>> {
+        // What filled the buffer once will do so again.
+        if self.buffer.len() == self.buffer.capacity() && self.buffer.len() < MAX_CHUNK {
+            self.buffer = Vec::with_capacity(MAX_CHUNK);
+            match &self.source {
+                Source::Early(pipe) => enlarge(pipe),
+                Source::Watched(pipe) => enlarge(pipe),
+                Source::Ended { .. } => {}
+            }
+        }
+        self.buffer.clear();
+        loop {
+            let read = match &self.source {
+                Source::Ended { .. } => return Ok(None),
+                Source::Early(pipe) => {
+                    rustix::io::read(pipe, spare_capacity(&mut self.buffer)).map_err(io::Error::from)
+                }
+                Source::Watched(pipe) => {
+                    pipe.readable().await.map_err(|error| caused("watch a pipe", error))?;
+                    pipe.try_read_buf(&mut self.buffer)
+                }
+            };
+            match read {
+                Ok(0) => return self.end().map(|()| None),
+                Ok(_) => return Ok(Some(&self.buffer)),
+                Err(error) if is_end_of_terminal(&error) => return self.end().map(|()| None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.watch()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(caused("read a pipe", error)),
+            }
+        }
+    }
+
+    /// What the last read brought.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Whether the end was none of the output, but of the patience with this reader ([`Attachment::CUT_OFF`]).
+    pub(crate) fn was_cut_off(&self) -> bool {
+        matches!(self.source, Source::Ended { cut_off: true })
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let about = match &self.source {
+            Source::Early(pipe) => rustix::fs::fstat(pipe),
+            Source::Watched(pipe) => rustix::fs::fstat(pipe),
+            Source::Ended { .. } => return Ok(()),
+        };
+        let about = about.map_err(|error| caused("look at a pipe", error.into()))?;
+        self.source = Source::Ended { cut_off: about.st_mode & 0o7777 == Attachment::CUT_OFF };
+        Ok(())
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        let early = matches!(self.source, Source::Early(_));
+        if early
+            && let Source::Early(pipe) = std::mem::replace(&mut self.source, Source::Ended { cut_off: false })
+        {
+            let watched = pipe::Receiver::from_owned_fd_unchecked(pipe);
+            self.source = Source::Watched(watched.map_err(|error| caused("watch a pipe", error))?);
+        }
+        Ok(())
+    }
+}
+
+/// Writes into a pipe.
+pub(crate) struct Writer {
+    target: Target,
+}
+
+/// A write end. The reactor learns of it with the first bytes: most processes get no input.
+enum Target {
+    Unused(OwnedFd),
+    Watched(pipe::Sender),
+    Closed,
+}
+
+/// Whether somebody still reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All of it is in the pipe.
+    Wholly,
+    /// Nobody reads any more.
+    Unread,
+}
+
+impl Writer {
+    /// Takes over the write end.
+    pub(crate) fn new(target: OwnedFd) -> Self {
+        Writer { target: Target::Unused(target) }
+    }
+
+    /// Writes all of the bytes, waiting while the pipe is full.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<Written> {
+        if matches!(self.target, Target::Unused(_)) {
+            self.watch()?;
+        }
+        let Target::Watched(pipe) = &mut self.target else { return Ok(Written::Unread) };
+        match pipe.write_all(bytes).await {
+            Ok(()) => Ok(Written::Wholly),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Unread),
+            Err(error) if is_end_of_terminal(&error) => Ok(Written::Unread),
+            Err(error) => Err(caused("write into a pipe", error)),
+        }
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        if let Target::Unused(pipe) = std::mem::replace(&mut self.target, Target::Closed) {
+            set_nonblocking(&pipe)?;
+            let watched = pipe::Sender::from_owned_fd_unchecked(pipe);
+            self.target = Target::Watched(watched.map_err(|error| caused("watch a pipe", error))?);
+        }
+        Ok(())
+    }
+}
+
+/// A large pipe: a blocking read end for a component, and our writer.
+pub(crate) fn pipe_to_component() -> Result<(OwnedFd, Writer)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| caused("make a pipe", error.into()))?;
+    enlarge(&write);
+    Ok((read, Writer::new(write)))
+}
+
+/// Makes a pipe large. Only a matter of speed: where the kernel does not permit it, or there is no pipe, it stays as it is.
+fn enlarge(pipe: impl AsFd) {
+    if let Err(error) = fcntl_setpipe_size(pipe, LARGE_PIPE) {
+        tracing::trace!(%error, "pipe keeps its size");
+    }
+}
+
+/// A terminal whose last other end was closed says so.
+fn is_end_of_terminal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+    let set = |fd| {
+        let flags = rustix::fs::fcntl_getfl(fd)?;
+        // Our ends often are so already.
+        if flags.contains(OFlags::NONBLOCK) {
+            Ok(())
+        } else {
+            rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
+        }
+    };
+    set(fd).map_err(|error: Errno| caused("make a pipe non-blocking", error.into()))
+}
+
+fn caused(what: &str, error: io::Error) -> Error {
+    Error::caused(ErrorKind::Internal, what, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_byte_comes_through_in_order_and_then_the_end() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let copy = sent.clone();
+        let writer = std::thread::spawn(move || std::fs::File::from(write).write_all(&copy).unwrap());
+        let mut got = Vec::new();
+        let mut reader = Reader::new(read).unwrap();
+        while let Some(piece) = reader.next().await.unwrap() {
+            assert!(!piece.is_empty() && piece.len() <= MAX_CHUNK);
+            got.extend_from_slice(piece);
+        }
+        writer.join().unwrap();
+        assert!(got == sent);
+        assert!(!reader.was_cut_off());
+        assert!(reader.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_writer_tells_that_nobody_reads() {
+        let (read, mut writer) = pipe_to_component().unwrap();
+        assert_eq!(writer.write(b"a").await.unwrap(), Written::Wholly);
+        drop(read);
+        assert_eq!(writer.write(b"b").await.unwrap(), Written::Unread);
+    }
+}

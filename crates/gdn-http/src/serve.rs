@@ -1,0 +1,122 @@
+//! The gate: its listeners, and the life of a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gardener_core::Gardener;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{HttpConfig, OpenError};
+use crate::connection::Connection;
+use crate::requests::Requests;
+use crate::sides::SideStreams;
+use crate::socket::Socket;
+use crate::unix::UnixSocket;
+
+/// How long requests under way may take to finish after the stop. Conversations are ended at once.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long to wait before connections are accepted again when there are no descriptors left for them.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// An open gate: clients can connect, and are answered once [`Gate::serve`] runs.
+#[derive(Debug)]
+pub struct Gate {
+    unix: Option<UnixSocket>,
+    tcp: Option<TcpListener>,
+    read_header_timeout: Duration,
+}
+
+impl Gate {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing is left behind in the file system.
+    pub async fn open(config: HttpConfig) -> Result<Self, OpenError> {
+        if config.unix.is_none() && config.tcp.is_none() {
+            return Err(OpenError::NowhereToListen);
+        }
+        let tcp = match config.tcp {
+            None => None,
+            Some(addr) => Some(open_tcp(addr).await?),
+        };
+        let unix = config.unix.as_ref().map(UnixSocket::bind).transpose()?;
+        Ok(Gate { unix, tcp, read_header_timeout: config.read_header_timeout })
+    }
+
+    /// The address of the TCP listener, with its port when it was any free one.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `shutdown`. Conversations with processes (Run, Attach) then end at once by an end of file, which makes
+    /// clients attach again; other requests may take another 5 s.
+    pub async fn serve(self, gardener: Arc<Gardener>, shutdown: CancellationToken) {
+        let (tasks, abandoned) = (TaskTracker::new(), CancellationToken::new());
+        let requests = Arc::new(Requests {
+            gardener,
+            streams: Arc::new(SideStreams::default()),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+            read_header_timeout: self.read_header_timeout,
+        });
+        let begin = |socket: Socket| {
+            let (requests, abandoned) = (Arc::clone(&requests), abandoned.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = abandoned.cancelled() => {}
+                    () = requests.answer_all(Connection::new(socket)) => {}
+                }
+            });
+        };
+        let unix = async {
+            let Some(socket) = &self.unix else { return };
+            loop {
+                match socket.listener.accept().await {
+                    Ok((stream, _)) => begin(Socket::Unix(stream)),
+                    Err(error) => no_connection(&error).await,
+                }
+            }
+        };
+        let tcp = async {
+            let Some(listener) = &self.tcp else { return };
+            loop {
+                match listener.accept().await.and_then(|(stream, _)| Socket::tcp(stream)) {
+                    Ok(socket) => begin(socket),
+                    Err(error) => no_connection(&error).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = futures::future::join(unix, tcp) => {}
+        }
+        // No more connections; the name of the socket goes too.
+        drop(self);
+        tasks.close();
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!(after = ?DRAIN, requests = tasks.len(), "Garden requests still under way at the stop");
+            abandoned.cancel();
+        }
+    }
+}
+
+async fn open_tcp(addr: SocketAddr) -> Result<TcpListener, OpenError> {
+    let listener = TcpListener::bind(addr).await.map_err(|source| OpenError::Listen { addr, source })?;
+    if !addr.ip().is_loopback() {
+        tracing::warn!(
+            address = %addr,
+            "the Garden API is served without any protection: whoever reaches this address is root on this host"
+        );
+    }
+    Ok(listener)
+}
+
+/// A connection that failed while it was accepted is the client's matter; for want of descriptors it is waited.
+async fn no_connection(error: &std::io::Error) {
+    tracing::warn!(%error, "accept a connection");
+    tokio::time::sleep(NO_DESCRIPTORS).await;
+}

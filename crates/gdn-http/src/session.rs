@@ -1,0 +1,249 @@
+//! Run and Attach: one client's conversation with one process.
+//!
+//! The connection carries messages: the client's input, signals and window sizes one way, the exit status the other. Output
+//! travels on [side streams](crate::sides). A conversation ends when the process has ended, when the client goes away, or when
+//! the engine stops; in each case but the first the process goes on, and its standard input stays open.
+//!
+//! The status is told once the outputs that a client has come for are wholly written, or after a short while: clients wait for
+//! both in either order, and one that reads the status first must get it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future;
+use gardener_core::{Gardener, RunningProcess};
+use gdn_types::{Error, ErrorKind, ExitStatus, Handle, Result};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answer::Subject;
+use crate::connection::{Connection, Framing, response_head};
+use crate::json;
+use crate::output::{Output, Target, Which};
+use crate::payload::{Exited, Failed, Input, Messages, Started};
+use crate::pipes::{Writer, Written};
+use crate::sides::{Side, SideStreams, Ties};
+use crate::socket::{self, Socket};
+
+/// Pieces of input that wait for the process to read. Signals and sizes overtake them; behind more than these they wait.
+const INPUT_QUEUE: usize = 16;
+
+/// How much is read of a client's messages at once.
+const READ: usize = 64 * 1024;
+
+/// How long the exit status waits for outputs that a client is still reading.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How long a client may take to read a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A conversation that is about to begin.
+pub(crate) struct Session {
+    pub(crate) gardener: Arc<Gardener>,
+    pub(crate) subject: Subject,
+    pub(crate) handle: Handle,
+    pub(crate) process: RunningProcess,
+    /// Status of the response: 201 for Run, 200 for Attach.
+    pub(crate) status: u16,
+    pub(crate) streams: Arc<SideStreams>,
+    /// Where the tasks of the side streams are counted.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Why a conversation ends.
+enum End {
+    /// The process has ended, or how it did cannot be known.
+    Process(Result<ExitStatus>),
+    /// The client is gone.
+    Client,
+    /// The client says what nobody understands.
+    Nonsense(Error),
+    Shutdown,
+}
+
+impl Session {
+    /// Talks until the end.
+    ///
+    /// # Errors
+    /// Those that are there before anything was said, to be answered on the connection, which comes back.
+    pub(crate) async fn talk(self, connection: Connection) -> Result<(), (Connection, Error)> {
+        let RunningProcess { id, attachment, hold } = self.process;
+        let target = Arc::new(Target { gardener: self.gardener, handle: self.handle, id });
+        let exit = target.exit();
+        let firsts = (attachment.stdout_first, attachment.stderr_first);
+        let outputs = match outputs(&target, attachment.stdout, attachment.stderr, firsts) {
+            Ok(outputs) => outputs,
+            Err(error) => return Err((connection, error)),
+        };
+        let (ended, detached) = (CancellationToken::new(), self.shutdown.child_token());
+        let left = detached.clone().drop_guard();
+        let number = self.streams.number();
+        let open = |output| {
+            let ties = Ties::new(&ended, &detached);
+            self.tasks.spawn(Side::open(&self.streams, number, output, ties.clone()).serve());
+            ties
+        };
+        let ties: Vec<Ties> = outputs.into_iter().map(open).collect();
+
+        let id = target.id.as_str();
+        let (mut heard, mut told) = tokio::io::split(connection.socket);
+        let mut first = response_head(self.status, Framing::Raw, true, None).into_bytes();
+        first.extend(json::document(&Started { process_id: id, stream_id: number.to_string() }));
+        if say(&mut told, &first).await.is_err() {
+            return Ok(());
+        }
+        let messages = Messages::new(connection.buffer);
+        let end = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => End::Shutdown,
+            status = exit => End::Process(status),
+            end = target.hear(&self.subject, &mut heard, messages, attachment.stdin) => end,
+        };
+        let last = match &end {
+            End::Process(Ok(status)) => {
+                left.disarm();
+                ended.cancel();
+                written(&ties).await;
+                Some(json::document(&Exited { process_id: id, exit_status: status.code() }))
+            }
+            // Clients that find the end of file attach again.
+            End::Process(Err(error)) if error.kind() == ErrorKind::Unavailable => None,
+            End::Process(Err(error)) | End::Nonsense(error) => {
+                self.subject.log(error, "conversation ended");
+                Some(json::document(&Failed { process_id: id, error: error.report() }))
+            }
+            End::Shutdown => None,
+            End::Client => return Ok(()),
+        };
+        if let Some(last) = last {
+            // A client that does not read it has gone, or will.
+            let _ = say(&mut told, &last).await;
+        }
+        drop(hold);
+        socket::close(heard.unsplit(told)).await;
+        Ok(())
+    }
+}
+
+/// The outputs that side streams can be opened for.
+fn outputs(
+    target: &Arc<Target>,
+    stdout: OwnedFd,
+    stderr: Option<OwnedFd>,
+    (stdout_first, stderr_first): (u64, u64),
+) -> Result<Vec<Output>> {
+    let mut outputs = vec![Output::new(target, Which::Stdout, stdout, stdout_first)?];
+    if let Some(stderr) = stderr {
+        outputs.push(Output::new(target, Which::Stderr, stderr, stderr_first)?);
+    }
+    Ok(outputs)
+}
+
+/// Waits until the outputs that clients have come for are wholly written, a short while at most.
+async fn written(ties: &[Ties]) {
+    let claimed = ties.iter().filter(|ties| ties.claimed.is_cancelled());
+    let finished = future::join_all(claimed.map(|ties| ties.finished.cancelled()));
+    // The status is true in any case.
+    let _ = tokio::time::timeout(LAST_OUTPUT, finished).await;
+}
+
+async fn say(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    tokio::time::timeout(PATIENCE, socket.write_all(bytes)).await?
+}
+
+/// What is in line for standard input.
+enum Queued {
+    Piece(Bytes),
+    Close,
+}
+
+impl Target {
+    /// Does what the client says, until it goes away.
+    async fn hear(
+        &self,
+        subject: &Subject,
+        heard: &mut ReadHalf<Socket>,
+        messages: Messages,
+        stdin: Option<OwnedFd>,
+    ) -> End {
+        let (queue, queued) = mpsc::channel(INPUT_QUEUE);
+        let feeding = async {
+            if let Err(error) = self.feed(stdin, queued).await {
+                subject.log(&error, "standard input cannot be written");
+            }
+            // What else the client says still counts, and its going away.
+            future::pending().await
+        };
+        tokio::select! {
+            end = self.listen(subject, heard, messages, queue) => end,
+            end = feeding => end,
+        }
+    }
+
+    async fn listen(
+        &self,
+        subject: &Subject,
+        heard: &mut ReadHalf<Socket>,
+        mut messages: Messages,
+        queue: mpsc::Sender<Queued>,
+    ) -> End {
+        loop {
+            loop {
+                let message = match messages.next() {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break,
+                    Err(error) => return End::Nonsense(error),
+                };
+                let done = match Input::parse(&message) {
+                    Err(error) => return End::Nonsense(error),
+                    Ok(Input::Stdin(piece)) => enqueue(&queue, Queued::Piece(piece)).await,
+                    Ok(Input::CloseStdin) => enqueue(&queue, Queued::Close).await,
+                    Ok(Input::Resize(size)) => self.gardener.resize(&self.handle, &self.id, size).await,
+                    Ok(Input::Signal(signal)) => self.gardener.signal(&self.handle, &self.id, signal).await,
+                    Ok(Input::Nothing) => Ok(()),
+                };
+                if let Err(error) = done {
+                    // The protocol has no answer to a message; the client learns how the process ends.
+                    subject.log(&error, "a client's message came to nothing");
+                }
+            }
+            messages.buffer.reserve(READ);
+            if !matches!(heard.read_buf(&mut messages.buffer).await, Ok(1..)) {
+                return End::Client;
+            }
+        }
+    }
+
+    /// Writes what is in line to standard input. What nobody reads any more is thrown away, as a shell's pipe does.
+    async fn feed(&self, stdin: Option<OwnedFd>, mut queued: mpsc::Receiver<Queued>) -> Result<()> {
+        let mut writer = stdin.map(Writer::new);
+        while let Some(next) = queued.recv().await {
+            match next {
+                Queued::Piece(piece) => {
+                    if let Some(open) = &mut writer
+                        && open.write(&piece).await? == Written::Unread
+                    {
+                        writer = None;
+                    }
+                }
+                Queued::Close => {
+                    // Our end first: the containerizer then holds the last one.
+                    writer = None;
+                    self.gardener.close_stdin(&self.handle, &self.id).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts something in line. Input after its end, and input that cannot be written, is dropped.
+async fn enqueue(queue: &mpsc::Sender<Queued>, next: Queued) -> Result<()> {
+    queue.send(next).await.map_err(|_| Error::internal("nobody writes standard input any more"))
+}
