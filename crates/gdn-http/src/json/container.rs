@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(spec.limits.cpu.shares, CpuShares::new(20));
         assert_eq!(spec.limits.disk, DiskLimits { bytes: 9, inodes: 0, scope: DiskScope::Exclusive });
         assert_eq!((spec.limits.memory.bytes, spec.limits.pids.max), (u64::MAX, 3));
-        assert_eq!(spec.netin, [NetIn { host_port: 0, container_port: 8080 }]);
+        assert_eq!(spec.netin, [NetIn { host_port: 0, container_port: 8080, ..NetIn::default() }]);
         assert_eq!(spec.netout[0].icmp, Some(IcmpRule { kind: 8, code: Some(0) }));
         assert_eq!((spec.netout[0].protocol, spec.netout[0].log), (Protocol::Icmp, true));
         assert_eq!(spec.netout[1].ports, [PortRange { start: 80, end: 80 }]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gdn_types::{ContainerInfo, Handle, PortMapping};
+use gdn_types::{ContainerInfo, Handle, PortMapping, Transport};
 use serde::Serialize;
 
 use crate::answer::Fault;
@@ -111,8 +111,12 @@ struct MappedPort {
 impl From<ContainerInfo> for Info {
     fn from(info: ContainerInfo) -> Self {
         let unless_empty = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
-        let mapped =
-            |PortMapping { host_port, container_port }: PortMapping| MappedPort { host_port, container_port };
+        // Clients of this protocol take every port for one of TCP.
+        let of_tcp = |port: &PortMapping| port.transport == Transport::Tcp;
+        let mapped = |PortMapping { host_port, container_port, .. }: PortMapping| MappedPort {
+            host_port,
+            container_port,
+        };
         Info {
             state: info.state.name(),
             events: unless_empty(info.events),
@@ -123,7 +127,7 @@ impl From<ContainerInfo> for Info {
             container_path: info.container_path,
             process_ids: unless_empty(info.process_ids),
             properties: Some(properties(&info.properties)),
-            mapped_ports: Some(info.mapped_ports.into_iter().map(mapped).collect()),
+            mapped_ports: Some(info.mapped_ports.into_iter().filter(of_tcp).map(mapped).collect()),
         }
     }
 }

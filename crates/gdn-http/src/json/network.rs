@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use gdn_types::{Error, IcmpRule, IpRange, NetIn, NetOutRule, PortRange, Protocol, Result};
+use gdn_types::{Error, IcmpRule, IpRange, NetIn, NetOutRule, PortRange, Protocol, Result, Transport};
 use serde::Serialize;
 
 use super::fields::{Fields, list_of_objects};
 
 /// Garden: `NetInRequest`.
 pub(crate) fn net_in(mut wire: Fields) -> Result<NetIn> {
-    Ok(NetIn { host_port: wire.number("host_port")?, container_port: wire.number("container_port")? })
+    let (host_port, container_port) = (wire.number("host_port")?, wire.number("container_port")?);
+    Ok(NetIn { host_port, container_port, transport: Transport::Tcp })
 }
 
 /// Garden: `NetInResponse`.
@@ -27,7 +28,7 @@ fn is_zero(port: &u16) -> bool {
 }
 
 impl From<NetIn> for MappedPort {
-    fn from(NetIn { host_port, container_port }: NetIn) -> Self {
+    fn from(NetIn { host_port, container_port, .. }: NetIn) -> Self {
         MappedPort { host_port, container_port }
     }
 }
