@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::json::{self, Fields};
 
-/// The longest message of a client, in bytes: one of 32 KiB of input, each byte as an escape, fits five times.
-const MAX_MESSAGE: usize = 1024 * 1024;
+/// The longest message of a client, in bytes. Go's client sends in one message what it has in one buffer, such as the whole
+/// request to a script of Concourse.
+const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]

@@ -125,8 +125,9 @@ impl Requests {
                 if let Stray::Method(allow) = stray {
                     answer.allow = Some(allow);
                 }
-                let body = Body::new(head.length);
-                return self.finish(connection, head, &answer, body.is_over()).await;
+                // The answer to a HEAD has no body, which this one has: the next request would be answered by it.
+                let in_step = Body::new(head.length).is_over() && head.method != "HEAD";
+                return self.finish(connection, head, &answer, in_step).await;
             }
         };
         let mut subject = Subject {

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ const READ: usize = 64 * 1024;
 
 /// How long the exit status waits for outputs that a client is still reading.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How long a process may take to read what its client said before it went away.
+const LAST_INPUT: Duration = Duration::from_secs(2);
 
 /// How long a client may take to read a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -173,17 +177,20 @@ impl Target {
         stdin: Option<OwnedFd>,
     ) -> End {
         let (queue, queued) = mpsc::channel(INPUT_QUEUE);
-        let feeding = async {
+        let mut feeding = pin!(async {
             if let Err(error) = self.feed(stdin, queued).await {
                 subject.log(&error, "standard input cannot be written");
             }
-            // What else the client says still counts, and its going away.
-            future::pending().await
+        });
+        // What the client says still counts when its input is over, and its going away.
+        let mut listening = pin!(self.listen(subject, heard, messages, queue));
+        let end = tokio::select! {
+            end = &mut listening => end,
+            () = &mut feeding => return listening.await,
         };
-        tokio::select! {
-            end = self.listen(subject, heard, messages, queue) => end,
-            end = feeding => end,
-        }
+        // It may have closed right after its last word, which is the process's as well.
+        let _ = tokio::time::timeout(LAST_INPUT, feeding).await;
+        end
     }
 
     async fn listen(

@@ -127,7 +127,8 @@ impl Side {
 
     /// Brings the output to its client, if one comes in time.
     pub(crate) async fn serve(mut self) {
-        let Some(connection) = self.client().await else { return };
+        let in_time = self.client().await;
+        let Some(connection) = in_time.or_else(|| self.last_comer()) else { return };
         self.ties.claimed.cancel();
         if let Err(error) = self.copy(connection).await {
             tracing::debug!(stream = self.place.0, %error, "a client left its side stream");
@@ -166,6 +167,13 @@ impl Side {
             }
         }
         None
+    }
+
+    /// The client that came while its output was being given up. Nobody comes after that: who would is told by
+    /// [`SideStreams::claim`].
+    fn last_comer(&mut self) -> Option<Connection> {
+        self.claims.close();
+        self.claims.try_recv().ok()
     }
 
     /// Writes all of the output, and closes.

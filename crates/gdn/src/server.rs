@@ -15,6 +15,7 @@ use gdn_namespaces::IdMap;
 use gdn_traits::{Containerizer, Networker};
 use networker::{KernelNetworker, LoopbackNetworker, NetworkerConfig};
 use properties::PropertyStore;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
@@ -63,6 +64,15 @@ pub(crate) fn require_root() -> anyhow::Result<()> {
     }
 }
 
+/// Lets the server have as many files open as it may: a conversation takes six of them. After the launcher was started, whose
+/// containers' processes keep the limit that they had.
+fn raise_file_limit() {
+    let held = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: held.maximum, ..held }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
 /// Starts an engine and answers when it does.
 pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Result<Running> {
     let boot_id = settings::boot_id()?;
@@ -79,6 +89,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     let events = EventHub::new();
     let parts = parts(&settings, &layout, &boot_id, &events).await?;
     let Parts { components, containerizer, networker, volumizer } = parts;
+    raise_file_limit();
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));

@@ -17,13 +17,13 @@ pub(crate) fn overwrite() -> Result<u8, String> {
     let mut known = BTreeSet::new();
     while !is_enough() {
         for pid in processes() {
-            let path = format!("/proc/{pid}/exe");
-            let Ok(link) = fs::read_link(&path) else { continue };
+            let Ok(file) = File::open(format!("/proc/{pid}/exe")) else { continue };
+            // What was opened, not what the process executes by now.
+            let Ok(link) = fs::read_link(opened(&file)) else { continue };
             let name = link.display().to_string();
             if name.starts_with(OURS) {
                 continue;
             }
-            let Ok(file) = File::open(&path) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
             if known.insert((metadata.dev(), metadata.ino())) {
                 println!("SAW {name}");
@@ -31,8 +31,7 @@ pub(crate) fn overwrite() -> Result<u8, String> {
             }
         }
         for (name, file) in &kept {
-            let again = format!("/proc/self/fd/{}", file.as_raw_fd());
-            if let Ok(writable) = OpenOptions::new().write(true).open(again) {
+            if let Ok(writable) = OpenOptions::new().write(true).open(opened(file)) {
                 println!("OPENED {name}");
                 if writable.write_all_at(b"X", PADDING).is_ok() {
                     println!("WROTE {name}");
@@ -42,6 +41,10 @@ pub(crate) fn overwrite() -> Result<u8, String> {
     }
     println!("DONE");
     Ok(0)
+}
+
+fn opened(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 /// Looks at the descriptors of every process that comes in, and tries to trace it before it runs a program of the image

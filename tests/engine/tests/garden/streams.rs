@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
-use engine_tests::Engine;
 use engine_tests::garden::{Answer, head};
+use engine_tests::{Engine, until};
 use serde_json::json;
 
 /// Conformance: S8-10
@@ -89,5 +89,43 @@ fn one_connection_serves_several_calls_and_then_a_process() {
     connection.read_to_string(&mut rest).unwrap();
     assert!(rest.starts_with("{\"process_id\":\"p\",\"stream_id\":\""), "{rest}");
     assert!(rest.ends_with("\"}\n{\"process_id\":\"p\",\"exit_status\":0}\n"), "{rest}");
+    engine.finish();
+}
+
+/// Whoever comes for the output of a process that has just ended, having said nothing, is answered like all others.
+#[test]
+fn clients_that_come_while_an_output_is_given_up_are_answered() {
+    let engine = Engine::start();
+    let garden = engine.garden();
+    let handle = garden.create(&engine.busybox(json!({})));
+    for _ in 0..100 {
+        let told = garden.run(&handle, &json!({ "path": "true" })).unwrap().finish().expect(0);
+        assert_eq!((told.text(), told.errors()), (String::new(), String::new()));
+    }
+    engine.finish();
+}
+
+/// Go's client sends a whole buffer in one message, and may be gone right after it.
+#[test]
+fn input_arrives_in_one_large_message_and_from_a_client_that_goes_away_at_once() {
+    let engine = Engine::start();
+    let garden = engine.garden();
+    let handle = garden.create(&engine.busybox(json!({})));
+    let mut counting = garden.run(&handle, &json!({ "path": "wc", "args": ["-c"] })).unwrap();
+    counting.input(&"x".repeat(4 << 20));
+    counting.close_input();
+    assert_eq!(counting.finish().expect(0).text().trim(), (4 << 20).to_string());
+    for number in 0..20 {
+        let script = format!("cat > /tmp/part-{number}; mv /tmp/part-{number} /tmp/whole-{number}");
+        let spec = json!({ "path": "sh", "args": ["-c", script] });
+        let mut brief = garden.run_unheard(&handle, &spec).unwrap();
+        brief.input("said before going");
+        brief.close_input();
+        brief.leave();
+    }
+    until("all of it to be written", || {
+        let wholes = garden.shell(&handle, "cat /tmp/whole-* 2>/dev/null; true").expect(0).text();
+        wholes == "said before going".repeat(20)
+    });
     engine.finish();
 }
