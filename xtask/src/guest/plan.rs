@@ -24,7 +24,7 @@ const ROUNDS: u32 = 1;
 
 /// Of the black-box tests, those that another kernel could fail. All of them run by `cargo xtask guest ''`: the guest
 /// computes at a tenth of the host's speed.
-const OF_THE_KERNEL: [(&str, &[&str]); 2] = [
+const OF_THE_KERNEL: [(&str, &[&str]); 3] = [
     (
         "engine-tests::conformance",
         &[
@@ -38,6 +38,10 @@ const OF_THE_KERNEL: [(&str, &[&str]); 2] = [
             "security::",
             "throttling::",
         ],
+    ),
+    (
+        "engine-tests::garden",
+        &["calls::", "environment::", "processes::processes_get_the_limits", "processes::want_of_memory"],
     ),
     ("engine-tests::suite", &["kills::", "lifecycle::", "limits::"]),
 ];
