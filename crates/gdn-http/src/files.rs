@@ -15,8 +15,8 @@ use crate::pipes::{Reader, Writer, Written, pipe_to_component};
 
 /// Extracts the tar that is the body of a request.
 ///
-/// The component's error wins over what the connection says about its consequences. When the body breaks off, the component's
-/// work is dropped before the pipe is closed, so that it never sees a regular end.
+/// The component's error wins over what the connection says about its consequences. When the body breaks off, nobody
+/// waits for the component any more, and its pipe ends without the mark that ends a tar, which it takes for an error.
 pub(crate) async fn stream_in(
     gardener: &Gardener,
     handle: &Handle,
@@ -26,7 +26,6 @@ pub(crate) async fn stream_in(
     body: &mut Body,
 ) -> Result<()> {
     let (source, mut writer) = pipe_to_component()?;
-    // Dropped before `writer`: locals are dropped in the reverse order of their declaration.
     let mut extraction = Box::pin(gardener.stream_in(handle, spec, source));
     if !body.is_over() {
         connection.permit(head).await.map_err(|error| cut_off(&error.into()))?;
