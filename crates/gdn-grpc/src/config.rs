@@ -75,34 +75,15 @@ pub enum ServeError {
         /// Why, as the TLS library puts it.
         reason: String,
     },
-    /// The directory of the socket is not one that others cannot write to.
-    #[error("directory {path} of the socket {reason}")]
-    UnsafeDirectory {
-        /// The directory.
+    /// The socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] gdn_sockets::Error),
+    /// The socket cannot be waited on.
+    #[error("wait for clients of {path}")]
+    Watch {
+        /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// There is something at the socket's path that is not a socket.
-    #[error("{path} exists and is not a socket")]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another server listens on the socket.
-    #[error("another server listens on {path}")]
-    InUse {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A step of making the socket failed.
-    #[error("{op} {path}")]
-    Socket {
-        /// What was being done.
-        op: &'static str,
-        /// To which path.
-        path: PathBuf,
-        /// Why it failed.
+        /// Why.
         source: io::Error,
     },
     /// The TCP port cannot be had.

@@ -55,34 +55,15 @@ pub enum OpenError {
     /// Neither a socket nor an address was asked for.
     #[error("Garden gate has nowhere to listen: neither a unix socket nor a TCP address was given")]
     NowhereToListen,
-    /// The directory of the socket is not one that others cannot write to.
-    #[error("directory {path} of the socket {reason}")]
-    UnsafeDirectory {
-        /// The directory.
+    /// The socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] gdn_sockets::Error),
+    /// The socket cannot be waited on.
+    #[error("wait for clients of {path}")]
+    Watch {
+        /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// There is something at the socket's path that is not a socket.
-    #[error("{path} exists and is not a socket")]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another server listens on the socket.
-    #[error("another server listens on {path}")]
-    InUse {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A step of making the socket failed.
-    #[error("{op} {path}")]
-    Socket {
-        /// What was being done.
-        op: &'static str,
-        /// To which path.
-        path: PathBuf,
-        /// Why it failed.
+        /// Why.
         source: io::Error,
     },
     /// The TCP address cannot be had.

@@ -44,6 +44,7 @@ pub(super) const MEMBERS: &[Member] = &[
     member("gdn-nft", Ring::Tools, &[]),
     member("gdn-readers", Ring::Tools, &[]),
     member("gdn-xtables", Ring::Tools, &[]),
+    member("gdn-sockets", Ring::Tools, &[]),
     member("gdn-state", Ring::Tools, &[]),
     member("gdn-layers", Ring::Tools, &["gdn-mounts"]),
     member("gdn-image-store", Ring::Tools, &["gdn-layers", "gdn-mounts"]),

@@ -62,7 +62,7 @@ async fn the_socket_is_gone_after_a_stop_and_can_be_had_again() {
     let socket = engine.socket();
     assert!(matches!(
         Gate::open(GrpcConfig { unix: Some(UnixListenerSpec::new(&socket)), tcp: None }).await.unwrap_err(),
-        ServeError::InUse { .. }
+        ServeError::Socket(gdn_sockets::Error::InUse { .. })
     ));
     engine.shutdown.cancel();
     soon(engine.served).await.unwrap().unwrap();
