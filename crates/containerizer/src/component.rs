@@ -262,9 +262,13 @@ impl Containerizer for KernelContainerizer {
             Some(Held::Living(container)) => container.shared.sidecars.own_groups(),
             Some(Held::Lost(_)) | None => sidecars::own_groups_of(Arc::clone(&self.cgroups), *id).await?,
         });
-        let mut reaped = match held {
-            Some(Held::Living(container)) => container.end(&mut errors).await,
-            Some(Held::Lost(_)) | None => false,
+        let living = match held {
+            Some(Held::Living(container)) => Some(container),
+            Some(Held::Lost(_)) | None => None,
+        };
+        let mut reaped = match &living {
+            Some(container) => container.end(&mut errors).await,
+            None => false,
         };
         // A keeper whose init has ended, that has dropped our connection, or that is held up lives on until it is told.
         if !reaped {
@@ -279,11 +283,12 @@ impl Containerizer for KernelContainerizer {
             groups,
             directory: Some(self.directory(id)),
             may_live: false,
+            container: living,
         };
         if reaped {
             self.removals.begin(traces);
         } else {
-            errors.extend(traces.remove().await.err());
+            errors.extend(self.removals.remove(traces).await.err());
         }
         match Error::gathered(&format!("destroy container {id}"), errors) {
             Some(error) => Err(error),

@@ -1,6 +1,7 @@
 //! Removing what a container or a sidecar leaves: its cgroups and its run-time files.
 //!
-//! When the keeper has said that every process is reaped, that is only tidying up. It is done in the background, and found
+//! When the keeper has said that every process is reaped, that is only tidying up. It is done in the background, a moment
+//! later and for few at a time, so that whoever waits for a destroy does not wait for other containers' traces; and found
 //! again by the next start if the engine dies over it.
 
 use std::path::{Path, PathBuf};
@@ -9,16 +10,25 @@ use std::time::Duration;
 
 use gdn_cgroups::Cgroups;
 use gdn_types::{ContainerId, Result};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::component::cgroup_error;
+use crate::container::Container;
 use crate::failures;
 
 /// How long a killed process may take to leave its cgroup before a destroy gives up (and is tried again later).
 pub(crate) const LEAVE: Duration = Duration::from_secs(5);
 /// The pause after a removal that failed: what stands in the way for longer than [`LEAVE`] does so for long.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// How long traces lie: to remove a control group stops the kernel's changes of all others, and to close the last descriptor
+/// of a root unmounts it, for which its file system is written to the disk. Many destroys at once are answered by then.
+const MOMENT: Duration = Duration::from_millis(200);
+/// How many containers' traces are removed at a time. The kernel does it one by one.
+const AT_ONCE: usize = 2;
 
 /// How long a keeper may take to answer what it answers at once as a rule. One that is stopped, or stuck in the kernel, must
 /// hold up neither its container's destroy nor the engine's start.
@@ -52,19 +62,32 @@ pub(crate) struct Traces {
     pub(crate) directory: Option<PathBuf>,
     /// Whether its processes may live: those that a sidecar leaves when it ends.
     pub(crate) may_live: bool,
+    /// The container itself, whose root is closed with it.
+    pub(crate) container: Option<Arc<Container>>,
 }
 
 impl Traces {
+    /// Drops the container where it may take its time.
+    async fn let_go(&mut self, turns: &Semaphore) {
+        let Some(container) = self.container.take() else { return };
+        let _turn = take(turns).await;
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(container)).await {
+            tracing::error!(%error, "closing a container's root panicked");
+        }
+    }
+
     /// Kills what is left in the cgroups, and removes them and the run-time directory.
-    pub(crate) async fn remove(&self) -> Result<()> {
+    async fn remove(&self, turns: &Semaphore) -> Result<()> {
         let deadline = Instant::now() + LEAVE;
         let mut pause = Duration::from_millis(1);
         let mut kill = self.may_live;
         loop {
             let traces = self.clone();
+            let turn = take(turns).await;
             let removed = tokio::task::spawn_blocking(move || traces.try_remove(kill))
                 .await
                 .map_err(|error| failures::joined(&error))?;
+            drop(turn);
             kill = true;
             match removed {
                 Ok(removed) => return removed,
@@ -109,16 +132,47 @@ fn remove_directory(directory: &Path) -> Result<()> {
 }
 
 /// The removals under way. Dropping this ends them where they are.
-#[derive(Default)]
-pub(crate) struct Removals(Mutex<JoinSet<()>>);
+pub(crate) struct Removals {
+    tasks: Mutex<JoinSet<()>>,
+    turns: Arc<Semaphore>,
+    /// Set when nobody will wait for a destroy any more.
+    hurry: CancellationToken,
+}
+
+impl Default for Removals {
+    fn default() -> Self {
+        Removals {
+            tasks: Mutex::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            hurry: CancellationToken::new(),
+        }
+    }
+}
+
+/// Waits for a turn; whoever holds one for longer than [`LEAVE`] is stuck, and is not waited for.
+async fn take(turns: &Semaphore) -> Option<SemaphorePermit<'_>> {
+    timeout(LEAVE, turns.acquire()).await.ok()?.ok()
+}
 
 impl Removals {
+    /// Removes at once, and waits for it.
+    pub(crate) async fn remove(&self, mut traces: Traces) -> Result<()> {
+        traces.remove(&self.turns).await?;
+        traces.let_go(&self.turns).await;
+        Ok(())
+    }
+
     /// Removes in the background, until it is done.
-    pub(crate) fn begin(&self, traces: Traces) {
-        let mut removals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn begin(&self, mut traces: Traces) {
+        let (turns, hurry) = (Arc::clone(&self.turns), self.hurry.clone());
+        let mut removals = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while removals.try_join_next().is_some() {}
         removals.spawn(async move {
-            while let Err(error) = traces.remove().await {
+            if !traces.may_live {
+                let _waited = hurry.run_until_cancelled(sleep(MOMENT)).await;
+            }
+            traces.let_go(&turns).await;
+            while let Err(error) = traces.remove(&turns).await {
                 tracing::warn!(container = %traces.id, error = error.report(), groups = ?traces.groups, "traces stay");
                 sleep(AGAIN).await;
             }
@@ -127,7 +181,8 @@ impl Removals {
 
     /// Waits for the removals under way, as long as one may take; the next start finds what is left.
     pub(crate) async fn close(&self) {
-        let mut removals = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.hurry.cancel();
+        let mut removals = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let all = async { while removals.join_next().await.is_some() {} };
         if timeout(LEAVE, all).await.is_err() {
             tracing::warn!("traces of destroyed containers are left to the next start");

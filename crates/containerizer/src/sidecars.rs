@@ -84,6 +84,7 @@ impl Sidecars {
             groups: vec![group],
             directory: None,
             may_live: true,
+            container: None,
         });
     }
 

@@ -22,7 +22,7 @@ use gdn_types::{
 use crate::config::NetworkerConfig;
 use crate::files::Files;
 use crate::firewall::{Firewall, check_ranges};
-use crate::leaving::{Leaver, Leaving, SharedPools};
+use crate::leaving::{Leaver, Leaving, Looker, SharedPools};
 use crate::links::Links;
 use crate::netout::Destinations;
 use crate::pools::{Addresses, Pools, refused};
@@ -90,8 +90,14 @@ impl KernelNetworker {
         let pools = Arc::new(SharedPools::new(Pools::new(&config, ledger.last_ports())?));
         let links = Arc::new(Links::new(config.engine));
         let firewall = Arc::new(Firewall::new(&config, links.prefix()));
-        let leaving = Leaving::start(links.clone(), firewall.clone(), pools.clone(), ledger.clone())?;
         let files = Arc::new(Files::new(config.directory.clone(), config.dns.clone()));
+        let leaving = Leaving::start(Looker {
+            links: links.clone(),
+            firewall: firewall.clone(),
+            pools: pools.clone(),
+            ledger: ledger.clone(),
+            files: files.clone(),
+        })?;
         let networks = Arc::new(Networks::default());
         let (table, known) = (firewall.clone(), networks.clone());
         let watch = Watch::start(firewall.clone(), files.clone(), move || restore::put_back(&table, &known))?;
@@ -368,7 +374,9 @@ impl Shared {
     /// Every step can be taken again after a later one failed.
     fn destroy(&self, id: &ContainerId) -> Result<()> {
         self.withdraw(id)?;
-        self.let_go(id)?;
+        if self.let_go(id)? {
+            return Ok(());
+        }
         // Last: a file that cannot be removed must not keep rules and addresses.
         self.files.remove(id)
     }
@@ -400,12 +408,13 @@ impl Shared {
     }
 
     /// Gives ports back at once, and addresses when the link is gone and the kernel knows no connection of them any more.
-    fn let_go(&self, id: &ContainerId) -> Result<()> {
+    /// Whether that, with the removal of the files, is left to a thread.
+    fn let_go(&self, id: &ContainerId) -> Result<bool> {
         let known = self.networks().get(id).map(|entry| {
             let tracked = if entry.tracked { entry.reservation.addresses().collect() } else { Vec::new() };
             (entry.link, entry.limited, tracked)
         });
-        let Some((link, limited, tracked)) = known else { return Ok(()) };
+        let Some((link, limited, tracked)) = known else { return Ok(false) };
         // A link that was begun and not finished has a number that nobody noted.
         let link = match link {
             Some(link) => Some(link),
@@ -418,7 +427,7 @@ impl Shared {
             }
             self.ledger.forget(id)?;
         }
-        let Some(entry) = self.networks().remove(id) else { return Ok(()) };
+        let Some(entry) = self.networks().remove(id) else { return Ok(false) };
         let addresses = entry.reservation.held();
         self.pools.with(|pools| pools.give_back_ports(&entry.reservation.ports));
         match link {
@@ -429,7 +438,7 @@ impl Shared {
             }
             None => self.pools.with(|pools| pools.give_back_addresses(addresses)),
         }
-        Ok(())
+        Ok(link.is_some())
     }
 }
 

@@ -4,7 +4,8 @@
 //! to another container it would be in use twice. One thread looks until the link is gone, and deletes one that outstays
 //! its time because somebody holds the namespace open. Then, for all that are gone at once, it has the kernel forget the
 //! connections of the addresses: whoever gets one next must not be taken for its last holder, and to look for them takes the
-//! kernel milliseconds that no destroy has to wait for.
+//! kernel milliseconds that no destroy has to wait for. Last it removes their files: to free a file's blocks can take the
+//! disk milliseconds, too.
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +16,7 @@ use gdn_ipam::Network;
 use gdn_links::LinkIndex;
 use gdn_types::{ContainerId, Error, ErrorKind, Result};
 
+use crate::files::Files;
 use crate::firewall::Firewall;
 use crate::links::Links;
 use crate::pools::{Addresses, Pools};
@@ -22,6 +24,9 @@ use crate::store::Ledger;
 
 /// Between two looks. The kernel takes some twenty milliseconds and more at a time.
 const LOOK: Duration = Duration::from_millis(10);
+/// What each one that leaves adds to that: of many the kernel lets many go at a time, and to look at all of them all the time
+/// would keep a processor from those who wait for their destroys.
+const LOOK_FOR_EACH: Duration = Duration::from_micros(400);
 /// A namespace that is open for longer after its container's end is held by somebody else.
 const OUTSTAYED: Duration = Duration::from_secs(2);
 
@@ -62,11 +67,12 @@ pub(crate) struct Leaving {
 }
 
 /// What the thread needs.
-struct Looker {
-    links: Arc<Links>,
-    firewall: Arc<Firewall>,
-    pools: Arc<SharedPools>,
-    ledger: Ledger,
+pub(crate) struct Looker {
+    pub(crate) links: Arc<Links>,
+    pub(crate) firewall: Arc<Firewall>,
+    pub(crate) pools: Arc<SharedPools>,
+    pub(crate) ledger: Ledger,
+    pub(crate) files: Arc<Files>,
 }
 
 impl SharedPools {
@@ -112,11 +118,13 @@ impl SharedPools {
         self.lock().leaving += 1;
     }
 
-    fn has_left(&self, addresses: Option<Addresses>) {
+    fn come_back(&self, addresses: Addresses) {
+        self.with(|pools| pools.give_back_addresses(addresses));
+        self.came_back.notify_all();
+    }
+
+    fn has_left(&self) {
         let mut waited = self.lock();
-        if let Some(addresses) = addresses {
-            waited.pools.give_back_addresses(addresses);
-        }
         waited.leaving = waited.leaving.saturating_sub(1);
         drop(waited);
         self.came_back.notify_all();
@@ -125,21 +133,15 @@ impl SharedPools {
 
 impl Leaving {
     /// Starts the thread.
-    pub(crate) fn start(
-        links: Arc<Links>,
-        firewall: Arc<Firewall>,
-        pools: Arc<SharedPools>,
-        ledger: Ledger,
-    ) -> Result<Self> {
+    pub(crate) fn start(looker: Looker) -> Result<Self> {
         let (tell, told) = channel();
-        let shared = pools.clone();
-        std::thread::Builder::new()
-            .name("gdn-netns".to_owned())
-            .spawn(move || run(&Looker { links, firewall, pools, ledger }, &told))
-            .map_err(|error| {
+        let pools = looker.pools.clone();
+        std::thread::Builder::new().name("gdn-netns".to_owned()).spawn(move || run(&looker, &told)).map_err(
+            |error| {
                 Error::caused(ErrorKind::Internal, "start the thread that waits for namespaces to end", error)
-            })?;
-        Ok(Leaving { tell, pools: shared })
+            },
+        )?;
+        Ok(Leaving { tell, pools })
     }
 
     pub(crate) fn add(&self, leaver: Leaver) {
@@ -156,7 +158,7 @@ fn run(looker: &Looker, told: &Receiver<Leaver>) {
         let next = if leavers.is_empty() {
             told.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            told.recv_timeout(LOOK)
+            told.recv_timeout(pause(leavers.len()))
         };
         match next {
             Ok(leaver) => {
@@ -176,6 +178,11 @@ fn run(looker: &Looker, told: &Receiver<Leaver>) {
         }
         gone.into_iter().for_each(|leaver| looker.has_left(leaver));
     }
+}
+
+/// How long to wait for more before looking at so many again.
+fn pause(leavers: usize) -> Duration {
+    LOOK + LOOK_FOR_EACH * u32::try_from(leavers).unwrap_or(u32::MAX)
 }
 
 impl Looker {
@@ -211,6 +218,13 @@ impl Looker {
             // Tried again by the next start.
             tracing::error!(id = %leaver.id, %error, "the network of a container that is gone stays written down");
         }
-        self.pools.has_left(leaver.addresses);
+        if let Some(addresses) = leaver.addresses {
+            self.pools.come_back(addresses);
+        }
+        if let Err(error) = self.files.remove(&leaver.id) {
+            // Tried again by the next start.
+            tracing::error!(id = %leaver.id, %error, "the files of a container that is gone stay");
+        }
+        self.pools.has_left();
     }
 }

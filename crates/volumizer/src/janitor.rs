@@ -12,8 +12,10 @@ use rustix::thread::gettid;
 use crate::volumes::Volumes;
 
 /// How long what was thrown away lies: deleting changes the file system's journal, and the destroy that threw it away is
-/// about to wait for that journal. Long enough for many destroys at once, and far below the 5 s in which files are gone.
+/// about to wait for that journal. So it waits until nothing was thrown away for a moment.
 const MOMENT: Duration = Duration::from_millis(200);
+/// How long at most, where there is always something: far below the 5 s in which files are gone.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How long an engine that stops waits for what is being deleted. A container can leave more files than can be deleted in
 /// any time that whoever stops an engine waits (10 s until it is killed, in Garden's deployments).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -98,9 +100,9 @@ impl Janitor {
 
 fn run(empty: &impl Fn(), woken: &Receiver<()>) {
     while woken.recv().is_ok() {
-        let due = Instant::now() + MOMENT;
+        let due = Instant::now() + LONGEST;
         // Further calls are for the same round. It ends early when nobody can call any more.
-        while woken.recv_timeout(due.saturating_duration_since(Instant::now())).is_ok() {}
+        while woken.recv_timeout(MOMENT.min(due.saturating_duration_since(Instant::now()))).is_ok() {}
         empty();
     }
 }

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use futures::StreamExt;
+use futures::stream;
 use gdn_types::{Error, Handle};
 use serde::Serialize;
 
@@ -26,7 +28,11 @@ impl Show for Changed {
     }
 }
 
-/// Does one thing to each container, also after one of them failed.
+/// At how many containers work goes on at a time: enough to keep an engine busy, few enough for its limits of calls.
+const AT_ONCE: usize = 64;
+
+/// Does one thing to each container, also after one of them failed; to many at a time, and told of in the order of the
+/// handles.
 ///
 /// # Errors
 /// The last failure; those before it are printed at once.
@@ -40,8 +46,13 @@ where
 {
     let mut changed = Changed { handles: Vec::new() };
     let mut failed: Option<anyhow::Error> = None;
-    for handle in handles {
-        match work(handle.clone()).await {
+    let works = stream::iter(handles).map(|handle| {
+        let work = work(handle.clone());
+        async move { (handle, work.await) }
+    });
+    let mut works = std::pin::pin!(works.buffered(AT_ONCE));
+    while let Some((handle, outcome)) = works.next().await {
+        match outcome {
             Ok(()) => changed.handles.push(handle.to_string()),
             Err(error) => {
                 let error = anyhow::Error::new(error).context(format!("cannot {verb} \"{handle}\""));
