@@ -2,15 +2,17 @@
 //!
 //! The tables are `docs/conformance/*.md`; a test names its rows in its doc comment: `/// Conformance: G61, G63-65`.
 
+mod gate;
 mod scan;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use gate::Tally;
 use scan::Citation;
 use table::{Group, Mark, RowId};
 
@@ -29,7 +31,7 @@ pub(crate) struct Options {
     /// Prints JSON.
     #[arg(long)]
     json: bool,
-    /// Fails when a row of a required group is missing.
+    /// Fails when a row of a required group is missing, or one of Garden's own suite over HTTP.
     #[arg(long)]
     strict: bool,
 }
@@ -41,6 +43,8 @@ struct Standing {
     required: bool,
     /// Row to the tests that show it.
     done: BTreeMap<RowId, Vec<String>>,
+    /// Those of them that are shown through the gate of Garden's clients.
+    over_http: BTreeSet<RowId>,
     /// Row to the reason why none ever will.
     excepted: BTreeMap<RowId, String>,
     /// Row to what it waits for.
@@ -73,12 +77,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&standings)?);
     } else {
         standings.iter().for_each(print);
+        Tally::of(&standings)?.print();
     }
     let missing: usize = standings.iter().filter(|one| one.required).map(|one| one.missing.len()).sum();
     if options.strict && missing > 0 {
         bail!("{missing} rows of required groups are missing");
     }
-    Ok(())
+    if options.strict { Tally::of(&standings)?.expect_all() } else { Ok(()) }
 }
 
 fn citations(root: &Path) -> Result<Vec<Citation>> {
@@ -128,6 +133,9 @@ fn standing(group: Group, citations: &[Citation]) -> Standing {
             citations.iter().filter(cites).map(|citation| citation.test.clone()).collect::<Vec<_>>()
         };
         let shown = tests(false);
+        if citations.iter().any(|citation| citation.row == id && gate::shows(citation)) {
+            standing.over_http.insert(id);
+        }
         if !shown.is_empty() {
             standing.done.insert(id, shown);
             continue;
@@ -208,5 +216,7 @@ mod tests {
         let cited = citations(&root).unwrap();
         assert!(!cited.is_empty());
         assert_eq!(unknown_rows(&groups, &cited), Vec::<String>::new());
+        let standings: Vec<_> = groups.into_iter().map(|group| standing(group, &cited)).collect();
+        Tally::of(&standings).unwrap().expect_all().unwrap();
     }
 }

@@ -32,13 +32,25 @@ pub(crate) async fn answer(
             if let Some(handle) = &spec.handle {
                 subject.handle = handle.to_string();
             }
-            let handle = Box::pin(gardener.create(spec)).await?;
+            let created = Box::pin(gardener.create(spec)).await;
+            let handle = created.map_err(|error| as_clients_compare(error, &subject.handle))?;
             json::document(&Created { handle: handle.to_string() })
         }
         Call::BulkInfo => bulk_info(gardener, query).await,
         Call::BulkMetrics => bulk_metrics(gardener, query).await,
         _ => of_container(gardener, &subject.handle()?, route, body).await?,
     })
+}
+
+/// Clients compare the whole text where a handle is taken: it begins with a capital.
+fn as_clients_compare(error: Error, handle: &str) -> Error {
+    let taken = format!("andle '{handle}' already in use");
+    match error.kind() {
+        ErrorKind::AlreadyExists if error.message() == format!("h{taken}") => {
+            Error::new(ErrorKind::AlreadyExists, format!("H{taken}"))
+        }
+        _ => error,
+    }
 }
 
 /// Answers a call about one container.

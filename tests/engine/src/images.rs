@@ -38,23 +38,29 @@ pub fn tar(directory: &Path, target: &Path) {
 
 /// Makes an OCI image layout of one layer, tagged `v1`, and tells its URI.
 pub fn oci(directory: &Path, layout: &Path) -> String {
+    oci_of_layers(&[directory], &["FROM_IMAGE=yes"], layout)
+}
+
+/// Makes an OCI image layout of these directories, one layer above the other, with these variables.
+pub fn oci_of_layers(directories: &[&Path], env: &[&str], layout: &Path) -> String {
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    let layer = packed(directory);
-    let layer_digest = digest(&layer);
+    let layers: Vec<Vec<u8>> = directories.iter().map(|directory| packed(directory)).collect();
+    let digests: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
     let config = json!({
         "architecture": "amd64",
         "os": "linux",
-        "config": { "Cmd": ["/bin/sh", "-c", "echo the command of the image"], "Env": ["FROM_IMAGE=yes"] },
-        "rootfs": { "type": "layers", "diff_ids": [&layer_digest] },
+        "config": { "Cmd": ["/bin/sh", "-c", "echo the command of the image"], "Env": env },
+        "rootfs": { "type": "layers", "diff_ids": digests },
     });
-    let layer = blob(layout, "application/vnd.oci.image.layer.v1.tar", &layer);
+    let layer = |bytes: &Vec<u8>| blob(layout, "application/vnd.oci.image.layer.v1.tar", bytes);
+    let layers: Vec<_> = layers.iter().map(layer).collect();
     let config = blob(layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": config,
-        "layers": [layer],
+        "layers": layers,
     });
     let mut manifest =
         blob(layout, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());

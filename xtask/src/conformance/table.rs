@@ -92,6 +92,11 @@ fn parse_mark(text: &str) -> Result<Mark> {
 }
 
 impl RowId {
+    /// Which suite the row comes from.
+    pub(super) fn letter(self) -> char {
+        self.0
+    }
+
     /// `G7` or `G7-9`.
     pub(super) fn range(text: &str) -> Result<Vec<RowId>> {
         let parsed = || {

@@ -4,6 +4,7 @@
 mod calls;
 mod environment;
 mod files;
+mod gats;
 mod network;
 mod processes;
 mod restarts;
