@@ -14,16 +14,27 @@ pub struct HttpConfig {
     pub tcp: Option<SocketAddr>,
     /// How long a client may take to send the head of a request.
     pub read_header_timeout: Duration,
+    /// How many connections there may be at once; one more is told that the service is unavailable, and closed. A
+    /// conversation with a process has up to three.
+    pub max_connections: usize,
 }
 
 impl HttpConfig {
     /// The patience with slow heads when nobody decides otherwise.
     pub const READ_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// How many connections there may be when nobody decides otherwise: each costs some ten KiB while it is idle.
+    pub const MAX_CONNECTIONS: usize = 10_000;
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        HttpConfig { unix: None, tcp: None, read_header_timeout: HttpConfig::READ_HEADER_TIMEOUT }
+        HttpConfig {
+            unix: None,
+            tcp: None,
+            read_header_timeout: HttpConfig::READ_HEADER_TIMEOUT,
+            max_connections: HttpConfig::MAX_CONNECTIONS,
+        }
     }
 }
 

@@ -224,14 +224,17 @@ async fn piece(connection: &mut Connection, left: u64) -> Result<Bytes, BodyErro
     Ok(connection.buffer.split_to(taken).freeze())
 }
 
-/// The next line, without its end.
+/// The next line, without its end, which is a carriage return and a line feed: whoever took one of them alone for an end would
+/// see other chunks.
 async fn line(connection: &mut Connection) -> Result<Bytes, BodyError> {
     loop {
         if let Some(end) = connection.buffer.iter().position(|byte| *byte == b'\n') {
             let mut line = connection.buffer.split_to(end + 1);
             line.truncate(end);
-            if line.last() == Some(&b'\r') {
-                line.truncate(end - 1);
+            let whole = line.last() == Some(&b'\r');
+            line.truncate(end.saturating_sub(1));
+            if !whole || line.contains(&b'\r') {
+                return Err(BodyError::Malformed("has a line that ends in another way than all others"));
             }
             return Ok(line.freeze());
         }
@@ -310,6 +313,7 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
+        503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         _ => "Internal Server Error",
     }
@@ -347,9 +351,18 @@ mod tests {
 
     #[tokio::test]
     async fn chunks_that_lie_about_their_size_are_refused() {
-        for body in
-            ["3\r\nabcd\r\n0\r\n\r\n", "x\r\n", "-1\r\n", "\r\n", "ffffffffffffffff\r\na", "+3\r\nabc\r\n"]
-        {
+        for body in [
+            "3\r\nabcd\r\n0\r\n\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "\r\n",
+            "ffffffffffffffff\r\na",
+            "+3\r\nabc\r\n",
+            "3\nabc\r\n0\r\n\r\n",
+            "3;x\ry\r\nabc\r\n",
+            "3\r\nabc\n0\r\n\r\n",
+            "\n",
+        ] {
             let (head, mut connection) = request(body).await;
             let error = connection.body(&head, 100, SOON).await.unwrap_err();
             assert!(matches!(error, BodyError::Malformed(_)), "{body:?}: {error:?}");

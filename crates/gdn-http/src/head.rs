@@ -12,6 +12,10 @@ const MAX_HEADERS: usize = 100;
 /// The most of a client's own request id that is logged, in characters.
 const MAX_TRACE: usize = 128;
 
+/// What may stand around a header's value and between the words of a list (RFC 9110, 5.6.3). Nothing else is blank: what other
+/// programs take for a part of the value must not be passed over here.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// A request without its body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -118,7 +122,7 @@ fn length(headers: &Headers<'_>, modern: bool) -> Result<Length, Refusal> {
         if lengths.next().is_some() {
             return Err(Refusal::malformed("the request has both Content-Length and Transfer-Encoding"));
         }
-        let chunked = headers.all("transfer-encoding").map(str::trim).collect::<Vec<_>>();
+        let chunked = headers.all("transfer-encoding").collect::<Vec<_>>();
         return match chunked[..] {
             [one] if one.eq_ignore_ascii_case("chunked") && modern => Ok(Length::Chunked),
             _ => Err(Refusal::new(501, "the request has a Transfer-Encoding other than chunked")),
@@ -147,13 +151,13 @@ impl Headers<'_> {
     /// Every value of a header, in order; one that is not text counts as none.
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        named.map(|header| str::from_utf8(header.value).unwrap_or_default().trim())
+        named.map(|header| str::from_utf8(header.value).unwrap_or_default().trim_matches(BLANKS))
     }
 
     /// Whether a word is in a header that is a list.
     fn lists(&self, name: &str, word: &str) -> bool {
         let mut words = self.all(name).flat_map(|value| value.split(','));
-        words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
+        words.any(|listed| listed.trim_matches(BLANKS).eq_ignore_ascii_case(word))
     }
 }
 
@@ -196,6 +200,8 @@ mod tests {
             "Transfer-Encoding: gzip, chunked\n",
             "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n",
             "Transfer-Encoding : chunked\n",
+            "Transfer-Encoding: \u{a0}chunked\n",
+            "Content-Length: \u{a0}3\n",
             "Host: other\n",
         ] {
             let refusal = head(&format!("POST /containers HTTP/1.1\nHost: api\n{lines}\n")).unwrap_err();

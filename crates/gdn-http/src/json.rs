@@ -2,12 +2,16 @@
 //!
 //! Written: one document and a line feed, with `<`, `>`, `&`, U+2028 and U+2029 as escapes. Read: unknown members are
 //! ignored, names count in whatever case, `null` is as good as nothing, and what follows the first document is not looked at.
+//! Where ours differs from Go's decoder: documents nest 128 levels at most, and have half a million values; numbers beyond a
+//! double's range are refused wherever they stand; of a name that is there twice the later value counts as a whole, and one
+//! in the protocol's own case wins over all others.
 
 use serde::Serialize;
 
 mod container;
 mod fields;
 mod info;
+mod lenient;
 mod metrics;
 mod network;
 mod process;

@@ -17,7 +17,8 @@
 //! * The connections of a process end by an orderly end of file, also when the engine stops: clients attach again then.
 //! * All output written before the exit reaches the side streams, if a client comes for it within a minute after the exit.
 //! * A process whose output no client comes for is held back for 5 s at most. A client that comes and does not read holds
-//!   it back.
+//!   it back, but for 5 s at most while it waits for the other output.
+//! * A side stream is opened once, by who knows its number (128 bits at random) and names its container and process.
 //! * A tar that was not wholly read or written is an error, never a success.
 //! * Two answers about the length of a body, and a head or a JSON body that is too long or too slow, refuse the request.
 //! * A failed call is logged once, with handle, operation and the client's request id, never with environment, properties or
@@ -25,7 +26,7 @@
 //!
 //! # Limitations
 //!
-//! * A signal in a conversation waits behind more than sixteen messages of input that the process does not read.
+//! * A signal in a conversation waits behind more than 4 MiB of input that the process does not read.
 //! * What a client lost because it read more slowly than others is told in the log only: the stream has no place for it.
 //! * A client that ends its sending side has gone.
 //!

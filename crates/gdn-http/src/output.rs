@@ -74,6 +74,11 @@ impl Output {
         Ok(Output { target: Arc::clone(target), which, reader: Reader::new(source)?, next: first })
     }
 
+    /// The process that it is an output of.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
     pub(crate) fn which(&self) -> Which {
         self.which
     }

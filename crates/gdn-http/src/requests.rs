@@ -40,6 +40,8 @@ pub(crate) struct Requests {
     pub(crate) gardener: Arc<Gardener>,
     pub(crate) streams: Arc<SideStreams>,
     pub(crate) tasks: TaskTracker,
+    /// Calls that the engine is busy with, up to their answers.
+    pub(crate) calls: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     pub(crate) read_header_timeout: Duration,
 }
@@ -157,6 +159,7 @@ impl Requests {
                     Call::Run => self.run(connection, head, subject, &body).await,
                     Call::Attach => self.attach(connection, head, subject).await,
                     _ => {
+                        let _call = self.calls.token();
                         let outcome =
                             caught(calls::answer(&self.gardener, &mut subject, &route, &head.query, &body));
                         let answer = Answer::of(outcome.await, &subject);
@@ -254,7 +257,7 @@ impl Requests {
 
     /// Hands the connection to the output it is for. One that is over, or never was, has no bytes.
     async fn side(&self, connection: Connection, route: &Route, which: Which) -> Next {
-        let Err(mut connection) = self.streams.claim(&route.stream, which, connection) else {
+        let Err(mut connection) = self.streams.claim(route, which, connection) else {
             return Next::Gone;
         };
         let head = response_head(200, Framing::Raw, true, None);
@@ -299,6 +302,15 @@ impl Requests {
             Err(_) => Next::Gone,
         }
     }
+}
+
+/// The response to a client that there is no room for.
+pub(crate) fn unavailable(message: &str) -> Vec<u8> {
+    let fault = Fault::of(&Error::new(ErrorKind::Unavailable, message), "", "");
+    let document = json::document(&fault);
+    let mut response = response_head(503, Framing::Json(document.len()), false, None).into_bytes();
+    response.extend(document);
+    response
 }
 
 /// Clients look for these words where the user does not exist.

@@ -2,22 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gardener_core::Gardener;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{HttpConfig, OpenError};
 use crate::connection::Connection;
-use crate::requests::Requests;
+use crate::requests::{self, Requests};
 use crate::sides::SideStreams;
 use crate::socket::Socket;
 use crate::unix::UnixSocket;
 
 /// How long requests under way may take to finish after the stop. Conversations are ended at once.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How much longer calls that the engine is busy with may take: a stop gives processes ten seconds to end by themselves.
+const DRAIN_CALLS: Duration = Duration::from_secs(25);
 
 /// How long to wait before connections are accepted again when there are no descriptors left for them.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -28,6 +33,7 @@ pub struct Gate {
     unix: Option<UnixSocket>,
     tcp: Option<TcpListener>,
     read_header_timeout: Duration,
+    max_connections: usize,
 }
 
 impl Gate {
@@ -44,7 +50,8 @@ impl Gate {
             Some(addr) => Some(open_tcp(addr).await?),
         };
         let unix = config.unix.as_ref().map(UnixSocket::bind).transpose()?;
-        Ok(Gate { unix, tcp, read_header_timeout: config.read_header_timeout })
+        let HttpConfig { read_header_timeout, max_connections, .. } = config;
+        Ok(Gate { unix, tcp, read_header_timeout, max_connections })
     }
 
     /// The address of the TCP listener, with its port when it was any free one.
@@ -53,19 +60,35 @@ impl Gate {
     }
 
     /// Serves until `shutdown`. Conversations with processes (Run, Attach) then end at once by an end of file, which makes
-    /// clients attach again; other requests may take another 5 s.
+    /// clients attach again; other requests may take another 5 s, and calls that the engine is busy with 30 s.
     pub async fn serve(self, gardener: Arc<Gardener>, shutdown: CancellationToken) {
-        let (tasks, abandoned) = (TaskTracker::new(), CancellationToken::new());
+        let (tasks, calls) = (TaskTracker::new(), TaskTracker::new());
+        let abandoned = CancellationToken::new();
         let requests = Arc::new(Requests {
             gardener,
             streams: Arc::new(SideStreams::default()),
             tasks: tasks.clone(),
+            calls: calls.clone(),
             shutdown: shutdown.clone(),
             read_header_timeout: self.read_header_timeout,
         });
+        let room = Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS)));
+        let refusing = AtomicBool::new(false);
         let begin = |socket: Socket| {
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                // Once, until there is room again.
+                if !refusing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        most = self.max_connections,
+                        "connections of Garden's clients are refused"
+                    );
+                }
+                return socket.try_write(&requests::unavailable("too many connections"));
+            };
+            refusing.store(false, Ordering::Relaxed);
             let (requests, abandoned) = (Arc::clone(&requests), abandoned.clone());
             tasks.spawn(async move {
+                let _place = place;
                 tokio::select! {
                     () = abandoned.cancelled() => {}
                     () = requests.answer_all(Connection::new(socket)) => {}
@@ -97,7 +120,12 @@ impl Gate {
         // No more connections; the name of the socket goes too.
         drop(self);
         tasks.close();
-        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        calls.close();
+        let drained = tokio::time::timeout(DRAIN, tasks.wait()).await;
+        if drained.is_err() && tokio::time::timeout(DRAIN_CALLS, calls.wait()).await.is_err() {
+            tracing::warn!(calls = calls.len(), "Garden calls still under way at the stop");
+        }
+        if !tasks.is_empty() {
             tracing::warn!(after = ?DRAIN, requests = tasks.len(), "Garden requests still under way at the stop");
             abandoned.cancel();
         }

@@ -17,8 +17,7 @@ use bytes::Bytes;
 use futures::future;
 use gardener_core::{Gardener, RunningProcess};
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, Result};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,8 +30,11 @@ use crate::pipes::{Writer, Written};
 use crate::sides::{Side, SideStreams, Ties};
 use crate::socket::{self, Socket};
 
-/// Pieces of input that wait for the process to read. Signals and sizes overtake them; behind more than these they wait.
-const INPUT_QUEUE: usize = 16;
+/// Input that waits for the process to read, in bytes. Signals and sizes overtake it; behind more than this they wait.
+const MAX_INPUT: u32 = 4 * 1024 * 1024;
+
+/// What a piece of input costs besides its bytes: people type one at a time.
+const PIECE: usize = 128;
 
 /// How much is read of a client's messages at once.
 const READ: usize = 64 * 1024;
@@ -79,6 +81,10 @@ impl Session {
     pub(crate) async fn talk(self, connection: Connection) -> Result<(), (Connection, Error)> {
         let RunningProcess { id, attachment, hold } = self.process;
         let target = Arc::new(Target { gardener: self.gardener, handle: self.handle, id });
+        let number = match SideStreams::number() {
+            Ok(number) => number,
+            Err(error) => return Err((connection, error)),
+        };
         let exit = target.exit();
         let firsts = (attachment.stdout_first, attachment.stderr_first);
         let outputs = match outputs(&target, attachment.stdout, attachment.stderr, firsts) {
@@ -87,19 +93,19 @@ impl Session {
         };
         let (ended, detached) = (CancellationToken::new(), self.shutdown.child_token());
         let left = detached.clone().drop_guard();
-        let number = self.streams.number();
+        let mut tie = Ties::of_conversation(&ended, &detached);
         let open = |output| {
-            let ties = Ties::new(&ended, &detached);
+            let ties = tie();
             self.tasks.spawn(Side::open(&self.streams, number, output, ties.clone()).serve());
             ties
         };
         let ties: Vec<Ties> = outputs.into_iter().map(open).collect();
 
         let id = target.id.as_str();
-        let (mut heard, mut told) = tokio::io::split(connection.socket);
+        let socket = connection.socket;
         let mut first = response_head(self.status, Framing::Raw, true, None).into_bytes();
         first.extend(json::document(&Started { process_id: id, stream_id: number.to_string() }));
-        if say(&mut told, &first).await.is_err() {
+        if say(&socket, &first).await.is_err() {
             return Ok(());
         }
         let messages = Messages::new(connection.buffer);
@@ -107,7 +113,7 @@ impl Session {
             biased;
             () = self.shutdown.cancelled() => End::Shutdown,
             status = exit => End::Process(status),
-            end = target.hear(&self.subject, &mut heard, messages, attachment.stdin) => end,
+            end = target.hear(&self.subject, &socket, messages, attachment.stdin) => end,
         };
         let last = match &end {
             End::Process(Ok(status)) => {
@@ -127,10 +133,10 @@ impl Session {
         };
         if let Some(last) = last {
             // A client that does not read it has gone, or will.
-            let _ = say(&mut told, &last).await;
+            let _ = say(&socket, &last).await;
         }
         drop(hold);
-        socket::close(heard.unsplit(told)).await;
+        socket::close(socket).await;
         Ok(())
     }
 }
@@ -157,8 +163,8 @@ async fn written(ties: &[Ties]) {
     let _ = tokio::time::timeout(LAST_OUTPUT, finished).await;
 }
 
-async fn say(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    tokio::time::timeout(PATIENCE, socket.write_all(bytes)).await?
+async fn say(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    tokio::time::timeout(PATIENCE, socket.write_beside(bytes)).await?
 }
 
 /// What is in line for standard input.
@@ -167,23 +173,72 @@ enum Queued {
     Close,
 }
 
+/// Whoever writes standard input: what is next, and the room that it takes until it is written.
+type Waiting = mpsc::UnboundedReceiver<(Queued, OwnedSemaphorePermit)>;
+
+/// The line of input, bounded by its bytes.
+struct Queue {
+    line: mpsc::UnboundedSender<(Queued, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    fn new() -> (Self, Waiting) {
+        let (line, waiting) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(MAX_INPUT as usize));
+        (Queue { line, room }, waiting)
+    }
+
+    /// Puts something in line, once there is room. Input after its end, and input that cannot be written, is dropped; so is
+    /// what there is no room for soon after the client has gone.
+    async fn push(&self, next: Queued, client: &Socket) -> Result<Still> {
+        let nobody = || Error::internal("nobody writes standard input any more");
+        let length = match &next {
+            Queued::Piece(piece) => piece.len(),
+            Queued::Close => 0,
+        };
+        // One that is larger than all of the room takes all of it.
+        let size = u32::try_from(length + PIECE).unwrap_or(MAX_INPUT).min(MAX_INPUT);
+        let given_up = async {
+            tokio::time::sleep(LAST_INPUT).await;
+            client.left().await;
+        };
+        let taken = tokio::select! {
+            biased;
+            () = self.line.closed() => return Err(nobody()),
+            taken = Arc::clone(&self.room).acquire_many_owned(size) => taken,
+            () = given_up => return Ok(Still::Gone),
+        };
+        let taken = taken.map_err(|_| nobody())?;
+        self.line.send((next, taken)).map_err(|_| nobody())?;
+        Ok(Still::There)
+    }
+}
+
+/// Whether a client is there to be heard further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Still {
+    There,
+    Gone,
+}
+
 impl Target {
     /// Does what the client says, until it goes away.
     async fn hear(
         &self,
         subject: &Subject,
-        heard: &mut ReadHalf<Socket>,
+        socket: &Socket,
         messages: Messages,
         stdin: Option<OwnedFd>,
     ) -> End {
-        let (queue, queued) = mpsc::channel(INPUT_QUEUE);
+        let (queue, queued) = Queue::new();
         let mut feeding = pin!(async {
             if let Err(error) = self.feed(stdin, queued).await {
                 subject.log(&error, "standard input cannot be written");
             }
         });
         // What the client says still counts when its input is over, and its going away.
-        let mut listening = pin!(self.listen(subject, heard, messages, queue));
+        let mut listening = pin!(self.listen(subject, socket, messages, queue));
         let end = tokio::select! {
             end = &mut listening => end,
             () = &mut feeding => return listening.await,
@@ -193,13 +248,7 @@ impl Target {
         end
     }
 
-    async fn listen(
-        &self,
-        subject: &Subject,
-        heard: &mut ReadHalf<Socket>,
-        mut messages: Messages,
-        queue: mpsc::Sender<Queued>,
-    ) -> End {
+    async fn listen(&self, subject: &Subject, socket: &Socket, mut messages: Messages, queue: Queue) -> End {
         loop {
             loop {
                 let message = match messages.next() {
@@ -207,30 +256,40 @@ impl Target {
                     Ok(None) => break,
                     Err(error) => return End::Nonsense(error),
                 };
-                let done = match Input::parse(&message) {
+                let input = match Input::parse(&message) {
+                    Ok(input) => input,
                     Err(error) => return End::Nonsense(error),
-                    Ok(Input::Stdin(piece)) => enqueue(&queue, Queued::Piece(piece)).await,
-                    Ok(Input::CloseStdin) => enqueue(&queue, Queued::Close).await,
-                    Ok(Input::Resize(size)) => self.gardener.resize(&self.handle, &self.id, size).await,
-                    Ok(Input::Signal(signal)) => self.gardener.signal(&self.handle, &self.id, signal).await,
-                    Ok(Input::Nothing) => Ok(()),
                 };
-                if let Err(error) = done {
+                match self.obey(input, &queue, socket).await {
+                    Ok(Still::There) => {}
+                    Ok(Still::Gone) => return End::Client,
                     // The protocol has no answer to a message; the client learns how the process ends.
-                    subject.log(&error, "a client's message came to nothing");
+                    Err(error) => subject.log(&error, "a client's message came to nothing"),
                 }
             }
             messages.buffer.reserve(READ);
-            if !matches!(heard.read_buf(&mut messages.buffer).await, Ok(1..)) {
+            if !matches!(socket.read_beside(&mut messages.buffer).await, Ok(1..)) {
                 return End::Client;
             }
         }
     }
 
+    /// Does what a message says.
+    async fn obey(&self, input: Input, queue: &Queue, client: &Socket) -> Result<Still> {
+        match input {
+            Input::Stdin(piece) => return queue.push(Queued::Piece(piece), client).await,
+            Input::CloseStdin => return queue.push(Queued::Close, client).await,
+            Input::Resize(size) => self.gardener.resize(&self.handle, &self.id, size).await?,
+            Input::Signal(signal) => self.gardener.signal(&self.handle, &self.id, signal).await?,
+            Input::Nothing => {}
+        }
+        Ok(Still::There)
+    }
+
     /// Writes what is in line to standard input. What nobody reads any more is thrown away, as a shell's pipe does.
-    async fn feed(&self, stdin: Option<OwnedFd>, mut queued: mpsc::Receiver<Queued>) -> Result<()> {
+    async fn feed(&self, stdin: Option<OwnedFd>, mut queued: Waiting) -> Result<()> {
         let mut writer = stdin.map(Writer::new);
-        while let Some(next) = queued.recv().await {
+        while let Some((next, _room)) = queued.recv().await {
             match next {
                 Queued::Piece(piece) => {
                     if let Some(open) = &mut writer
@@ -248,9 +307,4 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// Puts something in line. Input after its end, and input that cannot be written, is dropped.
-async fn enqueue(queue: &mpsc::Sender<Queued>, next: Queued) -> Result<()> {
-    queue.send(next).await.map_err(|_| Error::internal("nobody writes standard input any more"))
 }

@@ -1,27 +1,34 @@
 //! Side streams: a process's output on connections of its own.
 //!
-//! A conversation (Run, Attach) gets a number; with it a client opens one connection for each output it wants. Each output has
-//! a task of its own, which copies it to that connection from the moment it comes.
+//! A conversation (Run, Attach) gets a number, at random; with it and the names of container and process a client opens one
+//! connection for each output it wants, once. Each output has a task of its own, which copies it to that connection from the
+//! moment it comes.
 //!
 //! Output that nobody came for must not hold the process back for ever: after a while, or when the process has ended, it is
 //! read into memory as far as there is room, and what comes behind that is thrown away. A client that was late gets what was
 //! kept. So an output without a byte leaves nothing behind, and a process that a client never looks at goes on.
+//!
+//! A client that has come and does not read holds the process back, but not for ever when it waits for the other output
+//! meanwhile: then it would wait for itself. What there is no room for is lost, and the log is told how much.
 
 use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gdn_types::Result;
+use bytes::{Buf, BytesMut};
+use gdn_types::{Error, ErrorKind, Result};
+use rustix::rand::GetRandomFlags;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Connection, Framing, response_head};
-use crate::output::{Output, Which};
-use crate::socket;
+use crate::output::{Output, Target, Which};
+use crate::route::Route;
+use crate::socket::{self, Socket};
 
 /// How long a process waits, when its pipe is full, for a client that has not come for its output.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
@@ -38,35 +45,67 @@ const MAX_KEPT_OF_ALL: usize = 64 * 1024 * 1024;
 /// How long a client that does not read is written to once its conversation is over.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
+/// How long a client may leave one output unread while it waits for more of the other.
+const ONE_SIDED: Duration = Duration::from_secs(5);
+
+/// Between two looks at a client that does not read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a side stream is known by: a number that nobody can guess, and which output it is.
+type Place = (u128, Which);
+
 /// The side streams that wait for their clients.
 #[derive(Debug, Default)]
 pub(crate) struct SideStreams {
-    last: AtomicU64,
-    waiting: Mutex<HashMap<(u64, Which), oneshot::Sender<Connection>>>,
+    waiting: Mutex<HashMap<Place, Waiting>>,
     kept: AtomicUsize,
 }
 
+/// An output that nobody has come for yet.
+#[derive(Debug)]
+struct Waiting {
+    process: Arc<Target>,
+    output: oneshot::Sender<Connection>,
+}
+
 impl SideStreams {
-    /// A number that no other conversation of this gate has.
-    pub(crate) fn number(&self) -> u64 {
-        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    /// A number for a conversation, at random: who has not been told it does not find its outputs.
+    ///
+    /// # Errors
+    /// The kernel's, which has no randomness to give.
+    pub(crate) fn number() -> Result<u128> {
+        let mut bytes = [0; 16];
+        let read = rustix::io::retry_on_intr(|| rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty()));
+        match read {
+            Ok(16) => Ok(u128::from_ne_bytes(bytes)),
+            Ok(_) => Err(Error::internal("the kernel gave less randomness than it was asked for")),
+            Err(errno) => Err(Error::caused(ErrorKind::Internal, "get randomness", io::Error::from(errno))),
+        }
     }
 
-    /// Hands a connection to the output it is for. One that nobody waits for comes back.
+    /// Hands a connection to the output it is for. One that nobody waits for comes back, and so does one that names another
+    /// process than the conversation's.
     pub(crate) fn claim(
         &self,
-        stream: &str,
+        route: &Route,
         which: Which,
         connection: Connection,
     ) -> Result<(), Box<Connection>> {
-        let claimed = stream.parse().ok().and_then(|number| self.waiting().remove(&(number, which)));
-        match claimed {
-            Some(output) => output.send(connection).map_err(Box::new),
+        let Ok(number) = route.stream.parse() else { return Err(Box::new(connection)) };
+        let mut waiting = self.waiting();
+        let its_own = |waiting: &Waiting| {
+            waiting.process.handle.as_str() == route.handle && waiting.process.id.as_str() == route.process
+        };
+        if !waiting.get(&(number, which)).is_some_and(its_own) {
+            return Err(Box::new(connection));
+        }
+        match waiting.remove(&(number, which)) {
+            Some(waiting) => waiting.output.send(connection).map_err(Box::new),
             None => Err(Box::new(connection)),
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<(u64, Which), oneshot::Sender<Connection>>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Place, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,16 +121,23 @@ pub(crate) struct Ties {
     pub(crate) claimed: CancellationToken,
     /// The task is done.
     pub(crate) finished: CancellationToken,
+    /// How many of the conversation's outputs have a client that waits for more.
+    hungry: Arc<AtomicUsize>,
 }
 
 impl Ties {
-    /// Of an output whose conversation has these two.
-    pub(crate) fn new(ended: &CancellationToken, detached: &CancellationToken) -> Self {
-        Ties {
+    /// Those of a conversation's outputs, which all end by these two.
+    pub(crate) fn of_conversation(
+        ended: &CancellationToken,
+        detached: &CancellationToken,
+    ) -> impl FnMut() -> Ties {
+        let hungry = Arc::new(AtomicUsize::new(0));
+        move || Ties {
             ended: ended.clone(),
             detached: detached.clone(),
             claimed: CancellationToken::new(),
             finished: CancellationToken::new(),
+            hungry: Arc::clone(&hungry),
         }
     }
 }
@@ -100,29 +146,23 @@ impl Ties {
 #[derive(Debug)]
 pub(crate) struct Side {
     streams: Arc<SideStreams>,
-    place: (u64, Which),
+    place: Place,
     output: Output,
     claims: oneshot::Receiver<Connection>,
-    kept: Vec<u8>,
+    kept: Kept,
     ties: Ties,
     _finished: DropGuard,
 }
 
 impl Side {
     /// Lets clients come for an output from now on.
-    pub(crate) fn open(streams: &Arc<SideStreams>, number: u64, output: Output, ties: Ties) -> Self {
+    pub(crate) fn open(streams: &Arc<SideStreams>, number: u128, output: Output, ties: Ties) -> Self {
         let (place, (sender, claims)) = ((number, output.which()), oneshot::channel());
-        streams.waiting().insert(place, sender);
+        let waiting = Waiting { process: Arc::clone(output.target()), output: sender };
+        streams.waiting().insert(place, waiting);
         let finished = ties.finished.clone().drop_guard();
-        Side {
-            streams: Arc::clone(streams),
-            place,
-            output,
-            claims,
-            kept: Vec::new(),
-            ties,
-            _finished: finished,
-        }
+        let kept = Kept::new(streams);
+        Side { streams: Arc::clone(streams), place, output, claims, kept, ties, _finished: finished }
     }
 
     /// Brings the output to its client, if one comes in time.
@@ -131,7 +171,10 @@ impl Side {
         let Some(connection) = in_time.or_else(|| self.last_comer()) else { return };
         self.ties.claimed.cancel();
         if let Err(error) = self.copy(connection).await {
-            tracing::debug!(stream = self.place.0, %error, "a client left its side stream");
+            tracing::debug!(output = ?self.output, %error, "a client left its side stream");
+        }
+        if self.kept.lost > 0 {
+            tracing::info!(output = ?self.output, lost = self.kept.lost, "a client came late or left an output unread");
         }
     }
 
@@ -150,14 +193,14 @@ impl Side {
             tokio::time::sleep(LATE).await;
         });
         let mut open = true;
-        while open || !self.kept.is_empty() {
+        while open || !self.kept.bytes.is_empty() {
             tokio::select! {
                 biased;
                 claim = &mut self.claims => return claim.ok(),
                 () = detached.cancelled() => return None,
                 () = &mut late => return None,
                 piece = self.output.next(), if open => match piece {
-                    Ok(Some(piece)) => keep(&self.streams.kept, &mut self.kept, piece),
+                    Ok(Some(piece)) => self.kept.keep(piece),
                     Ok(None) => open = false,
                     Err(error) => {
                         tracing::warn!(error = error.report(), "an output cannot be read");
@@ -180,35 +223,19 @@ impl Side {
     async fn copy(&mut self, mut connection: Connection) -> io::Result<()> {
         let head = response_head(200, Framing::Raw, true, None);
         connection.socket.write_all(head.as_bytes()).await?;
-        let kept = std::mem::take(&mut self.kept);
-        self.streams.kept.fetch_sub(kept.len(), Ordering::Relaxed);
-        connection.socket.write_all(&kept).await?;
-        drop(kept);
-        let mut ignored = [0; 256];
-        loop {
+        let detached = self.ties.detached.clone();
+        let mut open = true;
+        let end = {
+            let mut writing = pin!(self.write(&mut connection, &mut open));
             tokio::select! {
-                biased;
-                () = self.ties.detached.cancelled() => break,
-                read = connection.socket.read(&mut ignored) => if read? == 0 {
-                    return Ok(());
-                },
-                piece = self.output.next() => match piece {
-                    Ok(Some(piece)) => {
-                        let mut writing = pin!(connection.socket.write_all(piece));
-                        tokio::select! {
-                            written = &mut writing => written?,
-                            () = self.ties.detached.cancelled() => {
-                                tokio::time::timeout(LAST_WRITE, writing).await??;
-                            }
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::warn!(error = error.report(), "an output cannot be read");
-                        break;
-                    }
-                },
+                end = &mut writing => end,
+                // What was read of the process is its client's, if it takes that.
+                () = detached.cancelled() => tokio::time::timeout(LAST_WRITE, writing).await.unwrap_or(Ok(End::Over)),
             }
+        };
+        match end? {
+            End::Left => return Ok(()),
+            End::Over => {}
         }
         connection.socket.shutdown().await?;
         // The conversation waits for nothing but the last byte.
@@ -216,22 +243,170 @@ impl Side {
         socket::close(connection.socket).await;
         Ok(())
     }
+
+    /// Writes what was kept and what comes, until the output ends, its client goes, or the conversation is over.
+    async fn write(&mut self, connection: &mut Connection, open: &mut bool) -> io::Result<End> {
+        let mut ignored = [0; 256];
+        loop {
+            while !self.kept.bytes.is_empty() {
+                let number = connection.socket.write(&self.kept.bytes).await?;
+                self.kept.forget(number);
+            }
+            if !*open || self.ties.detached.is_cancelled() {
+                return Ok(End::Over);
+            }
+            let hungry = Hungry::new(&self.ties.hungry);
+            let piece = tokio::select! {
+                biased;
+                () = self.ties.detached.cancelled() => return Ok(End::Over),
+                read = connection.socket.read(&mut ignored) => {
+                    if read? == 0 {
+                        return Ok(End::Left);
+                    }
+                    continue;
+                }
+                piece = self.output.next() => piece,
+            };
+            drop(hungry);
+            match piece {
+                Ok(Some(piece)) => {
+                    let written =
+                        write_unless_one_sided(&mut connection.socket, piece, &self.ties.hungry).await?;
+                    if let Some(rest) = piece.get(written..).filter(|rest| !rest.is_empty()) {
+                        self.kept.keep(rest);
+                        self.keep_while_writing(connection, open).await?;
+                    }
+                }
+                Ok(None) => *open = false,
+                Err(error) => {
+                    tracing::warn!(error = error.report(), "an output cannot be read");
+                    *open = false;
+                }
+            }
+        }
+    }
+
+    /// Lets the process go on while its client does not read: it waits for the process's other output, which the process
+    /// might never come to.
+    async fn keep_while_writing(&mut self, connection: &mut Connection, open: &mut bool) -> io::Result<()> {
+        while !self.kept.bytes.is_empty() {
+            tokio::select! {
+                biased;
+                written = connection.socket.write(&self.kept.bytes) => {
+                    let number = written?;
+                    self.kept.forget(number);
+                }
+                piece = self.output.next(), if *open => match piece {
+                    Ok(Some(piece)) => self.kept.keep(piece),
+                    Ok(None) => *open = false,
+                    Err(error) => {
+                        tracing::warn!(error = error.report(), "an output cannot be read");
+                        *open = false;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Side {
     fn drop(&mut self) {
         self.streams.waiting().remove(&self.place);
-        self.streams.kept.fetch_sub(self.kept.len(), Ordering::Relaxed);
     }
 }
 
-/// Keeps a piece as far as there is room.
-fn keep(of_all: &AtomicUsize, kept: &mut Vec<u8>, piece: &[u8]) {
-    let room = MAX_KEPT.saturating_sub(kept.len());
-    let piece = &piece[..piece.len().min(room)];
-    if of_all.fetch_add(piece.len(), Ordering::Relaxed) + piece.len() > MAX_KEPT_OF_ALL {
-        of_all.fetch_sub(piece.len(), Ordering::Relaxed);
-        return;
+/// How the writing to a client ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// There is no more for it.
+    Over,
+    /// The client has gone.
+    Left,
+}
+
+/// A client that waits for more.
+struct Hungry<'a>(&'a AtomicUsize);
+
+impl<'a> Hungry<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Hungry(count)
     }
-    kept.extend_from_slice(piece);
+}
+
+impl Drop for Hungry<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes a piece, and tells how much of it: less than all when the client takes nothing for long, while it waits for another
+/// output of the same process.
+async fn write_unless_one_sided(
+    socket: &mut Socket,
+    piece: &[u8],
+    hungry: &AtomicUsize,
+) -> io::Result<usize> {
+    let mut written = 0;
+    let mut since = None;
+    while written < piece.len() {
+        match tokio::time::timeout(LOOK, socket.write(&piece[written..])).await {
+            Ok(number) => {
+                written += number?;
+                since = None;
+            }
+            Err(_) if hungry.load(Ordering::Relaxed) == 0 => since = None,
+            Err(_) => {
+                if since.get_or_insert_with(Instant::now).elapsed() >= ONE_SIDED {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// Output that waits in memory, as far as there is room.
+#[derive(Debug)]
+struct Kept {
+    streams: Arc<SideStreams>,
+    bytes: BytesMut,
+    /// How much there was no room for.
+    lost: u64,
+}
+
+impl Kept {
+    fn new(streams: &Arc<SideStreams>) -> Self {
+        Kept { streams: Arc::clone(streams), bytes: BytesMut::new(), lost: 0 }
+    }
+
+    /// Keeps a piece as far as there is room.
+    fn keep(&mut self, piece: &[u8]) {
+        let room = MAX_KEPT.saturating_sub(self.bytes.len());
+        let kept = &piece[..piece.len().min(room)];
+        let of_all = &self.streams.kept;
+        if of_all.fetch_add(kept.len(), Ordering::Relaxed) + kept.len() > MAX_KEPT_OF_ALL {
+            of_all.fetch_sub(kept.len(), Ordering::Relaxed);
+            self.lost += piece.len() as u64;
+            return;
+        }
+        self.lost += (piece.len() - kept.len()) as u64;
+        self.bytes.extend_from_slice(kept);
+    }
+
+    /// Lets go of the first bytes, which are the client's now.
+    fn forget(&mut self, number: usize) {
+        self.bytes.advance(number);
+        self.streams.kept.fetch_sub(number, Ordering::Relaxed);
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.streams.kept.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }

@@ -1,10 +1,13 @@
 //! A connection of either kind: over a socket in the file system, or over TCP.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,6 +19,9 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// How long the other side may take to close after us.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Between two looks whether a client that is not listened to is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A connection.
 #[derive(Debug)]
@@ -33,6 +39,80 @@ impl Socket {
         sockopt::set_tcp_keepintvl(&stream, KEEPALIVE)?;
         sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
         Ok(Socket::Tcp(stream))
+    }
+
+    /// Reads while somebody else may write. A dropped future loses nothing.
+    pub(crate) async fn read_beside(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            let read = match self {
+                Socket::Unix(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(buffer)
+                }
+                Socket::Tcp(stream) => {
+                    stream.readable().await?;
+                    stream.try_read_buf(buffer)
+                }
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes all of the bytes while somebody else may read.
+    pub(crate) async fn write_beside(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = match self {
+                Socket::Unix(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(bytes)
+                }
+                Socket::Tcp(stream) => {
+                    stream.writable().await?;
+                    stream.try_write(bytes)
+                }
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(number) => bytes = &bytes[number..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what can be written at once.
+    pub(crate) fn try_write(&self, bytes: &[u8]) {
+        // Whoever does not read it, or has gone, is told nothing.
+        let _ = match self {
+            Socket::Unix(stream) => stream.try_write(bytes),
+            Socket::Tcp(stream) => stream.try_write(bytes),
+        };
+    }
+
+    /// Waits until the client has gone, without reading what it sent before.
+    pub(crate) async fn left(&self) {
+        loop {
+            let mut looked = [PollFd::new(self, PollFlags::RDHUP)];
+            // Nothing is waited for, so nothing interrupts it.
+            let gone = rustix::event::poll(&mut looked, Some(&Timespec::default()));
+            if gone != Ok(0) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Unix(stream) => stream.as_fd(),
+            Socket::Tcp(stream) => stream.as_fd(),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use gdn_types::{Error, Result};
 use serde_json::{Map, Value};
 
+use super::lenient;
+
 /// The members of an object that were not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
@@ -91,10 +93,22 @@ impl Fields {
     }
 }
 
+/// The most values of a document: each costs many times its two bytes. Ten thousand rules have a fifth of it.
+const MAX_VALUES: usize = 500_000;
+
 /// The document that a body begins with.
 pub(super) fn first_document(body: &[u8]) -> Result<Value> {
-    let mut documents = serde_json::Deserializer::from_slice(body).into_iter();
-    match documents.next() {
+    if body.len() > MAX_VALUES && values(body) > MAX_VALUES {
+        return Err(Error::invalid(format!("the request's body has more than {MAX_VALUES} values")));
+    }
+    let parsed = match parse(body) {
+        Some(Err(error)) if error.is_syntax() => match lenient::mended(body) {
+            Some(text) => parse(text.as_bytes()),
+            None => Some(Err(error)),
+        },
+        parsed => parsed,
+    };
+    match parsed {
         None => Err(Error::invalid("EOF")),
         Some(Ok(value)) => Ok(value),
         Some(Err(error)) if error.is_eof() => Err(Error::invalid("unexpected EOF")),
@@ -105,6 +119,25 @@ pub(super) fn first_document(body: &[u8]) -> Result<Value> {
             error.column()
         ))),
     }
+}
+
+fn parse(body: &[u8]) -> Option<serde_json::Result<Value>> {
+    serde_json::Deserializer::from_slice(body).into_iter().next()
+}
+
+/// How many values a document has at most: one, and one more for each comma, colon and bracket outside of texts.
+fn values(body: &[u8]) -> usize {
+    let (mut number, mut within, mut escaped) = (1, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if within => escaped = true,
+            b'"' => within = !within,
+            b',' | b':' | b'[' | b'{' if !within => number += 1,
+            _ => {}
+        }
+    }
+    number
 }
 
 /// The objects of a body that is a list.
@@ -185,6 +218,26 @@ mod tests {
         }
         assert_eq!(fields.number::<u16>("c").unwrap_err().message(), "c 70000 is too large");
         assert!(fields.strings("e").is_err() && fields.boolean("f").is_err());
+    }
+
+    #[test]
+    fn text_that_is_no_text_is_read_as_go_reads_it() {
+        for (body, expected) in
+            [(&b"{\"a\":\"x\xffy\"}"[..], "x\u{fffd}y"), (br#"{"a":"\ud800z"}"#, "\u{fffd}z")]
+        {
+            assert_eq!(Fields::parse(body).unwrap().string("a").unwrap(), expected);
+        }
+        Fields::parse(b"{\xff}").unwrap_err();
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_refused_before_it_is_read() {
+        let many =
+            |number: usize, value: &str| format!("[{value}0]", value = value.repeat(number)).into_bytes();
+        assert!(first_document(&many(MAX_VALUES, "0,")).unwrap_err().message().contains("values"));
+        first_document(&many(MAX_VALUES / 4, "0, ")).unwrap();
+        let text = format!("\"{}\"", ",:\\\"".repeat(MAX_VALUES));
+        first_document(text.as_bytes()).unwrap();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a process is asked for with.
 
-use gdn_types::{Environment, ImageRef, ProcessId, ProcessSpec, Result, Rlimits, WindowSize};
+use gdn_types::{
+    Environment, Error, ErrorKind, ImageRef, ProcessId, ProcessSpec, Result, Rlimits, WindowSize,
+};
 
 use super::container::{bind_mount, cpu_limits, image_ref, memory_limits};
 use super::fields::Fields;
@@ -12,9 +14,15 @@ pub(crate) fn process_spec(mut wire: Fields) -> Result<ProcessSpec> {
     let limits = wire.optional_object("limits")?.map(|mut limits| {
         Ok((cpu_limits(limits.object("cpu_limits")?)?, memory_limits(limits.object("memory_limits")?)?))
     });
+    let path = wire.string("path")?;
+    if path.is_empty() {
+        // Elsewhere that is the image's own command, which clients of this protocol do not know of.
+        let message = "exec: \"\": executable file not found in $PATH";
+        return Err(Error::new(ErrorKind::ExecutableNotFound, message));
+    }
     Ok(ProcessSpec {
         id: if id.is_empty() { None } else { Some(ProcessId::parse(&id)?) },
-        path: wire.string("path")?,
+        path,
         args: wire.strings("args")?,
         env: Environment::parse(wire.strings("env")?)?,
         dir: wire.string("dir")?,
@@ -83,9 +91,15 @@ mod tests {
 
     #[test]
     fn limits_that_are_there_and_empty_are_not_absent_ones() {
-        assert!(spec(r#"{"limits":{}}"#).unwrap().limits.is_some());
-        assert!(spec(r#"{"limits":null}"#).unwrap().limits.is_none());
-        assert_eq!(spec(r#"{"tty":{}}"#).unwrap().tty, Some(WindowSize::default()));
-        assert_eq!(spec(r#"{"image":{"uri":"/x"}}"#).unwrap().image.unwrap().uri, "/x");
+        let spec = |more: &str| spec(&format!(r#"{{"path":"sh",{more}}}"#)).unwrap();
+        assert!(spec(r#""limits":{}"#).limits.is_some());
+        assert!(spec(r#""limits":null"#).limits.is_none());
+        assert_eq!(spec(r#""tty":{}"#).tty, Some(WindowSize::default()));
+        assert_eq!(spec(r#""image":{"uri":"/x"}"#).image.unwrap().uri, "/x");
+    }
+
+    #[test]
+    fn without_a_program_there_is_none_to_be_found() {
+        assert_eq!(spec("{}").unwrap_err().kind(), ErrorKind::ExecutableNotFound);
     }
 }

@@ -26,6 +26,11 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) async fn new() -> Self {
+        Open::with(HttpConfig::default()).await
+    }
+
+    /// A gate with these choices, and a socket.
+    pub(crate) async fn with(config: HttpConfig) -> Self {
         let place = tempfile::tempdir().unwrap();
         let socket = place.path().join("garden.sock");
         let (world, events) = (World::new(), EventHub::new());
@@ -35,11 +40,11 @@ impl Open {
             volumizer: world.volumizer(),
             properties: world.properties(),
         };
-        let config = Config { memory_bytes: 1000, max_containers: 5, ..Config::default() };
-        let gardener = Gardener::new(config, components, events);
+        let orchestrator = Config { memory_bytes: 1000, max_containers: 5, ..Config::default() };
+        let gardener = Gardener::new(orchestrator, components, events);
         gardener.start().await.unwrap();
         let unix = Some(UnixListenerSpec::new(&socket));
-        let gate = Gate::open(HttpConfig { unix, ..HttpConfig::default() }).await.unwrap();
+        let gate = Gate::open(HttpConfig { unix, ..config }).await.unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(gate.serve(Arc::clone(&gardener), stop.clone()));
         Open { world, stop, socket, serving, _place: place }
@@ -54,6 +59,25 @@ impl Open {
         let mut connection = self.connect().await;
         connection.write_all(request.as_bytes()).await.unwrap();
         rest(&mut connection).await
+    }
+
+    /// What comes of these bytes from a client that then says no more: the statuses of all responses, and everything.
+    pub(crate) async fn hostile(&self, request: &[u8]) -> (Vec<u16>, String) {
+        let (mut answers, mut requests) = self.connect().await.into_split();
+        let request = request.to_vec();
+        let sending = tokio::spawn(async move {
+            // The gate need not listen to all of it.
+            let _ = requests.write_all(&request).await;
+            drop(requests);
+        });
+        let mut bytes = Vec::new();
+        // What was not read may turn the end into a reset.
+        let _ = tokio::time::timeout(PATIENCE, answers.read_to_end(&mut bytes)).await.unwrap();
+        drop(answers);
+        sending.await.unwrap();
+        let text = undated(&String::from_utf8_lossy(&bytes));
+        let status = |rest: &str| rest.get(..3)?.parse().ok();
+        (text.split("HTTP/1.1 ").skip(1).filter_map(status).collect(), text)
     }
 
     pub(crate) async fn close(self) {

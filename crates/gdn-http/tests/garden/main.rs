@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test ends it")]
 
+mod documents;
 mod gate;
+mod hostile;
 mod streams;
 mod vectors;

@@ -22,6 +22,8 @@ pub(crate) struct GardenSettings {
     pub(crate) tcp: Option<SocketAddr>,
     /// How long a client may take to send the head of a request.
     pub(crate) read_header_timeout: Duration,
+    /// How many connections there may be at once.
+    pub(crate) max_connections: usize,
 }
 
 /// Begins to listen, if there is anything to listen on.
@@ -35,7 +37,8 @@ pub(super) async fn open(settings: &GardenSettings) -> anyhow::Result<Option<Gat
         mode: settings.socket_mode,
         group,
     });
-    let config = HttpConfig { unix, tcp: settings.tcp, read_header_timeout: settings.read_header_timeout };
+    let GardenSettings { tcp, read_header_timeout, max_connections, .. } = *settings;
+    let config = HttpConfig { unix, tcp, read_header_timeout, max_connections };
     let gate = Gate::open(config).await.context("cannot listen for Garden's clients")?;
     if let Some(address) = gate.tcp_addr() {
         tracing::info!(%address, "listening for Garden's clients, without any protection");

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -121,6 +122,19 @@ impl Conversation {
     /// Changes the size of the process's terminal.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         self.say(json!({ "tty": { "window_size": { "columns": columns, "rows": rows } } }));
+    }
+
+    /// Writes to the process's standard input until nobody takes more of it.
+    ///
+    /// # Panics
+    /// When there seems to be no end of it.
+    pub fn overflow(&self) {
+        let connection = self.messages.get_ref();
+        connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let piece = json!({ "process_id": self.process, "source": 0, "data": "x".repeat(64 << 10) });
+        let piece = piece.to_string() + "\n";
+        let taken = (0..1000).take_while(|_| (&*connection).write_all(piece.as_bytes()).is_ok()).count();
+        assert!(taken < 1000, "{taken} pieces of 64 KiB were taken");
     }
 
     /// Goes away without a word.

@@ -5,6 +5,7 @@ mod calls;
 mod environment;
 mod files;
 mod gats;
+mod hostile;
 mod network;
 mod processes;
 mod restarts;

@@ -241,3 +241,48 @@ fn an_output_that_nobody_opens_holds_no_process_back() {
     until("the file", || garden.shell(&handle, "cat /tmp/done").text() == "done\n");
     engine.finish();
 }
+
+/// A client that reads one output to its end before the other would wait for itself: what it leaves unread goes on, as far as
+/// there is room.
+#[test]
+fn a_client_that_reads_one_output_before_the_other_gets_to_its_end() {
+    let (engine, garden, handle) = started();
+    let spec = script("head -c 3000000 /dev/zero >&2; echo done");
+    let task = garden.run_unheard(&handle, &spec).unwrap();
+    let mut errors = task.open(&garden, &handle, "stderr");
+    let mut output = task.open(&garden, &handle, "stdout");
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "done\n");
+    task.finish().expect(0);
+    let mut rest = Vec::new();
+    errors.read_to_end(&mut rest).unwrap();
+    // What sockets and pipes hold, and the quarter of a mebibyte that is kept; the log tells what was lost.
+    assert!(rest.len() > 256 << 10, "{}", rest.len());
+    if rest.len() < 3_000_000 {
+        until("the log to tell the loss", || engine.log().contains("left an output unread"));
+    }
+    engine.finish();
+}
+
+/// A signal, and a client's going, count also while the process reads none of its input.
+#[test]
+fn signals_overtake_input_that_is_not_read_and_whoever_leaves_it_has_gone() {
+    let (engine, garden, handle) = started();
+    let mut deaf = garden.run(&handle, &json!({ "path": "sleep", "args": ["1000"] })).unwrap();
+    // More pieces, and more bytes, than a pipe holds.
+    for _ in 0..100 {
+        deaf.input(&"x".repeat(16 << 10));
+    }
+    deaf.terminate();
+    deaf.finish().expect(143);
+
+    let short = garden.create(&engine.busybox(json!({ "grace_time": 500_000_000 })));
+    let deaf = garden.run_unheard(&short, &json!({ "path": "sleep", "args": ["1000"] })).unwrap();
+    // More than there is room for.
+    deaf.overflow();
+    deaf.leave();
+    // A list names nobody.
+    until("the container to be alone", || !garden.get("/containers").text().contains(&short));
+    engine.finish();
+}

@@ -143,3 +143,26 @@ fn the_log_tells_a_clients_request_ids_and_none_of_its_secrets() {
     assert!(!engine.log().contains("hunter2") && !engine.log().contains('\u{1b}'), "{}", engine.log());
     engine.finish();
 }
+
+#[test]
+fn one_connection_too_many_is_told_so_and_there_is_room_again() {
+    let mut engine = Engine::new();
+    engine.start_server(&["--max-connections", "3"]);
+    let garden = engine.garden();
+    let mut held: Vec<_> = (0..3).map(|_| garden.connect()).collect();
+    let refused = until_some("the fourth to be refused", || {
+        let mut connection = BufReader::new(garden.connect());
+        let answer = Answer::read(&mut connection);
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(refused.expect_error(503, "ServiceUnavailableError"), "too many connections");
+    held.pop();
+    until("there to be room", || {
+        let mut connection = garden.connect();
+        // It may be refused before it has asked.
+        let _ = connection.write_all(head("GET", "/ping", &[], None).as_bytes());
+        Answer::read(&mut BufReader::new(connection)).status == 200
+    });
+    drop(held);
+    engine.finish();
+}

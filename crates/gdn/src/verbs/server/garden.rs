@@ -32,6 +32,9 @@ pub(super) struct GardenOptions {
     /// Time for the head of a request to arrive, in seconds or such as 1m
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::interval)]
     read_header_timeout: Duration,
+    /// Connections of Garden's clients at once; a conversation with a process has up to three
+    #[arg(long, value_name = "NUMBER", default_value_t = gdn_http::HttpConfig::MAX_CONNECTIONS)]
+    max_connections: usize,
 }
 
 impl GardenOptions {
@@ -47,6 +50,7 @@ impl GardenOptions {
             socket_mode: self.bind_socket_mode,
             tcp: self.bind_ip.map(|ip| SocketAddr::new(ip, self.bind_port)),
             read_header_timeout: self.read_header_timeout,
+            max_connections: self.max_connections,
         }
     }
 }
