@@ -15,7 +15,7 @@ const FIRST_BUFFER: usize = 8 * 1024;
 /// What is read of a large body at once.
 const LARGE_READ: usize = 256 * 1024;
 
-/// The longest line between two chunks: a size, and extensions that nobody uses.
+/// The longest line between two chunks, with its end: a size, and extensions that nobody uses.
 const MAX_CHUNK_LINE: usize = 1024;
 
 /// The most trailer lines behind the last chunk; they are thrown away.
@@ -228,7 +228,8 @@ async fn piece(connection: &mut Connection, left: u64) -> Result<Bytes, BodyErro
 /// see other chunks.
 async fn line(connection: &mut Connection) -> Result<Bytes, BodyError> {
     loop {
-        if let Some(end) = connection.buffer.iter().position(|byte| *byte == b'\n') {
+        // One that is too long is that also when all of it is there.
+        if let Some(end) = connection.buffer.iter().take(MAX_CHUNK_LINE).position(|byte| *byte == b'\n') {
             let mut line = connection.buffer.split_to(end + 1);
             line.truncate(end);
             let whole = line.last() == Some(&b'\r');
@@ -238,7 +239,7 @@ async fn line(connection: &mut Connection) -> Result<Bytes, BodyError> {
             }
             return Ok(line.freeze());
         }
-        if connection.buffer.len() > MAX_CHUNK_LINE {
+        if connection.buffer.len() >= MAX_CHUNK_LINE {
             return Err(BodyError::Malformed("has a line without an end"));
         }
         if connection.read().await? == 0 {

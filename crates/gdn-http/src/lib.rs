@@ -47,6 +47,8 @@ mod calls;
 mod config;
 mod connection;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod head;
 mod json;
 mod output;
