@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
 
 mod calls;
+mod departures;
 mod environment;
 mod files;
 mod gats;
