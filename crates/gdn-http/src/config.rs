@@ -2,16 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the gate listens. At least one of the two must be given.
-#[derive(Clone, Debug)]
+/// Where the gate listens. At least one of the three must be given.
+#[derive(Debug)]
 pub struct HttpConfig {
     /// A socket in the file system.
     pub unix: Option<UnixListenerSpec>,
     /// A TCP address, without any protection: whoever reaches it is root on this host. Port 0 takes any free one.
     pub tcp: Option<SocketAddr>,
+    /// A socket that listens already, of either kind, opened by whoever started the engine: who may connect was theirs to
+    /// decide.
+    pub inherited: Option<OwnedFd>,
     /// How long a client may take to send the head of a request.
     pub read_header_timeout: Duration,
     /// How many connections there may be at once; one more is told that the service is unavailable, and closed. A
@@ -32,6 +36,7 @@ impl Default for HttpConfig {
         HttpConfig {
             unix: None,
             tcp: None,
+            inherited: None,
             read_header_timeout: HttpConfig::READ_HEADER_TIMEOUT,
             max_connections: HttpConfig::MAX_CONNECTIONS,
         }
@@ -63,8 +68,8 @@ impl UnixListenerSpec {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Neither a socket nor an address was asked for.
-    #[error("Garden gate has nowhere to listen: neither a unix socket nor a TCP address was given")]
+    /// Neither a socket nor an address was given.
+    #[error("Garden gate has nowhere to listen: neither a socket nor an address was given")]
     NowhereToListen,
     /// The socket cannot be made.
     #[error(transparent)]
@@ -77,6 +82,9 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The descriptor that was inherited is no socket that listens.
+    #[error("listen on the socket that was inherited")]
+    Inherited(#[source] io::Error),
     /// The TCP address cannot be had.
     #[error("listen on {addr}")]
     Listen {

@@ -50,6 +50,7 @@ mod files;
 #[cfg(test)]
 mod fuzz;
 mod head;
+mod inherited;
 mod json;
 mod output;
 mod payload;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{HttpConfig, OpenError};
 use crate::connection::Connection;
+use crate::inherited::Inherited;
 use crate::requests::{self, Requests};
 use crate::sides::SideStreams;
 use crate::socket::Socket;
@@ -32,6 +33,7 @@ const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 pub struct Gate {
     unix: Option<UnixSocket>,
     tcp: Option<TcpListener>,
+    inherited: Option<Inherited>,
     read_header_timeout: Duration,
     max_connections: usize,
 }
@@ -42,7 +44,7 @@ impl Gate {
     /// # Errors
     /// See [`OpenError`]. Nothing is left behind in the file system.
     pub async fn open(config: HttpConfig) -> Result<Self, OpenError> {
-        if config.unix.is_none() && config.tcp.is_none() {
+        if config.unix.is_none() && config.tcp.is_none() && config.inherited.is_none() {
             return Err(OpenError::NowhereToListen);
         }
         let tcp = match config.tcp {
@@ -50,8 +52,9 @@ impl Gate {
             Some(addr) => Some(open_tcp(addr).await?),
         };
         let unix = config.unix.as_ref().map(UnixSocket::bind).transpose()?;
+        let inherited = config.inherited.map(Inherited::open).transpose()?;
         let HttpConfig { read_header_timeout, max_connections, .. } = config;
-        Ok(Gate { unix, tcp, read_header_timeout, max_connections })
+        Ok(Gate { unix, tcp, inherited, read_header_timeout, max_connections })
     }
 
     /// The address of the TCP listener, with its port when it was any free one.
@@ -113,9 +116,18 @@ impl Gate {
                 }
             }
         };
+        let inherited = async {
+            let Some(listener) = &self.inherited else { return };
+            loop {
+                match listener.accept().await {
+                    Ok(socket) => begin(socket),
+                    Err(error) => no_connection(&error).await,
+                }
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            _ = futures::future::join(unix, tcp) => {}
+            _ = futures::future::join3(unix, tcp, inherited) => {}
         }
         // No more connections; the name of the socket goes too.
         drop(self);

@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use engine_tests::garden::{Answer, Garden, head};
-use engine_tests::{Engine, until, until_some};
+use engine_tests::{Engine, binary, until, until_some};
 use serde_json::json;
 
 /// Conformance: S1
@@ -164,5 +165,28 @@ fn one_connection_too_many_is_told_so_and_there_is_room_again() {
         Answer::read(&mut BufReader::new(connection)).status == 200
     });
     drop(held);
+    engine.finish();
+}
+
+/// As a supervisor does it that opens the socket before it starts the engine.
+#[test]
+fn a_socket_that_was_inherited_is_served_and_stays() {
+    let mut engine = Engine::new();
+    let socket = engine.scratch().join("inherited.sock");
+    let open = "$^F = 1000; my $s; socket($s, PF_UNIX, SOCK_STREAM, 0) or die $!; bind($s, sockaddr_un(shift)) or die $!; \
+                listen($s, 9) or die $!; $ENV{SOCKET2ME_FD} = fileno($s); exec @ARGV or die $!";
+    let mut command = Command::new("perl");
+    command.args(["-MSocket", "-e", open]).arg(&socket).arg(binary()).args(engine.server_arguments(&[]));
+    engine.start_server_by(command);
+    assert!(!engine.root().join("garden.sock").exists());
+    let garden = Garden::new(&socket);
+    garden.get("/ping").expect_done();
+    let handle = garden.create(&engine.busybox(json!({})));
+    // Nobody inherits it from the engine.
+    let told = garden.shell(&handle, "ls /proc/self/fd").expect(0);
+    assert_eq!(told.text(), "0\n1\n2\n3\n");
+    garden.destroy(&handle);
+    engine.stop_server();
+    assert!(socket.exists() && std::os::unix::net::UnixStream::connect(&socket).is_err());
     engine.finish();
 }
