@@ -18,6 +18,7 @@ enum Outcome {
 
 use Outcome::{Made, Refused, Status};
 
+/// Conformance: A15
 #[tokio::test]
 async fn documents_are_read_as_gos_decoder_reads_them() {
     let open = Open::new().await;

@@ -196,6 +196,7 @@ enum Outcome {
 
 use Outcome::{Done, Refused};
 
+/// Conformance: Q339
 #[test]
 fn creates_take_what_they_can_do_and_refuse_the_rest() {
     let mut engine = Engine::new();

@@ -1,9 +1,8 @@
 //! Clients of a server that stops and comes back.
 
-use std::io::Read;
 use std::net::Shutdown;
 
-use engine_tests::{Engine, until};
+use engine_tests::Engine;
 use serde_json::json;
 
 /// Conformance: S7
@@ -53,28 +52,5 @@ fn processes_outlive_a_kill_of_the_server() {
     let mut back = garden.attach(&handle, "task").unwrap();
     back.input("word\n");
     assert_eq!(back.finish().expect(5).text(), "got word\n");
-    engine.finish();
-}
-
-/// A stop of a process that is deaf takes ten seconds, also when the engine stops meanwhile.
-#[test]
-fn a_call_that_the_engine_is_busy_with_is_answered_before_it_stops() {
-    let mut engine = Engine::new();
-    engine.start_server(&["--log-level", "debug"]);
-    let garden = engine.garden();
-    let handle = garden.create(&engine.busybox(json!({})));
-    let spec = json!({ "path": "sh", "args": ["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"] });
-    let deaf = garden.run_unheard(&handle, &spec).unwrap();
-    deaf.open(&garden, &handle, "stdout").read_exact(&mut [0; 6]).unwrap();
-    let path = format!("/containers/{handle}/stop");
-    let stopping = std::thread::spawn({
-        let garden = garden.clone();
-        move || garden.put(&path, &json!({ "kill": false }))
-    });
-    until("the call to have begun", || engine.log().contains("Stop"));
-    engine.stop_server();
-    stopping.join().unwrap().expect_done();
-    engine.start_server(&[]);
-    assert_eq!(garden.info(&handle)["State"], "stopped");
     engine.finish();
 }
