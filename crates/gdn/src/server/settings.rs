@@ -9,7 +9,7 @@ use containerizer::{Policy, Runtime};
 use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement, IdPool};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
-use networker::{DnsConfig, Egress, Prefix, Subnet};
+use networker::{DnsConfig, Egress, Plugin, Prefix, Subnet};
 
 use super::garden::GardenSettings;
 use crate::cli::Global;
@@ -60,7 +60,16 @@ pub(crate) struct Settings {
 
 /// The network of containers.
 #[derive(Clone, Debug)]
-pub(crate) struct NetworkSettings {
+pub(crate) enum NetworkSettings {
+    /// The engine makes it.
+    Own(OwnNetwork),
+    /// A program makes it.
+    Plugin { plugin: Plugin, dns: DnsConfig, external_ip: Option<Ipv4Addr> },
+}
+
+/// A network that the engine makes.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnNetwork {
     pub(crate) pool: Subnet,
     pub(crate) pool6: Option<(Prefix, u8)>,
     pub(crate) port_pool_start: u16,
