@@ -35,6 +35,22 @@ fn keep_default_routes() -> Result<()> {
     Ok(())
 }
 
+/// Nobody at the other end of a link becomes the host's router by saying so. New links have the host's default, which may be to
+/// listen.
+pub(crate) fn ignore_routers(link: &str) -> Result<()> {
+    let path = Path::new(SETTINGS).join("ipv6/conf").join(link).join("accept_ra");
+    match fs::write(&path, "0") {
+        // A host without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::caused(
+            ErrorKind::Internal,
+            format!("keep the host from listening to routers: {}", path.display()),
+            error,
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
 fn switch_on(path: &Path) -> Result<()> {
     let now = fs::read_to_string(path).map_err(|error| failed(path, error))?;
     if now.trim() == "1" {

@@ -75,17 +75,22 @@ impl Links {
     ) -> Result<LinkIndex> {
         let doing = |error| failed(&format!("link container {id} to the host"), error);
         let mut inside = Connection::open_in(netns).map_err(doing)?;
-        self.with(|host| {
+        let container_mac = mac_of(reservation);
+        let ends = self.with(|host| {
             let (name, peer_name) = (LinkName::new(self.name(id))?, LinkName::new(INSIDE)?);
-            let container_mac = mac_of(reservation);
-            let ends = host.add_veth_pair(&VethPair {
+            host.add_veth_pair(&VethPair {
                 name: &name,
                 mac: HOST_MAC,
                 peer_name: &peer_name,
                 peer_mac: container_mac,
                 peer_netns: netns,
                 mtu,
-            })?;
+            })
+        });
+        let ends = ends.map_err(doing)?;
+        // Before the link is up.
+        crate::host::ignore_routers(&self.name(id))?;
+        self.with(|host| {
             host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
             inside.commit(container_side(ends.peer, reservation))?;
             Ok(ends.index)

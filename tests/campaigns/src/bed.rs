@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use engine_tests::host::Host;
 use engine_tests::{Engine, binary, images, until};
 use gdn_types::{ContainerSpec, Handle, ImageRef};
 
@@ -19,6 +20,9 @@ pub struct Bed {
     canary: Canary,
     program: String,
     decoys: u32,
+    options: Vec<String>,
+    // Dropped last: what a failed row leaves is swept in the host's namespace.
+    host: Option<Host>,
 }
 
 impl Bed {
@@ -32,12 +36,42 @@ impl Bed {
 
     /// The same with options of the server.
     pub fn with_options(options: &[&str]) -> Self {
+        Bed::on(None, options)
+    }
+
+    /// With network namespaces for the server and for an outside.
+    pub fn networked(options: &[&str]) -> Self {
+        Bed::on(Some(Host::new()), options)
+    }
+
+    fn on(host: Option<Host>, options: &[&str]) -> Self {
         let mut engine = Engine::new();
-        engine.start_server(options);
+        match &host {
+            Some(host) => engine.start_server_in(&host.inside, options),
+            None => engine.start_server(options),
+        }
         let rootfs = engine.scratch().join("probe");
         let image = engine.image_with("probe", add_probe);
         let canary = Canary::plant(&engine.scratch().join("canary"));
-        Bed { engine, image, rootfs, canary, program: program(), decoys: 0 }
+        let options = options.iter().map(ToString::to_string).collect();
+        Bed { engine, image, rootfs, canary, program: program(), decoys: 0, options, host }
+    }
+
+    /// The namespaces of a networked bed.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn host(&self) -> &Host {
+        self.host.as_ref().expect("the bed is a networked one")
+    }
+
+    /// Starts the server again, which was stopped or killed.
+    pub fn serve(&mut self) {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        match &self.host {
+            Some(host) => self.engine.start_server_in(&host.inside, &options),
+            None => self.engine.start_server(&options),
+        }
     }
 
     /// The engine.
@@ -128,12 +162,16 @@ impl Bed {
 
     /// Stops the engine, and tells what it left on the host.
     pub(crate) fn finish(self) -> Option<String> {
-        let Bed { engine, .. } = self;
+        // The host stays until the engine is gone.
+        let Bed { engine, host, .. } = self;
         let finish = || {
             // A server that stops leaves what it could not delete in time to the next one.
             let trash = engine.root().join("trash");
             until("the files of containers to be deleted", || fs::read_dir(&trash).unwrap().next().is_none());
             engine.finish();
+            if let Some(host) = &host {
+                assert_eq!(host.inside.must("nft list tables"), "", "tables are left");
+            }
         };
         catch_unwind(AssertUnwindSafe(finish)).err().map(|panic| message(&*panic))
     }

@@ -41,11 +41,14 @@
 //! ```
 //! * [`Stage::case`] counts, names and times a case, turns a panic into [`Verdict::Broken`], and skips it when another was
 //!   asked for; loops of attempts run [`Stage::attempts`] times, and chance comes from [`Stage::dice`].
-//! * What is known not to hold is played by [`Stage::excepted`] with the reason, and told apart in every report.
+//! * What is known not to hold is played by [`Stage::excepted`] with the reason, and told apart in every report; what cannot be
+//!   played, for want of what it attacks, is named by [`Stage::absent`].
 //! * Weak targets: [`Bed::bare`] (the probe as a runtime that does next to nothing), [`Peer`] (runc and crun of the
 //!   distribution), a container of the engine with a defence switched off ([`Bed::create`] with another spec), or a naive
 //!   way of doing the same thing.
 //! * What an attempt needs to do inside is a subcommand of the probe (`tests/probe`), which is `/bin/probe` in the image.
+//! * Rows about the network have a bed on a host of its own ([`Bed::networked`]): network namespaces for the server and for
+//!   what is outside. What is sent carries a [`Word`], and a [`Sniffer`] tells where it arrives.
 //! * A control that writes to the host does so to a [`Bed::decoy`], never to the [`Bed::canary`].
 //!
 //! # Invariants
@@ -62,6 +65,7 @@ mod campaigns;
 mod canary;
 mod dice;
 mod image;
+mod packets;
 mod racer;
 mod report;
 mod row;
@@ -69,6 +73,7 @@ mod runner;
 mod stage;
 mod targets;
 mod verdict;
+mod wire;
 
 pub use archive::Hostile;
 pub use bed::Bed;
@@ -83,3 +88,4 @@ pub use runner::{Attempts, Plan, run};
 pub use stage::Stage;
 pub use targets::{Bare, Inside, Peer, Seen, Target, probe};
 pub use verdict::Verdict;
+pub use wire::{Ear, Sniffer, Word};

@@ -42,6 +42,8 @@ pub struct RowReport {
     pub broken: Vec<(usize, String, String)>,
     /// Number, name and reason of those that are known not to hold.
     pub excepted: Vec<(usize, String, String)>,
+    /// Whether what it attacks is not there yet: then no case was played, and no control.
+    pub absent: bool,
     /// The controls.
     pub controls: Vec<ControlReport>,
     /// What was wrong after the row.
@@ -73,6 +75,7 @@ impl RowReport {
             escaped: Vec::new(),
             broken: Vec::new(),
             excepted: Vec::new(),
+            absent: false,
             controls: Vec::new(),
             faults: Vec::new(),
             seconds: 0.0,
@@ -94,7 +97,8 @@ impl RowReport {
 
     /// Whether the row has shown what it is for.
     pub fn is_good(&self) -> bool {
-        self.escaped.is_empty() && self.broken.is_empty() && self.faults.is_empty() && self.control_is_red()
+        let proven = self.absent || self.control_is_red();
+        self.escaped.is_empty() && self.broken.is_empty() && self.faults.is_empty() && proven
     }
 
     fn complaints(&self, seed: u64) -> Vec<String> {
@@ -108,7 +112,7 @@ impl RowReport {
         let controls = self.controls.iter().filter(|control| !control.red);
         let controls = controls
             .map(|control| format!("{} control not red ({}): {}", self.id, control.name, control.told));
-        let missing = self.controls.is_empty().then(|| format!("{} has no control", self.id));
+        let missing = (self.controls.is_empty() && !self.absent).then(|| format!("{} has no control", self.id));
         let faults = self.faults.iter().map(|fault| format!("{} after the row: {fault}", self.id));
         cases.chain(controls).chain(missing).chain(faults).collect()
     }
@@ -170,7 +174,7 @@ impl Report {
 
     fn totals(&self) -> String {
         format!(
-            "{} rows, {} cases: {} held, {} escaped, {} broken, {} excepted; {} of {} rows red against their controls.",
+            "{} rows, {} cases: {} held, {} escaped, {} broken, {} excepted; {} of {} rows that were played red against their controls.",
             self.rows.len(),
             self.sum(|row| row.played),
             self.sum(|row| row.held),
@@ -178,7 +182,7 @@ impl Report {
             self.sum(|row| row.broken.len()),
             self.sum(|row| row.excepted.len()),
             self.sum(|row| row.control_is_red().into()),
-            self.rows.len()
+            self.sum(|row| usize::from(!row.absent))
         )
     }
 }
@@ -198,7 +202,11 @@ impl fmt::Display for Report {
                 row.escaped.len(),
                 row.broken.len(),
                 row.excepted.len(),
-                if row.control_is_red() { "red" } else { "NOT RED" },
+                match (row.absent, row.control_is_red()) {
+                    (true, _) => "absent",
+                    (false, true) => "red",
+                    (false, false) => "NOT RED",
+                },
                 row.seconds,
                 row.title
             )?;

@@ -1,6 +1,6 @@
 //! Rows and campaigns as data.
 
-use crate::Stage;
+use crate::{Bed, Stage};
 
 /// One kind of attack.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Campaign {
     pub id: &'static str,
     /// Its subject.
     pub title: &'static str,
+    /// What it is played on.
+    pub bed: fn() -> Bed,
     /// Its rows, in order.
     pub rows: &'static [Row],
 }

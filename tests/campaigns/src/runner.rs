@@ -58,7 +58,7 @@ impl Plan {
 pub fn run(plan: &Plan, mut progress: impl FnMut(&RowReport)) -> Result<Report> {
     let campaign = find(&plan.campaign).with_context(|| format!("there is no campaign {}", plan.campaign))?;
     let rows = chosen(campaign, &plan.rows)?;
-    let mut bed = Bed::start();
+    let mut bed = (campaign.bed)();
     let mut reports = Vec::new();
     for row in rows {
         let report = play(&mut bed, row, plan);

@@ -44,7 +44,12 @@ impl<'a> Stage<'a> {
 
     /// Whether the next case is one of those to be played: asked by rows with costly preparations.
     pub fn wants_next(&self) -> bool {
-        self.only.is_none_or(|only| only == self.report.played + 1)
+        self.wants(self.report.played + 1)
+    }
+
+    /// Whether the case of this number is one of those to be played.
+    pub fn wants(&self, number: usize) -> bool {
+        self.only.is_none_or(|only| only == number)
     }
 
     /// Plays the next case.
@@ -75,6 +80,16 @@ impl<'a> Stage<'a> {
                 }
                 verdict => self.report.note(self.report.played, name, verdict),
             }
+        }
+    }
+
+    /// Names the cases of a row that cannot be played, because what they attack is not there yet. The report tells them apart;
+    /// the row needs no control.
+    pub fn absent(&mut self, names: &[&str], reason: &str) {
+        self.report.absent = true;
+        for name in names {
+            self.report.played += 1;
+            self.report.excepted.push((self.report.played, (*name).to_owned(), reason.to_owned()));
         }
     }
 

@@ -59,7 +59,7 @@ impl Namespace {
     }
 
     /// A command that runs in the namespace of a process.
-    pub(crate) fn command_in(pid: u32, program: &str) -> Command {
+    pub fn command_in(pid: u32, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{pid}/ns/net")).arg(program);
         command
@@ -99,21 +99,26 @@ impl Namespace {
 
     /// Greets whoever connects to a port, on every address of both families.
     pub fn listen(&self, port: u16) -> Listener {
-        let listener = self.within(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
-        listener.set_nonblocking(true).unwrap();
-        let over = Arc::new(AtomicBool::new(false));
-        let told = over.clone();
-        let server = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    // Whoever went away needs no greeting.
-                    Ok((mut stream, _)) => drop(stream.write_all(GREETING.as_bytes())),
-                    Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
-                }
-            }
-        });
-        Listener { over, server: Some(server) }
+        listen_in(self.pid(), port)
     }
+}
+
+/// Greets whoever connects to a port in the network namespace of a process, on every address of both families.
+pub fn listen_in(pid: u32, port: u16) -> Listener {
+    let listener = within(pid, || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
+    listener.set_nonblocking(true).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let told = over.clone();
+    let server = std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            match listener.accept() {
+                // Whoever went away needs no greeting.
+                Ok((mut stream, _)) => drop(stream.write_all(GREETING.as_bytes())),
+                Err(_) => std::thread::park_timeout(Duration::from_millis(5)),
+            }
+        }
+    });
+    Listener { over, server: Some(server) }
 }
 
 /// Does something in the network namespace of a process, on a thread of its own: sockets that it opens stay there.

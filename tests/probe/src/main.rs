@@ -15,6 +15,7 @@ mod onlooker;
 mod reach;
 mod system;
 mod terminal;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
         ["filter", pid] => filter::show(pid),
         ["overwrite"] => onlooker::overwrite(),
         ["spy"] => onlooker::spy(),
+        ["send", link, frames @ ..] => wire::send(link, frames),
+        ["sniff", link] => wire::sniff(link),
+        ["reach", places @ ..] => wire::reach(places),
+        ["beacon", to, port, word, time] => wire::beacon(to, port, word, time),
         _ => Err(format!("there is no attempt {words:?}")),
     };
     match done {

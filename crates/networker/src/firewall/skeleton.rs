@@ -208,7 +208,8 @@ fn family_rules(family: Family, prefix: &str, resolves: bool) -> Vec<Rule> {
         Family::V4 => destination_in(std::net::Ipv4Addr::LOCALHOST.into(), 8),
         Family::V6 => destination_in(std::net::Ipv6Addr::LOCALHOST.into(), 128),
     };
-    let from_host = of_family("hostout").matches(loopback.negated());
+    // Loopback is nobody's to reach from a link, and no way to mapped ports.
+    let by_address = |chain: &str| of_family(chain).matches(loopback.clone().negated());
     let by_gateway = |transport| {
         of_family(TO_HOST)
             .matches(l4proto(transport))
@@ -228,8 +229,8 @@ fn family_rules(family: Family, prefix: &str, resolves: bool) -> Vec<Rule> {
             .matches(iifname_begins(prefix))
             .not_in_set(sets.guests.name(), [Load::IifName, Load::EtherSource, source])
             .drop(),
-        mapped(of_family("dstnat")),
-        mapped(from_host),
+        mapped(by_address("dstnat")),
+        mapped(by_address("hostout")),
         of_family("srcnat").in_set(sets.hairpins.name(), [source, destination]).masquerade(),
         of_family("srcnat")
             .matches(oifname_begins(prefix).negated())

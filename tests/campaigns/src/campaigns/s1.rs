@@ -11,7 +11,7 @@ mod settings;
 mod sight;
 mod words;
 
-use crate::{Campaign, Row, Stage};
+use crate::{Bed, Campaign, Row, Stage};
 
 pub(super) use races::{hit_after, until_hit};
 
@@ -19,6 +19,7 @@ pub(super) use races::{hit_after, until_hit};
 pub(super) const CAMPAIGN: Campaign = Campaign {
     id: "S1",
     title: "set-up of root file systems, mounts and procfs",
+    bed: Bed::start,
     rows: &[
         row(
             "S1.01",

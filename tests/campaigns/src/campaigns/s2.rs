@@ -6,12 +6,13 @@ mod poison;
 mod races;
 mod specials;
 
-use crate::{Campaign, Row, Stage};
+use crate::{Bed, Campaign, Row, Stage};
 
 /// The campaign.
 pub(super) const CAMPAIGN: Campaign = Campaign {
     id: "S2",
     title: "copies into containers and out of them",
+    bed: Bed::start,
     rows: &[
         row(
             "S2.01",

@@ -8,12 +8,13 @@ mod keyrings;
 mod terminals;
 mod users;
 
-use crate::{Campaign, Row};
+use crate::{Bed, Campaign, Row};
 
 /// The campaign.
 pub(super) const CAMPAIGN: Campaign = Campaign {
     id: "S4",
     title: "users, groups, capabilities, keyrings, terminals, identity of processes",
+    bed: Bed::start,
     rows: &[
         Row {
             id: "S4.01",

@@ -8,12 +8,13 @@ mod filter;
 mod filters;
 mod reach;
 
-use crate::{Campaign, Row};
+use crate::{Bed, Campaign, Row};
 
 /// The campaign.
 pub(super) const CAMPAIGN: Campaign = Campaign {
     id: "S5",
     title: "the kernel's surface",
+    bed: Bed::start,
     rows: &[
         Row {
             id: "S5.01",

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use engine_tests::host::Namespace;
+use engine_tests::images::path_text;
+
 use super::{Seen, Target, finish, probe};
 
 /// A "container" that is a changed root directory and no more: no user namespace, no seccomp, all capabilities, a naive
@@ -13,12 +16,13 @@ pub struct Bare {
     namespaces: Vec<&'static str>,
     inherited: Vec<(&'static str, &'static str)>,
     wrapper: Vec<&'static str>,
+    network: Option<u32>,
 }
 
 impl Bare {
     /// On a directory of the host.
     pub fn new(root: &Path) -> Self {
-        Bare { root: root.to_owned(), namespaces: Vec::new(), inherited: Vec::new(), wrapper: Vec::new() }
+        Bare { root: root.to_owned(), namespaces: Vec::new(), inherited: Vec::new(), wrapper: Vec::new(), network: None }
     }
 
     /// With some namespaces of its own: `mount` (with procfs, and the host's `/dev` and `/sys`), `pid`, `ipc`, `uts`, `net`.
@@ -46,6 +50,12 @@ impl Bare {
         Bare { wrapper: wrapper.to_vec(), ..self }
     }
 
+    /// In the network namespace of a process.
+    #[must_use]
+    pub fn in_network(self, pid: u32) -> Self {
+        Bare { network: Some(pid), ..self }
+    }
+
     /// Not even a root directory of its own: programs are those of the host.
     #[must_use]
     pub fn unchanged_root(self) -> Self {
@@ -55,7 +65,10 @@ impl Bare {
 
 impl Target for Bare {
     fn run(&self, user: &str, words: &[&str]) -> Seen {
-        let mut command = Command::new(probe());
+        let mut command = match self.network {
+            Some(pid) => Namespace::command_in(pid, &path_text(&probe())),
+            None => Command::new(probe()),
+        };
         if !self.wrapper.is_empty() {
             command.args(&self.wrapper).arg(probe());
         }

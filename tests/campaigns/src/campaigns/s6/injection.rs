@@ -1,0 +1,1 @@
+pub(super) fn words(_: &mut crate::Stage<'_>) {}
