@@ -64,6 +64,8 @@ impl Files {
     ) -> Result<Vec<BindMount>> {
         let hosts = self.hosts(&reservation.handle, Some(reservation.lease.address), reservation.address6());
         let gateway = reservation.lease.gateway();
+        // The next change finds this container's list as the host's is now, and not that of a change that nobody has seen yet.
+        self.follow_host()?;
         let resolver = self.resolv_conf(gateway)?;
         let mounts = self.write_texts(id, &hosts, &resolver, owner)?;
         self.adopt(id, gateway);
@@ -257,6 +259,11 @@ fn read_if_there(path: &Path) -> io::Result<Option<String>> {
     };
     let mut bytes = Vec::new();
     file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == MOST_BYTES {
+        // A line that is cut may name another server.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        bytes.truncate(whole);
+    }
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
@@ -296,16 +303,21 @@ fn name_servers<'a>(servers: impl Iterator<Item = &'a IpAddr>) -> String {
 fn from_host(text: &str, gateway: Option<Ipv4Addr>) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let [only] = lines[..]
-        && let Some(server) = server_of(only)
-        && server.is_loopback()
+        && server_of(only).is_some_and(is_hosts_own)
         && let Some(gateway) = gateway
     {
         return format!("nameserver {gateway}\n");
     }
     let usable = lines.into_iter().filter(|line| {
-        !line.starts_with("nameserver") || server_of(line).is_some_and(|server| !server.is_loopback())
+        !line.starts_with("nameserver") || server_of(line).is_some_and(|server| !is_hosts_own(server))
     });
     usable.map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether an address is of whoever uses it: the loopback interface, or none at all, which stands for it.
+fn is_hosts_own(server: IpAddr) -> bool {
+    let server = server.to_canonical();
+    server.is_loopback() || server.is_unspecified()
 }
 
 fn server_of(line: &str) -> Option<IpAddr> {
@@ -378,6 +390,10 @@ mod tests {
                 "options ndots:5\nnameserver fd00::2\n",
             ),
             (
+                "nameserver 0.0.0.0\nnameserver ::\nnameserver ::ffff:127.0.0.1\nnameserver 10.0.0.2\n",
+                "nameserver 10.0.0.2\n",
+            ),
+            (
                 "nameserver\nnameserver x\nnameserver fe80::1%eth0\nnameserver 10.0.0.2 \n",
                 "nameserver 10.0.0.2\n",
             ),
@@ -436,6 +452,15 @@ mod tests {
         later.adopt(&one, GATEWAY);
         later.follow_host().unwrap();
         assert_eq!(fs::read_to_string(&of_one).unwrap(), "nameserver 10.254.0.1\n");
+        // It changed, a container was made, and it changed again before anybody looked.
+        fs::write(&resolver, "nameserver 10.0.0.4\n").unwrap();
+        let three = ContainerId::from_bits(3);
+        let of_three = later.write(&three, &reservation(None), (0, 0)).unwrap()[1].source.clone();
+        fs::write(&resolver, "nameserver 10.0.0.5\nsearch a.example\n").unwrap();
+        later.follow_host().unwrap();
+        for path in [&of_one, &of_three] {
+            assert_eq!(fs::read_to_string(path).unwrap(), "nameserver 10.0.0.5\nsearch a.example\n");
+        }
         fs::remove_file(&resolver).unwrap();
         later.follow_host().unwrap();
         assert_eq!(fs::read_to_string(&of_one).unwrap(), "");
@@ -454,5 +479,18 @@ mod tests {
         files.remove(&id).unwrap();
         files.remove(&id).unwrap();
         assert!(files.present().unwrap().is_empty());
+    }
+
+    /// S6.10.
+    #[test]
+    fn a_list_that_is_too_long_ends_with_a_whole_line() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("resolv.conf");
+        let server = "nameserver 10.0.0.77\n";
+        let comment = "#".repeat(MOST_BYTES as usize - server.len()) + "\n";
+        fs::write(&path, comment.clone() + server).unwrap();
+        assert_eq!(read_if_there(&path).unwrap(), Some(comment));
+        fs::write(&path, "#".repeat(MOST_BYTES as usize + 1)).unwrap();
+        assert_eq!(read_if_there(&path).unwrap().as_deref(), Some(""));
     }
 }

@@ -75,7 +75,12 @@ pub(crate) fn tagged(to: Mac, from: Mac, lan: u16, kind: u16, payload: &[u8]) ->
 }
 
 /// What ARP asks (1) or tells (2), with something behind it that nobody reads.
-pub(crate) fn arp(operation: u8, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr), trailer: &[u8]) -> Vec<u8> {
+pub(crate) fn arp(
+    operation: u8,
+    sender: (Mac, Ipv4Addr),
+    target: (Mac, Ipv4Addr),
+    trailer: &[u8],
+) -> Vec<u8> {
     let head = [0, 1, 8, 0, 6, 4, 0, operation];
     let ends = [sender, target].map(|(mac, address)| [&mac.0[..], &address.octets()].concat());
     [&head[..], &ends.concat(), trailer].concat()
@@ -219,8 +224,7 @@ mod tests {
         let whole = Ipv4::new(one, other, protocol::UDP).around(&datagram);
         assert_eq!(checksum(&whole[..20]), 0);
         let length = u8::try_from(datagram.len()).unwrap();
-        let pseudo =
-            [&one.octets()[..], &other.octets(), &[0, protocol::UDP, 0, length], &datagram].concat();
+        let pseudo = [&one.octets()[..], &other.octets(), &[0, protocol::UDP, 0, length], &datagram].concat();
         assert_eq!(checksum(&pseudo), 0);
         assert_eq!(checksum(&icmp(8, 0, [0; 4], b"four")), 0);
     }

@@ -112,7 +112,8 @@ impl RowReport {
         let controls = self.controls.iter().filter(|control| !control.red);
         let controls = controls
             .map(|control| format!("{} control not red ({}): {}", self.id, control.name, control.told));
-        let missing = (self.controls.is_empty() && !self.absent).then(|| format!("{} has no control", self.id));
+        let missing =
+            (self.controls.is_empty() && !self.absent).then(|| format!("{} has no control", self.id));
         let faults = self.faults.iter().map(|fault| format!("{} after the row: {fault}", self.id));
         cases.chain(controls).chain(missing).chain(faults).collect()
     }

@@ -16,6 +16,10 @@ const IDENTITY: &[&str] = &["S4.13", "S4.14"];
 const CALLS: &[&str] = &["S5.01", "S5.02", "S5.03"];
 const REACH: &[&str] = &["S5.04", "S5.05", "S5.06", "S5.07", "S5.08"];
 const ABUSE: &[&str] = &["S5.09"];
+const FORGED: &[&str] = &["S6.01", "S6.02", "S6.03"];
+const RULES: &[&str] = &["S6.04", "S6.06", "S6.08"];
+const MOMENTS: &[&str] = &["S6.05", "S6.09", "S6.10"];
+const CRAFTED: &[&str] = &["S6.07", "S6.11"];
 
 #[test]
 fn users_and_groups_are_what_the_image_says() {
@@ -53,9 +57,30 @@ fn a_greedy_container_leaves_its_neighbours_theirs() {
 }
 
 #[test]
+fn nobody_on_a_network_passes_for_another() {
+    play("S6", FORGED);
+}
+
+#[test]
+fn rules_of_a_network_open_what_they_say_and_are_made_by_no_word() {
+    play("S6", RULES);
+}
+
+#[test]
+fn there_is_no_moment_without_rules() {
+    play("S6", MOMENTS);
+}
+
+#[test]
+fn odd_packets_and_changed_links_get_round_no_rule() {
+    play("S6", CRAFTED);
+}
+
+#[test]
 fn every_row_is_played_here() {
-    let played = [USERS, CAPABILITIES, SECRETS, IDENTITY, CALLS, REACH, ABUSE].concat();
-    for campaign in ["S4", "S5"] {
+    let kernel = [USERS, CAPABILITIES, SECRETS, IDENTITY, CALLS, REACH, ABUSE].concat();
+    let played = [&kernel[..], FORGED, RULES, MOMENTS, CRAFTED].concat();
+    for campaign in ["S4", "S5", "S6"] {
         for row in find(campaign).unwrap().rows {
             assert!(played.contains(&row.id), "{}", row.id);
         }

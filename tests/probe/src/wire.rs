@@ -39,8 +39,24 @@ fn bytes_of(hex: &str) -> Result<Vec<u8>, String> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-/// `send LINK FRAME...`: sends frames, each in hexadecimal digits, as they are.
+/// Stays on this processor: what a processor sends over a pair of links it receives in the same order.
+fn stay_here() -> Result<(), String> {
+    // SAFETY: a zeroed set is an empty one; the number of this processor is within it.
+    unsafe {
+        let here = checked("sched_getcpu", libc::sched_getcpu())? as usize;
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(here, &mut set);
+        checked(
+            "sched_setaffinity",
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set),
+        )?;
+    }
+    Ok(())
+}
+
+/// `send LINK FRAME...`: sends frames, each in hexadecimal digits, as they are and in order.
 pub(crate) fn send(link: &str, frames: &[&str]) -> Result<u8, String> {
+    stay_here()?;
     let (socket, address) = packet_socket(link, 0)?;
     for frame in frames {
         let frame = bytes_of(frame)?;
@@ -190,7 +206,7 @@ pub(crate) fn beacon(to: &str, port: &str, word: &str, time: &str) -> Result<u8,
         }
         // Others have to run on this machine as well.
         if begin.elapsed() > Duration::from_millis(20) {
-            thread::sleep(Duration::from_micros(200));
+            thread::park_timeout(Duration::from_micros(200));
         }
     }
     println!("sent {sent}");

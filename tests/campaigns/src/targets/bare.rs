@@ -22,7 +22,13 @@ pub struct Bare {
 impl Bare {
     /// On a directory of the host.
     pub fn new(root: &Path) -> Self {
-        Bare { root: root.to_owned(), namespaces: Vec::new(), inherited: Vec::new(), wrapper: Vec::new(), network: None }
+        Bare {
+            root: root.to_owned(),
+            namespaces: Vec::new(),
+            inherited: Vec::new(),
+            wrapper: Vec::new(),
+            network: None,
+        }
     }
 
     /// With some namespaces of its own: `mount` (with procfs, and the host's `/dev` and `/sys`), `pid`, `ipc`, `uts`, `net`.

@@ -8,7 +8,6 @@ use engine_tests::{Engine, Gdn, until};
 mod bandwidth;
 mod egress;
 mod mapped_ports;
-mod matrix;
 mod plugin;
 mod restarts;
 mod spoofing;

@@ -123,7 +123,8 @@ const CRAFTED: [(&str, Craft); 14] = [
         vec![v6(ground, protocol::HOP_BY_HOP, &content)]
     }),
     ("fragments of IPv6", |ground, word| {
-        let shut = udp(ground.own.v6.into(), OUTSIDE6.into(), SHUT, &[&[b'.'; 8][..], &word.marked()].concat());
+        let shut =
+            udp(ground.own.v6.into(), OUTSIDE6.into(), SHUT, &[&[b'.'; 8][..], &word.marked()].concat());
         let part = |offset: u16, more: u16, content: &[u8]| {
             let place = (offset << 3 | more).to_be_bytes();
             let head = [&[protocol::UDP, 0][..], &place, &23_u32.to_be_bytes()].concat();
@@ -153,9 +154,7 @@ pub(super) fn bypasses(stage: &mut Stage<'_>) {
     let attacker = stage.bed().create(one_port());
     let victim = stage.bed().create(ContainerSpec::default());
     for (name, craft) in CRAFTED {
-        stage.case(name, |bed| {
-            Ground::between(bed, &attacker, &victim).outside_only().attempt(craft)
-        });
+        stage.case(name, |bed| Ground::between(bed, &attacker, &victim).outside_only().attempt(craft));
     }
     stage.control("a bridge without rules", |bed| {
         let weak = Weak::new();

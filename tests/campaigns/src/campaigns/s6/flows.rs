@@ -198,10 +198,8 @@ struct Containers {
 
 impl Containers {
     fn make(bed: &Bed) -> Self {
-        let shared = || ContainerSpec {
-            network: NetworkMode::Pool("10.9.0.0/24".into()),
-            ..ContainerSpec::default()
-        };
+        let shared =
+            || ContainerSpec { network: NetworkMode::Pool("10.9.0.0/24".into()), ..ContainerSpec::default() };
         let shut = ContainerSpec { egress: Some(Egress::Deny), ..ContainerSpec::default() };
         let mapped = NetIn { host_port: MAPPED, container_port: PORT, ..NetIn::default() };
         Containers {
@@ -261,9 +259,8 @@ pub(super) fn between(stage: &mut Stage<'_>) {
         listeners.push(listen_in(host, API));
         let refused = FLOWS.iter().filter(|flow| !flow.allowed);
         all_escape(refused.map(|flow| {
-            let reached = engine_tests::eventually(engine_tests::PATIENCE, || {
-                world.reaches(flow).then_some(())
-            });
+            let reached =
+                engine_tests::eventually(engine_tests::PATIENCE, || world.reaches(flow).then_some(()));
             (flow.name, Verdict::held_unless(reached.is_some(), || "reached".into()))
         }))
     });

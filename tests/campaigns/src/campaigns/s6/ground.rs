@@ -1,7 +1,6 @@
 //! Where rows about the network are played: an attacker, a victim, a host and an outside, of the engine or of a weak host.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use engine_tests::host::{Host, Namespace};
 use engine_tests::images::path_text;
@@ -14,8 +13,6 @@ use crate::{Bed, Seen, Sniffer, Target, Verdict, Word, probe};
 
 /// Where honest packets go that show that what was sent before them has been dealt with.
 pub(super) const HONEST_PORT: u16 = 4000;
-/// What may still be on its way when an honest packet has arrived, on the other processor.
-const SETTLING: Duration = Duration::from_millis(20);
 
 /// One end of a link.
 #[derive(Clone, Debug)]
@@ -65,13 +62,7 @@ impl<'a> Ground<'a> {
         Ground::watched(sender, own, place_of(bed, victim), gateway, bed.host())
     }
 
-    fn watched(
-        sender: Box<dyn Target + 'a>,
-        own: Place,
-        victim: Place,
-        gateway: Place,
-        host: &Host,
-    ) -> Self {
+    fn watched(sender: Box<dyn Target + 'a>, own: Place, victim: Place, gateway: Place, host: &Host) -> Self {
         let watch = |name, address, pid, link| Watched {
             name,
             address,
@@ -116,7 +107,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Sends a datagram of the host's to the attacker, past every rule.
-    pub(super) fn from_host(&self, datagram: &[u8]) {
+    pub(super) fn send_as_host(&self, datagram: &[u8]) {
         let packet = packet(self.gateway.v4.into(), self.own.v4.into(), protocol::UDP, datagram);
         let frame = frame(self.own.mac, self.gateway.mac, kind_of(self.own.v4.into()), &packet);
         let told = output(self.gateway.pid, &format!("ip -o route get {}", self.own.v4));
@@ -124,7 +115,8 @@ impl<'a> Ground<'a> {
         send_at(self.gateway.pid, link.expect("the host knows the way"), &[frame]);
     }
 
-    /// Sends frames, then honest ones, and tells where the word has arrived once those have.
+    /// Sends frames, then honest ones, and tells where the word has arrived once those have. All of them are sent by one
+    /// processor, which hands them on in order.
     pub(super) fn arrivals(&self, word: &Word, mut frames: Vec<Vec<u8>>) -> Verdict {
         let honest: Vec<Word> = self.watched.iter().map(|_| Word::fresh()).collect();
         for (Watched { address, mac, .. }, honest) in self.watched.iter().zip(&honest) {
@@ -136,7 +128,6 @@ impl<'a> Ground<'a> {
         for (Watched { name, sniffer, .. }, honest) in self.watched.iter().zip(&honest) {
             until(&format!("an honest packet to arrive at {name}"), || sniffer.count(honest) > 0);
         }
-        std::thread::sleep(SETTLING);
         Verdict::all(self.watched.iter().map(|Watched { name, sniffer, .. }| {
             Verdict::held_unless(sniffer.count(word) > 0, || format!("it arrived at {name}"))
         }))
@@ -329,12 +320,14 @@ impl Weak {
     }
 }
 
-/// Plays attempts against a weak target: escaped when all of them do but those that no kernel lets pass.
+/// The verdict on a weak target: escaped when all attempts did.
 pub(super) fn all_escape<'n>(attempts: impl IntoIterator<Item = (&'n str, Verdict)>) -> Verdict {
     let mut told = Vec::new();
     for (name, verdict) in attempts {
         match verdict {
-            Verdict::Escaped(evidence) => told.push(format!("{name}: {evidence}")),
+            Verdict::Escaped(evidence) => {
+                told.push(format!("{name}: {}", evidence.chars().take(100).collect::<String>()));
+            }
             // What is not red has shown nothing, whatever the others did.
             other => {
                 return Verdict::Broken(format!("{name} did not escape: {other:?}; escaped: {told:?}"));

@@ -38,9 +38,10 @@ const CHANGES: [(&str, Change); 9] = [
     }),
     ("another address of IPv6", |ground, word| {
         let (other, gateway) = (ground.victim.v6, ground.gateway.v6);
+        // The kernel takes a moment to find out that nobody else has the address.
         let change = format!(
             "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad; ip -6 addr add {other}/128 dev eth0 && \
-             ip -6 route add {OUTSIDE6} via {gateway} dev eth0 src {other}"
+             until ip -6 route add {OUTSIDE6} via {gateway} dev eth0 src {other}; do usleep 10000; done"
         );
         let back = format!("ip -6 route del {OUTSIDE6}; ip -6 addr del {other}/128 dev eth0");
         changed(ground, &change, &back, OUTSIDE6.into(), word)
@@ -92,7 +93,7 @@ fn overhears(ground: &Ground<'_>) -> Verdict {
     send_at(victim.pid, "eth0", &frames);
     // What the host sends to the attacker comes later by the same link.
     let content = udp(ground.gateway.v4.into(), ground.own.v4.into(), 4000, &honest.marked());
-    ground.from_host(&content);
+    ground.send_as_host(&content);
     engine_tests::until("the host to be heard", || sniffer.count(&honest) > 0);
     ground.shell("ip link set eth0 promisc off").said();
     Verdict::held_unless(sniffer.count(&word) > 0, || "the victim's packets are seen".into())

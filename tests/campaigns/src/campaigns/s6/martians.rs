@@ -40,9 +40,7 @@ const MARTIANS: [(&str, Martian); 4] = [
     ("as 127.0.0.1 to the gateway", |ground, word| {
         ground.datagram(Ipv4Addr::LOCALHOST.into(), ground.gateway.v4.into(), PORT + 1, word)
     }),
-    ("to ::1", |ground, word| {
-        ground.datagram(ground.own.v6.into(), Ipv6Addr::LOCALHOST.into(), PORT, word)
-    }),
+    ("to ::1", |ground, word| ground.datagram(ground.own.v6.into(), Ipv6Addr::LOCALHOST.into(), PORT, word)),
 ];
 
 fn sent(ground: &Ground<'_>, ears: &[Ear], martian: Martian) -> Verdict {
@@ -72,11 +70,7 @@ fn from_outside(host: &Host, ears: &[Ear], mapped: Option<&Ear>) -> Verdict {
 }
 
 fn create(bed: &Bed) -> (Handle, Handle) {
-    let netin = vec![NetIn {
-        host_port: PORT,
-        container_port: 53,
-        transport: gdn_types::Transport::Udp,
-    }];
+    let netin = vec![NetIn { host_port: PORT, container_port: 53, transport: gdn_types::Transport::Udp }];
     let attacker = bed.create(ContainerSpec { privileged: true, ..ContainerSpec::default() });
     (attacker, bed.create(ContainerSpec { netin, ..ContainerSpec::default() }))
 }

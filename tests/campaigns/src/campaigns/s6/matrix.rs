@@ -63,8 +63,7 @@ fn cases() -> Vec<Case> {
             for (logged, log) in [("", false), (", logged", true)] {
                 let base = || NetOutRule { networks: vec![network], log, ..NetOutRule::default() };
                 let name = |what: &str| format!("{family}, {named}: {what}{logged}");
-                for (protocol, word, other) in
-                    [(Protocol::Tcp, "tcp", "udp"), (Protocol::Udp, "udp", "tcp")]
+                for (protocol, word, other) in [(Protocol::Tcp, "tcp", "udp"), (Protocol::Udp, "udp", "tcp")]
                 {
                     for (some, ports) in ports() {
                         let mut elsewhere = vec![(word, beside, OPEN), (other, address, OPEN)];

@@ -46,7 +46,13 @@ fn mtu(bytes: u32) -> Vec<u8> {
     [&[5, 1, 0, 0][..], &bytes.to_be_bytes()].concat()
 }
 
-fn advertisement(ground: &Ground<'_>, to: Mac, destination: Ipv6Addr, router: &Router, word: &Word) -> Vec<u8> {
+fn advertisement(
+    ground: &Ground<'_>,
+    to: Mac,
+    destination: Ipv6Addr,
+    router: &Router,
+    word: &Word,
+) -> Vec<u8> {
     let mut body = [&[64, 0][..], &router.lifetime.to_be_bytes(), &[0; 8], &router.options].concat();
     body.extend(unknown_option(word));
     let message = icmp6(router.address, destination, ADVERTISEMENT, 0, &body);
@@ -76,9 +82,7 @@ const ADVERTISED: [(&str, Advertise); 5] = [
     ("small packets, and as the attacker's own address", |ground, word| {
         let small = Router { address: link_local(5), lifetime: 1800, options: mtu(1280) };
         let own = Router { address: ground.own.v6, lifetime: 1800, options: prefix(5) };
-        [small, own]
-            .map(|router| advertisement(ground, Mac::ALL_NODES, ALL_NODES, &router, word))
-            .to_vec()
+        [small, own].map(|router| advertisement(ground, Mac::ALL_NODES, ALL_NODES, &router, word)).to_vec()
     }),
 ];
 

@@ -19,7 +19,14 @@ const ON_LINK: u8 = 255;
 
 type Forge = fn(&Ground<'_>, &Word) -> Vec<Vec<u8>>;
 
-fn arp_frame(ground: &Ground<'_>, to: Mac, operation: u8, as_whom: Ipv4Addr, whom: Ipv4Addr, word: &Word) -> Vec<u8> {
+fn arp_frame(
+    ground: &Ground<'_>,
+    to: Mac,
+    operation: u8,
+    as_whom: Ipv4Addr,
+    whom: Ipv4Addr,
+    word: &Word,
+) -> Vec<u8> {
     let content = arp(operation, (ground.own.mac, as_whom), (to, whom), &word.marked());
     frame(to, ground.own.mac, kind::ARP, &content)
 }

@@ -136,9 +136,8 @@ fn restarted(bed: &mut Bed, attempts: u32, kill: bool) -> Verdict {
 pub(super) fn watched(stage: &mut Stage<'_>) {
     let attempts = stage.attempts();
     for sink in SINKS {
-        stage.case(format!("while containers are made, {}", family(sink)), |bed| {
-            created(bed, sink, attempts)
-        });
+        stage
+            .case(format!("while containers are made, {}", family(sink)), |bed| created(bed, sink, attempts));
     }
     for sink in SINKS {
         stage.case(format!("while rules change and others flush theirs, {}", family(sink)), |bed| {
@@ -151,27 +150,31 @@ pub(super) fn watched(stage: &mut Stage<'_>) {
                  nft 'add chain inet weak out { type filter hook forward priority 0; }'";
     let rule = "nft add rule inet weak out ip daddr 192.0.2.9 drop";
     stage.control("a link that is up before its rules are there", |_| {
-        weak_host(table, |host| drop(host.must(&format!("ip link set v2 up; {rule}"))), |host| {
-            host.must(&format!("ip link set v2 down; nft flush ruleset; {table}"));
-        })
+        weak_host(
+            table,
+            |host| drop(host.must(&format!("ip link set v2 master br0; {rule}"))),
+            |host| {
+                host.must(&format!("ip link set v2 nomaster; nft flush ruleset; {table}"));
+            },
+        )
     });
     stage.control("rules that are taken out before others are put in", |_| {
         let change = format!("nft flush chain inet weak out; {rule}");
         weak_host(&format!("{table}; {rule}"), |host| drop(host.must(&change)), |_| {})
     });
     stage.control("rules that go with their server", |_| {
-        weak_host(&format!("{table}; {rule}"), |host| {
-            host.must(&format!("nft delete table inet weak; {table}; {rule}"));
-        }, |_| {})
+        weak_host(
+            &format!("{table}; {rule}"),
+            |host| {
+                host.must(&format!("nft delete table inet weak; {table}; {rule}"));
+            },
+            |_| {},
+        )
     });
 }
 
 /// A program sends through a weak host while that changes its rules, again and again until something has arrived.
-fn weak_host(
-    first: &str,
-    change: impl Fn(&Namespace),
-    back: impl Fn(&Namespace),
-) -> Verdict {
+fn weak_host(first: &str, change: impl Fn(&Namespace), back: impl Fn(&Namespace)) -> Verdict {
     let weak = Weak::new();
     let sniffer = Sniffer::open(weak.host.outside.pid(), "down0");
     let host = &weak.host.inside;
