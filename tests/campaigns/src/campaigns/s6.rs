@@ -11,7 +11,10 @@ mod names;
 mod plugins;
 mod routers;
 mod spoofing;
+mod stalker;
 mod windows;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::{Bed, Campaign, Row};
 
@@ -29,8 +32,6 @@ const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// The host's own.
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// An engine with a network, and an outside with the addresses above.
 fn bed() -> Bed {

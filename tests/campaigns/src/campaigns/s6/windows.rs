@@ -1,8 +1,8 @@
 //! Moments in which a rule could be missing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_tests::host::Namespace;
 use engine_tests::images::path_text;
@@ -10,9 +10,13 @@ use engine_tests::{Gdn, eventually, until};
 use gdn_types::{ContainerSpec, Handle, IpRange, NetOutRule, PortRange, Protocol};
 
 use super::ground::Weak;
+use super::stalker::Stalker;
 use super::{DENIED, DENIED6};
 use crate::{Bed, Sniffer, Stage, Target, Verdict, Word, probe};
 
+/// Of the sinks.
+const PORT: u16 = 4000;
+const PORT_TEXT: &str = "4000";
 /// For how long a container sends from its first moment on, in milliseconds.
 const FIRST: &str = "25";
 /// For how long a weak host is given chances.
@@ -49,26 +53,38 @@ fn nothing_arrived(sniffer: &Sniffer, word: &Word) -> Verdict {
 }
 
 fn beacon<'w>(sink: &'w str, word: &'w Word, time: &'w str) -> [&'w str; 6] {
-    ["probe", "beacon", sink, "4000", word.text(), time]
+    ["probe", "beacon", sink, PORT_TEXT, word.text(), time]
 }
 
-/// Containers whose first program sends from its first instruction on.
+/// Containers whose first program sends from its first instruction on, while somebody else does so from their networks before
+/// they are theirs.
 fn created(bed: &Bed, sink: IpAddr, attempts: u32) -> Verdict {
-    let (sniffer, word, allowed) = (sniffer(bed), Word::fresh(), Word::fresh());
+    let (sniffer, words, allowed) = (sniffer(bed), [Word::fresh(), Word::fresh()], Word::fresh());
     let place = sink.to_string();
-    let once = |spec: ContainerSpec, word: &Word| {
-        bed.in_container(spec, |inside| {
-            let said = inside.run("", &beacon(&place, word, FIRST)).said().to_owned();
-            assert!(said.starts_with("sending"), "{said}");
-        });
+    let stalker = Stalker::start(bed.engine().mark(), SocketAddr::new(sink, PORT), &words[0]);
+    // Answers whether the stalker was in the network before the create was answered.
+    let once = |spec: ContainerSpec, word: &Word, stalker: Option<&Stalker>| {
+        let begin = Instant::now();
+        let handle = bed.create(spec);
+        let early = stalker.is_some_and(|stalker| stalker.joined_between(begin, Instant::now()));
+        let said = bed.inside(&handle).run("", &beacon(&place, word, FIRST)).said().to_owned();
+        assert!(said.starts_with("sending"), "{said}");
+        bed.engine().gdn(["destroy", handle.as_str()]).expect_status(0);
+        early
     };
+    let mut early = 0;
     for _ in 0..attempts {
-        once(ContainerSpec::default(), &word);
+        early += u32::from(once(ContainerSpec::default(), &words[1], Some(&stalker)));
     }
+    // On a busy machine it may come too late every time.
+    until("somebody to be in a network before its create is answered", || {
+        early > 0 || once(ContainerSpec::default(), &words[1], Some(&stalker))
+    });
+    drop(stalker);
     // The same arrives where a rule allows it.
-    once(ContainerSpec { netout: vec![open(sink)], ..ContainerSpec::default() }, &allowed);
+    once(ContainerSpec { netout: vec![open(sink)], ..ContainerSpec::default() }, &allowed, None);
     until("what is allowed to arrive", || sniffer.count(&allowed) > 0);
-    nothing_arrived(&sniffer, &word)
+    Verdict::all(words.iter().map(|word| nothing_arrived(&sniffer, word)))
 }
 
 /// A container that sends all the time, to both.
