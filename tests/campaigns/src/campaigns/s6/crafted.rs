@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use gdn_types::{ContainerSpec, Egress, NetOutRule, PortRange, Protocol};
 
-use super::ground::{Ground, HONEST_PORT, Weak, all_escape};
+use super::ground::{Ground, HONEST_PORT, Pair, Weak, all_escape};
 use super::{BESIDE, DENIED, OUTSIDE, OUTSIDE6};
 use crate::packets::{Ipv4, frame, icmp, ipv6, kind, packet, protocol, tcp, udp};
 use crate::{Stage, Word};
@@ -151,10 +151,10 @@ fn one_port() -> ContainerSpec {
 }
 
 pub(super) fn bypasses(stage: &mut Stage<'_>) {
-    let attacker = stage.bed().create(one_port());
-    let victim = stage.bed().create(ContainerSpec::default());
+    let bed = stage.bed();
+    let pair = Pair::of(bed, bed.create(one_port()), &bed.create(ContainerSpec::default()));
     for (name, craft) in CRAFTED {
-        stage.case(name, |bed| Ground::between(bed, &attacker, &victim).outside_only().attempt(craft));
+        stage.case(name, |bed| pair.ground(bed).outside_only().attempt(craft));
     }
     stage.control("a bridge without rules", |bed| {
         let weak = Weak::new();

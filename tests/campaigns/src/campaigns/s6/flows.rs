@@ -180,7 +180,7 @@ fn home(bed: &Bed, handle: &Handle) -> Home {
     let text = |key: &str| info[key].as_str().unwrap().to_owned();
     let v6: Ipv6Addr = text("container_ipv6").parse().unwrap();
     Home {
-        pid: bed.engine().init_pid(handle.as_str()),
+        pid: info["init_pid"].as_u64().unwrap().try_into().unwrap(),
         v4: text("container_ip").parse().unwrap(),
         v6,
         gateway: text("host_ip").parse().unwrap(),
@@ -210,18 +210,20 @@ impl Containers {
         }
     }
 
-    fn world<'b>(&self, bed: &'b Bed) -> World<'b> {
-        let Containers { free, neighbour, shut, peer } = self;
+    fn homes(&self, bed: &Bed) -> [Home; 4] {
+        [&self.free, &self.shut, &self.peer, &self.neighbour].map(|handle| home(bed, handle))
+    }
+
+    fn world<'b>(&self, bed: &'b Bed, homes: &[Home; 4]) -> World<'b> {
+        let Containers { free, shut, .. } = self;
         let host = bed.host();
-        let neighbour = home(bed, neighbour);
-        let homes = [home(bed, free), home(bed, shut), home(bed, peer)];
         let pids = homes.map(|home| home.pid);
-        let others = [neighbour.pid, host.inside.pid(), host.outside.pid()];
+        let others = [host.inside.pid(), host.outside.pid()];
         World {
             free: (Box::new(bed.inside(free)), homes[0]),
             shut: (Box::new(bed.inside(shut)), homes[1]),
             peer: homes[2],
-            neighbour: neighbour.v4,
+            neighbour: homes[3].v4,
             host: corner(bed, host.inside.pid()),
             outside: corner(bed, host.outside.pid()),
             ears: ears(&[&pids[..], &others].concat()),
@@ -237,15 +239,12 @@ fn lead_to_containers(host: &Host) {
 pub(super) fn between(stage: &mut Stage<'_>) {
     lead_to_containers(stage.bed().host());
     let containers = Containers::make(stage.bed());
-    let listeners = {
-        let bed: &Bed = stage.bed();
-        let Containers { free, neighbour, shut, peer } = &containers;
-        let inside = [free, neighbour, shut, peer].map(|handle| bed.engine().init_pid(handle.as_str()));
-        let around = [bed.host().inside.pid(), bed.host().outside.pid()];
-        inside.into_iter().chain(around).map(|pid| listen_in(pid, PORT)).collect::<Vec<_>>()
-    };
+    let homes = containers.homes(stage.bed());
+    let around = [stage.bed().host().inside.pid(), stage.bed().host().outside.pid()];
+    let pids = homes.iter().map(|home| home.pid).chain(around);
+    let listeners: Vec<_> = pids.map(|pid| listen_in(pid, PORT)).collect();
     for flow in &FLOWS {
-        stage.case(flow.name, |bed| containers.world(bed).verdict(flow));
+        stage.case(flow.name, |bed| containers.world(bed, &homes).verdict(flow));
     }
     drop(listeners);
     stage.control("a bridge without rules", |bed| {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use engine_tests::host::{Host, Namespace};
 use engine_tests::images::path_text;
 use engine_tests::until;
-use gdn_types::Handle;
+use gdn_types::{ContainerSpec, Handle};
 
 use super::OUTSIDE;
 use crate::packets::{Mac, frame, kind_of, packet, protocol, udp};
@@ -47,21 +47,38 @@ struct Watched {
     sniffer: Sniffer,
 }
 
-impl<'a> Ground<'a> {
-    /// Two containers that are there.
-    pub(super) fn between(bed: &'a Bed, attacker: &Handle, victim: &Handle) -> Self {
-        let own = place_of(bed, attacker);
-        let info = bed.engine().inspect(attacker.as_str());
-        let gateway = Place {
-            pid: bed.host().inside.pid(),
-            mac: HOST_MAC,
-            v4: info["host_ip"].as_str().unwrap().parse().unwrap(),
-            v6: first_of(own.v6),
-        };
-        let sender = Box::new(bed.inside(attacker));
-        Ground::watched(sender, own, place_of(bed, victim), gateway, bed.host())
+/// Two containers of the engine, one of which attacks the other.
+pub(super) struct Pair {
+    attacker: Handle,
+    own: Place,
+    victim: Place,
+    gateway: Place,
+}
+
+impl Pair {
+    /// Creates both. Frames are sent from a privileged one.
+    pub(super) fn create(bed: &Bed) -> Self {
+        let attacker = bed.create(ContainerSpec { privileged: true, ..ContainerSpec::default() });
+        Pair::of(bed, attacker, &bed.create(ContainerSpec::default()))
     }
 
+    /// Two that are there.
+    pub(super) fn of(bed: &Bed, attacker: Handle, victim: &Handle) -> Self {
+        let (own, gateway) = place_of(bed, &attacker);
+        let gateway =
+            Place { pid: bed.host().inside.pid(), mac: HOST_MAC, v4: gateway, v6: first_of(own.v6) };
+        Pair { attacker, own, victim: place_of(bed, victim).0, gateway }
+    }
+
+    /// Watches where nothing forged must arrive.
+    pub(super) fn ground<'b>(&self, bed: &'b Bed) -> Ground<'b> {
+        let sender = Box::new(bed.inside(&self.attacker));
+        let [own, victim, gateway] = [&self.own, &self.victim, &self.gateway].map(Place::clone);
+        Ground::watched(sender, own, victim, gateway, bed.host())
+    }
+}
+
+impl<'a> Ground<'a> {
     fn watched(sender: Box<dyn Target + 'a>, own: Place, victim: Place, gateway: Place, host: &Host) -> Self {
         let watch = |name, address, pid, link| Watched {
             name,
@@ -172,15 +189,17 @@ fn first_of(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(address) - 1)
 }
 
-fn place_of(bed: &Bed, handle: &Handle) -> Place {
+/// Where a container is, and its gateway's address.
+fn place_of(bed: &Bed, handle: &Handle) -> (Place, Ipv4Addr) {
     let info = bed.engine().inspect(handle.as_str());
     let text = |key: &str| info[key].as_str().unwrap().to_owned();
-    Place {
-        pid: bed.engine().init_pid(handle.as_str()),
+    let place = Place {
+        pid: info["init_pid"].as_u64().unwrap().try_into().unwrap(),
         mac: Mac::parse(bed.inside(handle).run("", &["cat", "/sys/class/net/eth0/address"]).said()),
         v4: text("container_ip").parse().unwrap(),
         v6: text("container_ipv6").parse().unwrap(),
-    }
+    };
+    (place, text("host_ip").parse().unwrap())
 }
 
 fn tables(pid: u32) -> String {

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use gdn_types::ContainerSpec;
 
-use super::ground::{Ground, Weak, all_escape, send_at};
+use super::ground::{Ground, Pair, Weak, all_escape, send_at};
 use super::{HOST, OUTSIDE, OUTSIDE6};
 use crate::packets::{Mac, frame, kind, kind_of, packet, protocol, tagged, udp};
 use crate::{Sniffer, Stage, Verdict, Word};
@@ -100,12 +99,11 @@ fn overhears(ground: &Ground<'_>) -> Verdict {
 }
 
 pub(super) fn changed_links(stage: &mut Stage<'_>) {
-    let attacker = stage.bed().create(ContainerSpec { privileged: true, ..ContainerSpec::default() });
-    let victim = stage.bed().create(ContainerSpec::default());
+    let pair = Pair::create(stage.bed());
     for (name, change) in CHANGES {
-        stage.case(name, |bed| Ground::between(bed, &attacker, &victim).attempt(change));
+        stage.case(name, |bed| pair.ground(bed).attempt(change));
     }
-    stage.case("listening to everything", |bed| overhears(&Ground::between(bed, &attacker, &victim)));
+    stage.case("listening to everything", |bed| overhears(&pair.ground(bed)));
     stage.control("a bridge without rules", |bed| {
         let weak = Weak::new();
         let ground = weak.ground(bed);

@@ -6,7 +6,7 @@ use engine_tests::host::{Host, Namespace};
 use engine_tests::until;
 use gdn_types::{ContainerSpec, Handle, NetIn};
 
-use super::ground::{Ground, Weak, all_escape, mac_in, send_at};
+use super::ground::{Ground, Pair, Weak, all_escape, mac_in, send_at};
 use super::{HOST, OUTSIDE};
 use crate::packets::{frame, kind, packet, protocol, udp};
 use crate::{Bed, Ear, Stage, Verdict, Word};
@@ -77,9 +77,10 @@ fn create(bed: &Bed) -> (Handle, Handle) {
 
 pub(super) fn to_loopback(stage: &mut Stage<'_>) {
     let (attacker, victim) = create(stage.bed());
+    let pair = Pair::of(stage.bed(), attacker, &victim);
     let ears = services(stage.bed().host().inside.pid());
     for (name, martian) in MARTIANS {
-        stage.case(name, |bed| sent(&Ground::between(bed, &attacker, &victim), &ears, martian));
+        stage.case(name, |bed| sent(&pair.ground(bed), &ears, martian));
     }
     stage.case("from outside, by the number of a mapped port", |bed| {
         let inside = bed.engine().init_pid(victim.as_str());

@@ -6,7 +6,7 @@ use engine_tests::host::Host;
 use engine_tests::{Engine, until};
 use gdn_types::ContainerSpec;
 
-use super::ground::{Ground, Weak, all_escape};
+use super::ground::{Ground, Pair, Weak, all_escape};
 use super::spoofing::unknown_option;
 use crate::packets::{Mac, frame, icmp6, ipv6, kind, protocol};
 use crate::{Stage, Target, Verdict, Word};
@@ -87,10 +87,12 @@ const ADVERTISED: [(&str, Advertise); 5] = [
 ];
 
 pub(super) fn advertised(stage: &mut Stage<'_>) {
-    let attacker = stage.bed().create(ContainerSpec { privileged: true, ..ContainerSpec::default() });
-    let victim = stage.bed().create(ContainerSpec::default());
+    let bed = stage.bed();
+    let victim = bed.create(ContainerSpec::default());
+    let attacker = bed.create(ContainerSpec { privileged: true, ..ContainerSpec::default() });
+    let pair = Pair::of(bed, attacker, &victim);
     for (name, advertise) in ADVERTISED {
-        stage.case(name, |bed| Ground::between(bed, &attacker, &victim).attempt(advertise));
+        stage.case(name, |bed| pair.ground(bed).attempt(advertise));
     }
     stage.case("the host's ends of links listen to no router", |bed| {
         let links = bed.host().inside.must("ls /proc/sys/net/ipv6/conf");

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::ground::{Ground, Weak, all_escape};
+use super::ground::{Ground, Pair, Weak, all_escape};
 use super::{OUTSIDE, OUTSIDE6};
 use crate::packets::{Mac, arp, frame, icmp6, ipv6, kind, kind_of, packet, protocol, udp};
 use crate::{Stage, Word};
@@ -107,10 +107,9 @@ const FORGED: [(&str, Forge); 12] = [
 ];
 
 pub(super) fn forged(stage: &mut Stage<'_>) {
-    let attacker = stage.bed().create(gdn_types::ContainerSpec { privileged: true, ..Default::default() });
-    let victim = stage.bed().create(gdn_types::ContainerSpec::default());
+    let pair = Pair::create(stage.bed());
     for (name, forge) in FORGED {
-        stage.case(name, |bed| Ground::between(bed, &attacker, &victim).attempt(forge));
+        stage.case(name, |bed| pair.ground(bed).attempt(forge));
     }
     stage.control("a bridge without rules", |bed| {
         let weak = Weak::new();
