@@ -6,13 +6,14 @@ use engine_tests::host::{GREETING, Host};
 use engine_tests::{Engine, Gdn, until};
 
 mod bandwidth;
+mod cycles;
 mod egress;
 mod mapped_ports;
 mod plugin;
 mod restarts;
 mod spoofing;
 mod strangers;
-mod windows;
+mod streams;
 
 const POOL: &str = "10.254.0.0/22";
 const POOL6: &str = "fd00:77::/48";

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-
 use super::ground::{Ground, Pair, Weak, all_escape, send_at};
 use super::{HOST, OUTSIDE, OUTSIDE6};
 use crate::packets::{Mac, frame, kind, kind_of, packet, protocol, tagged, udp};
