@@ -42,7 +42,7 @@ pub struct RowReport {
     pub broken: Vec<(usize, String, String)>,
     /// Number, name and reason of those that are known not to hold.
     pub excepted: Vec<(usize, String, String)>,
-    /// Whether what it attacks is not there yet: then no case was played, and no control.
+    /// Whether it cannot be played yet: then no case was, and no control.
     pub absent: bool,
     /// The controls.
     pub controls: Vec<ControlReport>,

@@ -1,4 +1,4 @@
-//! Network plug-ins, which are not there yet.
+//! Network plug-ins, which are not played here yet.
 
 use crate::Stage;
 
@@ -20,6 +20,7 @@ const CASES: [&str; 12] = [
 pub(super) fn absent(stage: &mut Stage<'_>) {
     stage.absent(
         &CASES,
-        "the engine has no network plug-ins yet: no option names a program, and none is run for a network",
+        "network plug-ins are newer than the campaign, which does not play them yet; the black-box test \
+         a_plug_in_that_fails_costs_one_container_and_leaves_nothing shows what comes of bad ones",
     );
 }
