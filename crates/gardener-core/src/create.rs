@@ -32,6 +32,7 @@ impl Gardener {
     /// handle in use, `ResourceExhausted` for too many containers or no free
     /// host ids; then what a component answers.
     pub async fn create(self: &Arc<Self>, spec: ContainerSpec) -> Result<Handle> {
+        let call = self.timings.create.begin();
         let _working = self.work.token();
         self.open()?;
         self.permit(&spec)?;
@@ -47,7 +48,7 @@ impl Gardener {
         let task = async move { Creation { gardener, container, spec, cancelled }.carry_out().await };
         let outcome = self.to_its_end("create", task).await;
         abandoned.disarm();
-        outcome
+        call.with(outcome)
     }
 
     fn permit(&self, spec: &ContainerSpec) -> Result<()> {

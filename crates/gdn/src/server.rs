@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
 
 mod clients;
+mod debug;
 mod garden;
 mod hello;
 mod idmaps;
@@ -30,6 +31,7 @@ pub(crate) mod logging;
 pub(crate) mod notify;
 mod settings;
 
+pub(crate) use debug::DebugSettings;
 pub(crate) use garden::GardenSettings;
 pub(crate) use lock::EngineLock;
 pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, Settings, TlsSettings};
@@ -50,6 +52,7 @@ pub(crate) struct Running {
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
     garden: Option<JoinHandle<()>>,
+    debug: Option<JoinHandle<()>>,
     _lock: EngineLock,
 }
 
@@ -81,6 +84,10 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         Some(garden) => garden::open(garden).await?,
         None => None,
     };
+    let debug = match &settings.debug {
+        Some(debug) => Some(debug::open(debug).await?),
+        None => None,
+    };
     layout::make_socket_directory(&settings.socket)?;
     let gate = Gate::open(settings.gate()).await.context("cannot listen")?;
     if let Some(address) = gate.tcp_addr() {
@@ -93,6 +100,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
+    let debug = debug.map(|opened| debug::serve(opened, gardener.clone(), stop.clone()));
     let socket = settings.socket;
     let mut running = Running {
         gardener,
@@ -103,6 +111,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         stop,
         gate,
         garden: None,
+        debug,
         _lock: lock,
     };
     let report = match running.gardener.start().await {
@@ -274,6 +283,9 @@ impl Running {
         let served = self.gate.await.context("the gate ended")?;
         if let Some(garden) = self.garden {
             garden.await.context("the gate for Garden's clients ended")?;
+        }
+        if let Some(debug) = self.debug {
+            debug.await.context("the port for operators ended")?;
         }
         self.gardener.shutdown().await;
         let unlinked = match &self.networker {

@@ -33,7 +33,7 @@ const DONE: u8 = 0;
 
 /// Does what the command line asks and answers with the exit status.
 pub(crate) fn perform(cli: Cli) -> anyhow::Result<u8> {
-    let Cli { global, command } = cli;
+    let Cli { global, command, .. } = cli;
     match command {
         Command::Completion(verb) => verb.perform(),
         Command::Doctor(verb) => single(verb.perform(&global)),

@@ -11,6 +11,7 @@ use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
 use networker::{DnsConfig, Egress, Prefix, Subnet};
 
+use super::debug::DebugSettings;
 use super::garden::GardenSettings;
 use crate::cli::Global;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsSettings>,
     /// The front door for Garden's clients.
     pub(crate) garden: Option<GardenSettings>,
+    /// The port for operators.
+    pub(crate) debug: Option<DebugSettings>,
     /// The most containers; 0 = no limit.
     pub(crate) max_containers: u64,
     /// For how long a container may go without a request when its client says nothing; zero = for ever.
@@ -90,6 +93,7 @@ impl Settings {
             socket: global.socket(),
             tls: None,
             garden: None,
+            debug: None,
             max_containers: 0,
             default_grace_time: Duration::ZERO,
             allow_privileged: true,

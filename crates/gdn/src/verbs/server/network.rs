@@ -6,6 +6,7 @@ use clap::Args;
 use gdn_types::IpRange;
 use networker::{DnsConfig, Egress, Prefix, Subnet};
 
+use super::guardian;
 use crate::server::NetworkSettings;
 use crate::values;
 
@@ -15,11 +16,11 @@ const USUAL_PREFIX: u8 = 64;
 /// How containers reach others. Names and defaults are those of the reference engine, where it has them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
-pub(super) struct NetworkOptions {
-    /// Range that containers get their IPv4 addresses out of, such as 10.254.0.0/22 [default: none, containers have loopback
-    /// only]
-    #[arg(long, value_name = "IP/LENGTH")]
-    network_pool: Option<Subnet>,
+pub(in crate::verbs) struct NetworkOptions {
+    /// Range that containers get their IPv4 addresses out of, such as 10.254.0.0/22; none = they have loopback only
+    /// [default: none]
+    #[arg(long, value_name = "IP/LENGTH|none", value_parser = pool)]
+    network_pool: Option<Pool>,
     /// Range that they get IPv6 prefixes out of, and the length of each [default length: 64, or 126 in a smaller range]
     #[arg(long, value_name = "IP/LENGTH[,LENGTH]", value_parser = prefixes, requires = "network_pool")]
     network_pool6: Option<(Prefix, u8)>,
@@ -55,9 +56,21 @@ pub(super) struct NetworkOptions {
     mtu: Option<u32>,
 }
 
+/// Where addresses come from.
+#[derive(Clone, Copy, Debug)]
+enum Pool {
+    Absent,
+    Range(Subnet),
+}
+
 impl NetworkOptions {
-    pub(super) fn settings(self) -> anyhow::Result<Option<NetworkSettings>> {
-        let Some(pool) = self.network_pool else { return Ok(None) };
+    /// With a start line of Guardian containers have addresses out of its usual pool.
+    pub(in crate::verbs) fn settings(self, guardian: bool) -> anyhow::Result<Option<NetworkSettings>> {
+        let pool = match self.network_pool {
+            Some(Pool::Range(pool)) => pool,
+            None if guardian => guardian::NETWORK_POOL.parse()?,
+            Some(Pool::Absent) | None => return Ok(None),
+        };
         Ok(Some(NetworkSettings {
             pool,
             pool6: self.network_pool6,
@@ -74,6 +87,14 @@ impl NetworkOptions {
             external_ip: self.external_ip,
             mtu: self.mtu,
         }))
+    }
+}
+
+/// `10.254.0.0/22` or `none`.
+fn pool(text: &str) -> anyhow::Result<Pool> {
+    match text {
+        "none" => Ok(Pool::Absent),
+        range => Ok(Pool::Range(range.parse()?)),
     }
 }
 
