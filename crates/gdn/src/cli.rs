@@ -117,6 +117,8 @@ pub(crate) enum Command {
     Ping(verbs::ping::Ping),
     Events(verbs::events::Events),
     Doctor(verbs::doctor::Doctor),
+    Setup(verbs::setup::Setup),
+    Cleanup(verbs::cleanup::Cleanup),
     Completion(verbs::completion::Completion),
 }
 

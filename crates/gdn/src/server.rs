@@ -25,19 +25,19 @@ mod debug;
 mod garden;
 mod hello;
 mod idmaps;
-mod layout;
+pub(crate) mod layout;
 mod lock;
 pub(crate) mod logging;
 pub(crate) mod notify;
 mod settings;
 
 pub(crate) use debug::DebugSettings;
-pub(crate) use garden::GardenSettings;
+pub(crate) use garden::{GROUP, GardenSettings, group};
+pub(crate) use layout::Layout;
 pub(crate) use lock::EngineLock;
 pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, Settings, TlsSettings};
 
 use crate::failure::Advised;
-use layout::Layout;
 
 /// How often an embedded engine looks whether its last client is gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,6 +53,7 @@ pub(crate) struct Running {
     gate: JoinHandle<Result<(), ServeError>>,
     garden: Option<JoinHandle<()>>,
     debug: Option<JoinHandle<()>>,
+    destroying: usize,
     _lock: EngineLock,
 }
 
@@ -112,6 +113,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         gate,
         garden: None,
         debug,
+        destroying: 0,
         _lock: lock,
     };
     let report = match running.gardener.start().await {
@@ -128,6 +130,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         let (gardener, stop) = (running.gardener.clone(), running.stop.clone());
         tokio::spawn(gate.serve(gardener, stop))
     });
+    running.destroying = report.destroying;
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
     }
@@ -206,8 +209,10 @@ fn networker(
     properties: &PropertyStore,
     root_id: u32,
 ) -> anyhow::Result<Option<Arc<KernelNetworker>>> {
-    let Some(network) = settings.network.clone() else {
-        return match networker::has_networks(properties.state()) {
+    let has_networks = networker::has_networks(properties.state());
+    let for_old = settings.network_of_old.as_ref().filter(|_| has_networks);
+    let Some(network) = settings.network.as_ref().or(for_old).cloned() else {
+        return match has_networks {
             false => Ok(None),
             true => Err(Advised::error(
                 "containers of this engine have networks, and no range of addresses is given",
@@ -248,6 +253,16 @@ fn by_runtime(
 }
 
 impl Running {
+    /// The orchestrator.
+    pub(crate) fn gardener(&self) -> &Gardener {
+        &self.gardener
+    }
+
+    /// How many containers the start began to destroy.
+    pub(crate) fn destroying(&self) -> usize {
+        self.destroying
+    }
+
     /// Waits until no client is connected.
     pub(crate) async fn without_clients(&self) -> anyhow::Result<()> {
         while clients::connected(&self.socket).context("cannot count the clients")? > 0 {

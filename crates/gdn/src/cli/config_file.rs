@@ -24,7 +24,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory};
 use super::Cli;
 
 /// The verbs that take options out of a file.
-const SECTIONS: [&str; 1] = ["server"];
+const SECTIONS: [&str; 3] = ["server", "setup", "cleanup"];
 
 /// Options that a file cannot hold.
 const NEVER: [&str; 4] = ["config", "help", "version", "address"];
@@ -105,13 +105,16 @@ fn added(text: &str, verb: &str, given: &ArgMatches) -> anyhow::Result<Vec<Strin
             _ => seen.push((format!("{section} {id}"), line)),
         }
         valid(&section, &argument).with_context(|| format!("line {line}"))?;
-        let elsewhere =
-            matches!(given.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-        if section == verb && !elsewhere {
+        if section == verb && !stands_elsewhere(given, id) {
             arguments.push(argument);
         }
     }
     Ok(arguments)
+}
+
+/// Whether the command line or the environment says something about the option.
+fn stands_elsewhere(given: &ArgMatches, id: &str) -> bool {
+    matches!(given.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
 fn is_called(option: &Arg, key: &str) -> bool {
@@ -227,6 +230,7 @@ mod tests {
         );
         let expected = "--allow-host-access --tag= --additional-host-entry=a \"b\" \\ = c";
         assert_eq!(won.unwrap(), expected);
+        assert_eq!(apply("[setup]\n[server]\nmtu = 1400", "gdn --config FILE setup").unwrap(), "");
         assert_eq!(apply("[server]\nroot = /r", "gdn server --config FILE").unwrap(), "--root=/r");
     }
 
@@ -243,7 +247,7 @@ mod tests {
             ("[server]\n\nmax-containrs = 7", "line 3: gdn server has no option \"max-containrs\""),
             ("max-containers = 7", "line 1: \"max-containers\" stands before any section"),
             ("[server]\nmax-containers", "line 2: \"max-containers\" is not of the form"),
-            ("[servers]", "line 1: [servers] is none of [server]"),
+            ("[servers]", "line 1: [servers] is none of [server], [setup], [cleanup]"),
             ("[server", "line 1: [server is none of"),
             ("[server]\nmax-containers = many", "line 2: invalid value 'many' for '--max-containers"),
             ("[server]\nlog-level = loud", "line 2: invalid value 'loud' for '--log-level"),
@@ -256,6 +260,7 @@ mod tests {
             ("[server]\ntag = \"x", "line 2: tag: \"x has no closing quote"),
             ("[server]\ntag = \"x\"y", "goes on behind its quotes"),
             ("[server]\ntag = \"\\x\"", "stands before neither"),
+            ("[cleanup]\nmtux = 1", "line 2: gdn cleanup has no option"),
             ("[server]\n = x", "has no option \"\""),
         ] {
             let refusal = refusal(text);

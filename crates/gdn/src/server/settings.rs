@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) apparmor: ApparmorProfile,
     /// The network of containers; absent: they have loopback only.
     pub(crate) network: Option<NetworkSettings>,
+    /// The network in which containers of an earlier run that have one are looked after, where `network` is absent.
+    pub(crate) network_of_old: Option<NetworkSettings>,
     /// The program that makes containers and starts processes, if not the engine itself.
     pub(crate) runtime: Option<Runtime>,
 }
@@ -74,6 +76,24 @@ pub(crate) struct NetworkSettings {
     pub(crate) dns: DnsConfig,
     pub(crate) external_ip: Option<Ipv4Addr>,
     pub(crate) mtu: Option<u32>,
+}
+
+impl NetworkSettings {
+    /// A network for nobody but containers that go.
+    fn of_pool(pool: Subnet) -> Self {
+        NetworkSettings {
+            pool,
+            pool6: None,
+            port_pool_start: 61001,
+            port_pool_size: 4534,
+            default_egress: Egress::default(),
+            deny_networks: Vec::new(),
+            allow_host_access: false,
+            dns: DnsConfig::default(),
+            external_ip: None,
+            mtu: None,
+        }
+    }
 }
 
 /// A port for clients of other hosts.
@@ -107,7 +127,18 @@ impl Settings {
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
             network: None,
+            network_of_old: None,
             runtime: None,
+        }
+    }
+
+    /// An engine that destroys all its containers and listens to nobody.
+    pub(crate) fn cleanup(global: &Global, pool: Subnet) -> Self {
+        Settings {
+            socket: global.root().join("cleanup.sock"),
+            destroy_on_start: true,
+            network_of_old: Some(NetworkSettings::of_pool(pool)),
+            ..Settings::embedded(global)
         }
     }
 

@@ -239,6 +239,7 @@ impl Server {
             garden: Some(self.garden.settings(global, guardian)),
             debug: self.debug.address().map(|address| DebugSettings { address, log }),
             network: self.network.settings(guardian)?,
+            network_of_old: None,
             runtime,
         })
     }
@@ -266,7 +267,8 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
     Ok(interval)
 }
 
-fn lock(global: &Global) -> anyhow::Result<EngineLock> {
+/// The right to be the engine of the root.
+pub(super) fn lock(global: &Global) -> anyhow::Result<EngineLock> {
     if let Some(lock) = EngineLock::take(global.root())? {
         return Ok(lock);
     }

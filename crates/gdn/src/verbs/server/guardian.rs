@@ -6,6 +6,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::failure::Advised;
+use crate::output;
 
 /// The socket that Guardian makes when it is told nothing else.
 pub(super) const SOCKET: &str = "/tmp/garden.sock";
@@ -110,6 +111,13 @@ impl GuardianOptions {
     /// Whether the start line is Guardian's.
     pub(super) fn any(&self) -> bool {
         !self.given.is_empty()
+    }
+
+    /// Notes for a person each that means nothing to a command that is no server.
+    pub(in crate::verbs) fn ignored(&self) {
+        for option in &self.given {
+            output::note(&format!("--{} means nothing here", option.name));
+        }
     }
 
     /// Tells each of them once in the log.
