@@ -4,7 +4,8 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
 use engine_tests::garden::{Answer, head};
-use engine_tests::{Engine, until_some};
+use engine_tests::host::{Host, Namespace};
+use engine_tests::{Engine, binary, until_some};
 use serde_json::Value;
 
 /// Where figures are served, as the log tells.
@@ -103,19 +104,29 @@ fn the_level_of_the_log_is_changed_while_the_server_runs() {
 
 /// Conformance: Q92-93
 #[test]
-fn there_is_no_port_unless_it_is_asked_for_and_one_warning_where_others_reach_it() {
-    let mut engine = Engine::new();
-    engine.start_server(&[]);
+fn there_is_no_port_unless_it_is_asked_for_and_others_only_read_it() {
+    let (host, mut engine) = (Host::new(), Engine::new());
+    engine.start_server_in(&host.inside, &[]);
     assert!(!engine.log().contains("serving figures"), "{}", engine.log());
     engine.stop_server();
-    engine.start_server(&["--debug-bind-ip", "0.0.0.0", "--debug-bind-port", "0"]);
-    let address = address(&engine);
+    engine.start_server_in(&host.inside, &["--debug-bind-ip", "0.0.0.0"]);
     let warned = engine.log().matches("figures of this engine are served to whoever").count();
     assert_eq!(warned, 1, "{}", engine.log());
-    // From this host the level can be changed there, too.
-    let port = address.rsplit(':').next().unwrap();
-    ask(&format!("127.0.0.1:{port}"), "PUT", "/log-level", "warn").expect(200);
-    let taken = Engine::new().gdn(["server", "--debug-bind-ip", "127.0.0.1", "--debug-bind-port", port]);
-    assert_eq!(taken.expect_error("cannot serve figures").status, 1);
+    let level = |from: &Namespace, address: &str| {
+        from.within(|| ask(&format!("{address}:17013"), "PUT", "/log-level", "warn").status)
+    };
+    assert_eq!(level(&host.outside, "192.0.2.2"), 403);
+    assert_eq!(host.outside.within(|| ask("192.0.2.2:17013", "GET", "/metrics", "").status), 200);
+    assert_eq!(level(&host.inside, "127.0.0.1"), 200);
+    // One address is one address.
+    engine.stop_server();
+    engine.start_server_in(&host.inside, &["--debug-bind-ip", "127.0.0.1"]);
+    assert!(host.outside.within(|| TcpStream::connect("192.0.2.2:17013").is_err()));
+    let mut second = host.inside.command(binary().to_str().unwrap());
+    let other = engine.scratch().join("other");
+    let second =
+        second.arg("--root").arg(other).args(["server", "--debug-bind-ip", "127.0.0.1"]).output().unwrap();
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && told.contains("cannot serve figures"), "{told}");
     engine.finish();
 }
