@@ -16,11 +16,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::answer;
 
-/// How long the head of a request may take to arrive.
-const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Until the head of its request is there.
+    head: Duration,
+    /// Until its connection ends: each has one request.
+    whole: Duration,
+}
 
-/// How long a connection may last: each has one request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience { head: Duration::from_secs(5), whole: Duration::from_secs(10) };
 
 /// The largest head of a request, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -72,6 +77,7 @@ pub struct OpenError {
 pub struct DebugServer {
     listener: TcpListener,
     addr: SocketAddr,
+    patience: Patience,
 }
 
 impl DebugServer {
@@ -86,7 +92,7 @@ impl DebugServer {
         if !addr.ip().is_loopback() {
             tracing::warn!(address = %addr, "figures of this engine are served to whoever reaches this address");
         }
-        Ok(DebugServer { listener, addr })
+        Ok(DebugServer { listener, addr, patience: PATIENCE })
     }
 
     /// The address, with its port when it was any free one.
@@ -96,6 +102,7 @@ impl DebugServer {
 
     /// Serves until `shutdown`. Requests under way are cut off then.
     pub async fn serve(self, sources: DebugSources, shutdown: CancellationToken) {
+        let patience = self.patience;
         let (room, connections) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
         let accept = async {
             loop {
@@ -105,7 +112,10 @@ impl DebugServer {
                         let (sources, shutdown) = (sources.clone(), shutdown.clone());
                         connections.spawn(async move {
                             let _place = place;
-                            let served = tokio::time::timeout(PATIENCE, converse(stream, peer, sources));
+                            let served = tokio::time::timeout(
+                                patience.whole,
+                                converse(stream, peer, sources, patience.head),
+                            );
                             // Who is too slow is cut off; what else ends a connection is the client's matter.
                             let _ = shutdown.run_until_cancelled(served).await;
                         });
@@ -123,16 +133,76 @@ impl DebugServer {
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, sources: DebugSources) {
+async fn converse(stream: TcpStream, peer: SocketAddr, sources: DebugSources, for_head: Duration) {
     let sources = &sources;
     let answering = service_fn(|request| answer(request, peer, sources));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(for_head)
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answering);
     if let Err(error) = connection.await {
         tracing::debug!(%error, %peer, "a connection of an operator");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gardener_core::{Components, Config, EventHub};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    struct Log;
+
+    impl LogLevels for Log {
+        fn level(&self) -> tracing::Level {
+            tracing::Level::INFO
+        }
+
+        fn set_level(&self, _: tracing::Level) {}
+    }
+
+    fn sources() -> DebugSources {
+        let (world, events) = (gdn_testkit::World::new(), EventHub::new());
+        let components = Components {
+            containerizer: world.containerizer(events.clone()),
+            networker: world.networker(),
+            volumizer: world.volumizer(),
+            properties: world.properties(),
+        };
+        let gardener = Gardener::new(Config::default(), components, events);
+        DebugSources { gardener, log: Arc::new(Log), version: "1", command_line: Vec::new() }
+    }
+
+    async fn ask(addr: SocketAddr) -> std::io::Result<String> {
+        let mut connection = TcpStream::connect(addr).await?;
+        connection.write_all(b"GET /log-level HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn clients_that_are_silent_are_cut_off_and_others_come_after_them() {
+        let mut server = DebugServer::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let short = Duration::from_millis(200);
+        server.patience = Patience { head: short, whole: short };
+        let (addr, stop) = (server.addr(), CancellationToken::new());
+        let serving = tokio::spawn(server.serve(sources(), stop.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 4 {
+            silent.push(TcpStream::connect(addr).await.unwrap());
+        }
+        // On a busy host this one may be too slow as well: then another is.
+        while !ask(addr).await.is_ok_and(|answer| answer.ends_with("info\n")) {}
+        for connection in &mut silent {
+            let mut end = Vec::new();
+            // By an end, or by a refusal in words.
+            let _ = connection.read_to_end(&mut end).await;
+        }
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

@@ -141,19 +141,3 @@ async fn the_level_is_read_and_changed_and_nonsense_is_refused() {
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{answer:?}");
     port.close().await;
 }
-
-#[tokio::test(start_paused = true)]
-async fn clients_that_are_slow_are_cut_off_and_others_come_after_them() {
-    let port = Port::open().await;
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(TcpStream::connect(port.addr).await.unwrap());
-    }
-    assert!(port.get("/log-level").await.ends_with("info\n"));
-    for connection in &mut silent {
-        let mut nothing = Vec::new();
-        // Cut off, by an end or by a refusal in words.
-        let _ = connection.read_to_end(&mut nothing).await;
-    }
-    port.close().await;
-}
