@@ -175,7 +175,7 @@ impl Creation {
             rootfs,
             image_mounts: mounts,
             bind_mounts,
-            sysctls: self.spec.sysctls.clone(),
+            sysctls: self.sysctls(),
             seccomp: self.spec.seccomp.clone(),
             capabilities: self.spec.capabilities,
             apparmor: self.spec.apparmor.clone(),
@@ -241,6 +241,11 @@ impl Creation {
     }
 
     /// Between two steps: whether the next one still makes sense.
+    /// The operator's settings, then the client's: of two for one name the later is in force.
+    fn sysctls(&self) -> Vec<(String, String)> {
+        self.gardener.config.default_sysctls.iter().chain(&self.spec.sysctls).cloned().collect()
+    }
+
     fn go_on(&self) -> Result<()> {
         let handle = &self.container.handle;
         if self.cancelled.is_cancelled() {

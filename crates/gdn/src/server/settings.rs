@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) seccomp: SeccompProfile,
     /// Which AppArmor profile confines containers where a client says nothing.
     pub(crate) apparmor: ApparmorProfile,
+    /// Kernel settings of containers whose client does not name them.
+    pub(crate) sysctls: Vec<(String, String)>,
     /// The network of containers; absent: they have loopback only.
     pub(crate) network: Option<NetworkSettings>,
     /// The network in which containers of an earlier run that have one are looked after, where `network` is absent.
@@ -126,6 +128,7 @@ impl Settings {
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
+            sysctls: Vec::new(),
             network: None,
             network_of_old: None,
             runtime: None,
@@ -165,6 +168,7 @@ impl Settings {
             default_grace_time: self.default_grace_time,
             allow_privileged: self.allow_privileged,
             default_image: self.default_image.clone(),
+            default_sysctls: self.sysctls.clone(),
             after_reboot: self.after_reboot,
             destroy_on_start: self.destroy_on_start,
             boot_id,

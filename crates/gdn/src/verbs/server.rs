@@ -16,6 +16,7 @@ mod debug;
 mod garden;
 pub(crate) mod guardian;
 pub(super) mod network;
+mod tcp;
 
 use super::DONE;
 use crate::cli::{ConfigFile, Global};
@@ -28,6 +29,7 @@ use debug::DebugOptions;
 use garden::GardenOptions;
 use guardian::GuardianOptions;
 use network::NetworkOptions;
+use tcp::TcpOptions;
 
 /// Run the engine until it is told to stop by TERM or INT; the containers stay.
 #[derive(Debug, Args)]
@@ -124,6 +126,8 @@ pub(crate) struct Server {
     garden: GardenOptions,
     #[command(flatten)]
     network: NetworkOptions,
+    #[command(flatten)]
+    tcp: TcpOptions,
     #[command(flatten)]
     debug: DebugOptions,
     #[command(flatten)]
@@ -238,6 +242,7 @@ impl Server {
             },
             garden: Some(self.garden.settings(global, guardian)),
             debug: self.debug.address().map(|address| DebugSettings { address, log }),
+            sysctls: self.tcp.settings(guardian)?,
             network: self.network.settings(guardian)?,
             network_of_old: None,
             runtime,

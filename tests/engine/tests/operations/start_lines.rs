@@ -127,6 +127,37 @@ fn a_start_line_of_a_worker_starts_us_with_guardians_pool_and_its_address_is_its
     engine.finish();
 }
 
+/// Conformance: Q434-443
+#[test]
+fn settings_of_tcp_are_the_operators_the_clients_or_the_hosts() {
+    const NAMES: [&str; 5] =
+        ["tcp_keepalive_time", "tcp_keepalive_intvl", "tcp_keepalive_probes", "tcp_retries1", "tcp_retries2"];
+    let (host, mut engine) = (Host::new(), Engine::new());
+    // None of them the kernel's own.
+    for (name, value) in NAMES.iter().zip(71..) {
+        host.inside.must(&format!("echo {value} > /proc/sys/net/ipv4/{name}"));
+    }
+    let seen = |engine: &Engine, options: &[&str]| {
+        let handle = engine.create(options);
+        let script = NAMES.map(|name| format!("cat /proc/sys/net/ipv4/{name};")).concat();
+        let text = engine.shell(&handle, &script).expect_status(0).text();
+        text.lines().collect::<Vec<_>>().join(" ")
+    };
+    let flags = "--tcp-keepalive-time 11 --tcp-keepalive-interval 0 --tcp-keepalive-probes 13 --tcp-retries1 14 --tcp-retries2 15";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    engine.start_server_in(&host.inside, &flags);
+    assert_eq!(seen(&engine, &[]), "11 72 13 14 15");
+    assert_eq!(seen(&engine, &["--privileged"]), "11 72 13 14 15");
+    assert_eq!(seen(&engine, &["--sysctl", "net.ipv4.tcp_keepalive_time=99"]), "99 72 13 14 15");
+    engine.stop_server();
+    engine.start_server_in(&host.inside, &["--network-pool", "none", "--skip-setup", "--tcp-retries1", "8"]);
+    assert_eq!(seen(&engine, &[]), "71 72 73 8 75");
+    engine.stop_server();
+    engine.start_server_in(&host.inside, &[]);
+    assert_ne!(seen(&engine, &[]), "71 72 73 74 75");
+    engine.finish();
+}
+
 /// Conformance: Q101
 #[test]
 fn a_second_server_at_the_same_port_ends() {

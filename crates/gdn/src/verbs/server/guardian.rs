@@ -44,8 +44,6 @@ const NO_CONTAINERD: &str = "the engine makes containers itself";
 const OWN_IDS: &str = "root of a container is the host's highest id and all others are mapped to themselves, or to ranges of \
                        their own with --uid-range-pool";
 const SCRAPED: &str = "nothing is sent: figures are fetched, see --debug-bind-ip";
-const OWN_SYSCTLS: &str =
-    "containers have the kernel's values; clients of gRPC can name others for each container";
 
 /// All of them, in the order in which Guardian tells them.
 pub(crate) const FOREIGN: &[Foreign] = &[
@@ -93,11 +91,6 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     taken("dropsonde-destination", SCRAPED),
     taken("containerd-socket", NO_CONTAINERD),
     switch("use-containerd-for-processes", NO_CONTAINERD),
-    taken("tcp-keepalive-time", OWN_SYSCTLS),
-    taken("tcp-keepalive-interval", OWN_SYSCTLS),
-    taken("tcp-keepalive-probes", OWN_SYSCTLS),
-    taken("tcp-retries1", OWN_SYSCTLS),
-    taken("tcp-retries2", OWN_SYSCTLS),
     taken("time-format", "times in the log are those of RFC 3339"),
 ];
 
