@@ -35,7 +35,7 @@ pub(crate) struct Cli {
     /// Print version
     #[arg(short = 'v', long, visible_short_alias = 'V', action = ArgAction::Version)]
     version: Option<bool>,
-    /// File with the options of the server, below [server]; also said behind the command
+    /// Where options of the server are besides.
     #[command(flatten)]
     file: ConfigFile,
     /// Options of every command.

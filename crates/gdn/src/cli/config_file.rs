@@ -35,7 +35,7 @@ const MOST: u64 = 1 << 20;
 /// Where options are besides the command line.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ConfigFile {
-    /// File with options of this command below [its name]: NAME = VALUE, a line each; the command line wins
+    /// File with options of the server: NAME = VALUE, a line each, in a section of the command's name; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
