@@ -166,7 +166,7 @@ impl Creation {
         claimed?;
         let (volume, network, sandbox) = gathered?;
         self.go_on()?;
-        self.attach(&sandbox).await?;
+        let network = self.attach(&sandbox).await?.unwrap_or(network);
         self.go_on()?;
         let Volume { rootfs, mounts, config } = volume;
         let mut bind_mounts = self.spec.bind_mounts.clone();
@@ -230,7 +230,7 @@ impl Creation {
         Ok((volume?, network?, sandbox?))
     }
 
-    async fn attach(&self, sandbox: &Sandbox) -> Result<()> {
+    async fn attach(&self, sandbox: &Sandbox) -> Result<Option<NetworkInfo>> {
         let attach = self.gardener.components.networker.attach(&self.container.id, sandbox);
         self.gardener.faults.caught("networker.attach", attach).await
     }

@@ -27,8 +27,9 @@ pub trait Networker: Send + Sync + 'static {
     /// `Unimplemented` for a network mode this networker does not offer.
     async fn reserve(&self, id: &ContainerId, request: &NetworkRequest) -> Result<NetworkInfo>;
 
-    /// Makes the links, addresses and rules in the sandbox's network namespace.
-    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<()>;
+    /// Makes the links, addresses and rules in the sandbox's network namespace. Answers what takes the reservation's place
+    /// where only now everything is known (a plug-in chooses the addresses); absent: the reservation holds.
+    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<Option<NetworkInfo>>;
 
     /// Withdraws everything. Succeeds for an unknown id.
     async fn destroy(&self, id: &ContainerId) -> Result<()>;

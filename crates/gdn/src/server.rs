@@ -12,8 +12,8 @@ use containerizer::{ContainerizerConfig, KernelContainerizer, RuntimeContaineriz
 use gardener_core::{Components, EventHub, Gardener};
 use gdn_grpc::{Gate, ServeError};
 use gdn_namespaces::IdMap;
-use gdn_traits::{Containerizer, Networker};
-use networker::{KernelNetworker, LoopbackNetworker, NetworkerConfig};
+use gdn_traits::Containerizer;
+use networker::KernelNetworker;
 use properties::PropertyStore;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -28,6 +28,7 @@ mod idmaps;
 pub(crate) mod layout;
 mod lock;
 pub(crate) mod logging;
+mod network;
 pub(crate) mod notify;
 mod settings;
 
@@ -35,7 +36,7 @@ pub(crate) use debug::DebugSettings;
 pub(crate) use garden::{GROUP, GardenSettings, group};
 pub(crate) use layout::Layout;
 pub(crate) use lock::EngineLock;
-pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, Settings, TlsSettings};
+pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, OwnNetwork, Settings, TlsSettings};
 
 use crate::failure::Advised;
 
@@ -188,56 +189,15 @@ async fn parts(
         builtin: vec![hello::image()],
     })
     .context("cannot open the image store")?;
-    let networker = networker(settings, layout, &properties, root_id)?;
+    let (networker, kernel_networker) = network::open(settings, layout, &properties, root_id)?;
     let volumizer = Arc::new(volumizer);
     let components = Components {
         containerizer: by_runtime(settings, &containerizer)?,
-        networker: match &networker {
-            Some(networker) => networker.clone(),
-            None => Arc::new(LoopbackNetworker::new()) as Arc<dyn Networker>,
-        },
+        networker,
         volumizer: volumizer.clone(),
         properties: Arc::new(properties),
     };
-    Ok(Parts { components, containerizer, networker, volumizer })
-}
-
-/// The engine's own network, where it has a range of addresses.
-fn networker(
-    settings: &Settings,
-    layout: &Layout,
-    properties: &PropertyStore,
-    root_id: u32,
-) -> anyhow::Result<Option<Arc<KernelNetworker>>> {
-    let has_networks = networker::has_networks(properties.state());
-    let for_old = settings.network_of_old.as_ref().filter(|_| has_networks);
-    let Some(network) = settings.network.as_ref().or(for_old).cloned() else {
-        return match has_networks {
-            false => Ok(None),
-            true => Err(Advised::error(
-                "containers of this engine have networks, and no range of addresses is given",
-                "start it with --network-pool as before, and destroy those containers first",
-            )),
-        };
-    };
-    let config = NetworkerConfig {
-        engine: properties.engine_id(),
-        directory: layout.network.clone(),
-        pool: network.pool,
-        pool6: network.pool6,
-        port_pool_start: network.port_pool_start,
-        port_pool_size: network.port_pool_size,
-        default_egress: network.default_egress,
-        deny_networks: network.deny_networks,
-        allow_host_access: network.allow_host_access,
-        dns: network.dns,
-        external_ip: network.external_ip,
-        mtu: network.mtu,
-        container_root: (root_id, root_id),
-    };
-    let networker = KernelNetworker::open(config, properties.state().clone())
-        .context("cannot start the network of containers")?;
-    Ok(Some(Arc::new(networker)))
+    Ok(Parts { components, containerizer, networker: kernel_networker, volumizer })
 }
 
 /// The engine's own containers, or those of the runtime that was chosen.

@@ -152,15 +152,16 @@ impl Networker for KernelNetworker {
         self.blocking(move |shared| shared.reserve(&id, &wanted, &request)).await
     }
 
-    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<()> {
+    async fn attach(&self, id: &ContainerId, sandbox: &Sandbox) -> Result<Option<NetworkInfo>> {
         if !self.0.networks().contains_key(id) {
-            return Ok(());
+            return Ok(None);
         }
         let netns = sandbox.netns.try_clone().map_err(|error| {
             Error::caused(ErrorKind::Internal, "hold the network namespace of a sandbox", error)
         })?;
         let id = *id;
-        self.blocking(move |shared| shared.attach(&id, &netns)).await
+        self.blocking(move |shared| shared.attach(&id, &netns)).await?;
+        Ok(None)
     }
 
     async fn destroy(&self, id: &ContainerId) -> Result<()> {
@@ -236,7 +237,7 @@ impl Networker for KernelNetworker {
 }
 
 /// A container with loopback only: there is nothing to map, and nothing leaves whatever the rules say.
-fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
+pub(crate) fn without_network(request: &NetworkRequest) -> Result<NetworkInfo> {
     request.wanted_egress()?;
     match request.netin.first() {
         Some(port) => Err(no_port(*port)),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,19 +62,32 @@ impl Files {
         reservation: &Reservation,
         owner: (u32, u32),
     ) -> Result<Vec<BindMount>> {
+        let hosts = self.hosts(&reservation.handle, Some(reservation.lease.address), reservation.address6());
+        let gateway = reservation.lease.gateway();
+        let resolver = self.resolv_conf(gateway)?;
+        let mounts = self.write_texts(id, &hosts, &resolver, owner)?;
+        self.adopt(id, gateway);
+        Ok(mounts)
+    }
+
+    /// As [`Files::write`], of texts that are made already and follow nothing.
+    pub(crate) fn write_texts(
+        &self,
+        id: &ContainerId,
+        hosts: &str,
+        resolver: &str,
+        owner: (u32, u32),
+    ) -> Result<Vec<BindMount>> {
         let doing = |error: io::Error| failed(&format!("write the hosts file of container {id}"), error);
         let directory = self.of(id);
         make_directory(&self.directory).map_err(doing)?;
         make_directory(&directory).map_err(doing)?;
-        let hosts = hosts(&reservation.handle, reservation, &self.dns.host_entries);
-        let gateway = reservation.lease.gateway();
-        let resolver = self.resolv_conf(gateway)?;
         let mut mounts = Vec::new();
         for (name, text, shown) in
             [("hosts", hosts, "/etc/hosts"), ("resolv.conf", resolver, "/etc/resolv.conf")]
         {
             let path = directory.join(name);
-            write_file(&path, &text, owner).map_err(doing)?;
+            write_file(&path, text, owner).map_err(doing)?;
             mounts.push(BindMount {
                 source: path,
                 target: shown.into(),
@@ -82,8 +95,39 @@ impl Files {
                 origin: BindOrigin::Host,
             });
         }
-        self.adopt(id, gateway);
         Ok(mounts)
+    }
+
+    /// `/etc/hosts` of a container with these addresses.
+    pub(crate) fn hosts(
+        &self,
+        handle: &Handle,
+        address: Option<Ipv4Addr>,
+        address6: Option<Ipv6Addr>,
+    ) -> String {
+        hosts(handle, address, address6, &self.dns.host_entries)
+    }
+
+    /// `/etc/resolv.conf` of a container whose plug-in named these servers and domains. Without servers of its own the
+    /// operator's count, and without those the host's.
+    pub(crate) fn resolv_conf_of_plugin(
+        &self,
+        gateway: Option<Ipv4Addr>,
+        servers: &[IpAddr],
+        search: &[String],
+    ) -> Result<String> {
+        let mut text = match servers {
+            [] if !self.dns.servers.is_empty() => {
+                name_servers(self.dns.servers.iter().chain(&self.dns.additional))
+            }
+            [] => from_host(&self.host_list()?, gateway) + &name_servers(self.dns.additional.iter()),
+            servers => name_servers(servers.iter()),
+        };
+        if !search.is_empty() {
+            text = text.lines().filter(|line| !is_search(line)).map(|line| format!("{line}\n")).collect();
+            text.push_str(&format!("search {}\n", search.join(" ")));
+        }
+        Ok(text)
     }
 
     /// Knows a container whose files an earlier life wrote.
@@ -158,7 +202,7 @@ impl Files {
     }
 
     fn rendered(&self, host: &str, gateway: Ipv4Addr) -> String {
-        from_host(host, gateway) + &name_servers(self.dns.additional.iter())
+        from_host(host, Some(gateway)) + &name_servers(self.dns.additional.iter())
     }
 
     fn host_list(&self) -> Result<String> {
@@ -217,17 +261,19 @@ fn read_if_there(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// `/etc/hosts`. A container's name is the end of its handle that fits into a host name.
-fn hosts(handle: &Handle, reservation: &Reservation, entries: &[String]) -> String {
+fn hosts(
+    handle: &Handle,
+    address: Option<Ipv4Addr>,
+    address6: Option<Ipv6Addr>,
+    entries: &[String],
+) -> String {
     let mut text = String::from("127.0.0.1 localhost\n");
     let name = handle.hostname();
-    let address6 = reservation.address6();
     if address6.is_some() {
         text.push_str("::1 localhost\n");
     }
-    text.push_str(&format!("{} {name}\n", reservation.lease.address));
-    if let Some(address6) = address6 {
-        text.push_str(&format!("{address6} {name}\n"));
-    }
+    let addresses = address.map(IpAddr::from).into_iter().chain(address6.map(IpAddr::from));
+    addresses.for_each(|address| text.push_str(&format!("{address} {name}\n")));
     for entry in entries {
         text.push_str(entry);
         text.push('\n');
@@ -235,17 +281,24 @@ fn hosts(handle: &Handle, reservation: &Reservation, entries: &[String]) -> Stri
     text
 }
 
+/// Whether a line of a list of name servers names domains to search.
+fn is_search(line: &str) -> bool {
+    matches!(line.split_whitespace().next(), Some("search" | "domain"))
+}
+
 fn name_servers<'a>(servers: impl Iterator<Item = &'a IpAddr>) -> String {
     servers.map(|server| format!("nameserver {server}\n")).collect()
 }
 
 /// The host's list as a container can use it. A name server on the host's loopback interface is not there inside: where it
-/// is the only line, the host runs one for itself, and is asked through the gateway; else such lines are left out.
-fn from_host(text: &str, gateway: Ipv4Addr) -> String {
+/// is the only line, the host runs one for itself, and is asked through the gateway, if there is one; else such lines are left
+/// out.
+fn from_host(text: &str, gateway: Option<Ipv4Addr>) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let [only] = lines[..]
         && let Some(server) = server_of(only)
         && server.is_loopback()
+        && let Some(gateway) = gateway
     {
         return format!("nameserver {gateway}\n");
     }
@@ -291,7 +344,10 @@ mod tests {
     fn the_hosts_file_names_the_container_and_what_the_operator_adds() {
         let name = format!("{}end", "x".repeat(46));
         let entries = ["10.0.0.7 seven".to_owned(), "10.0.0.8 eight".to_owned()];
-        let text = |reservation: &Reservation| hosts(&reservation.handle, reservation, &entries);
+        let text = |reservation: &Reservation| {
+            let Reservation { handle, lease, .. } = reservation;
+            hosts(handle, Some(lease.address), reservation.address6(), &entries)
+        };
         assert_eq!(
             text(&reservation(None)),
             format!("127.0.0.1 localhost\n10.254.0.2 {name}\n10.0.0.7 seven\n10.0.0.8 eight\n")
@@ -326,7 +382,7 @@ mod tests {
                 "nameserver 10.0.0.2\n",
             ),
         ] {
-            assert_eq!(from_host(host, GATEWAY), inside, "{host:?}");
+            assert_eq!(from_host(host, Some(GATEWAY)), inside, "{host:?}");
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! What it is: [`KernelNetworker`] gives each container an address out of a pool, a point-to-point link to the host made over
 //! netlink, and a chain in one nftables table of the engine's own. [`LoopbackNetworker`] gives it a network namespace with
-//! the loopback interface and nothing else (the mode `none`), for engines that have no pool.
+//! the loopback interface and nothing else (the mode `none`), for engines that have no pool. [`PluginNetworker`] leaves all of
+//! it to an external program, by the protocol of the reference engine.
 //!
-//! What it is not: no bridge, no proxy for ports, no name server, no plug-ins. No program is run.
+//! What it is not: no bridge, no proxy for ports, no name server. Without a plug-in no program is run.
 //!
 //! # Invariants
 //! - A container's rules are in force before its link exists, and its link before one byte of its image runs.
@@ -23,6 +24,7 @@ mod leaving;
 mod links;
 mod loopback;
 mod netout;
+mod plugin;
 mod pools;
 mod record;
 mod store;
@@ -32,4 +34,5 @@ pub use component::KernelNetworker;
 pub use config::{DnsConfig, Egress, NetworkerConfig};
 pub use gdn_ipam::{Prefix, Subnet};
 pub use loopback::LoopbackNetworker;
+pub use plugin::{Plugin, PluginConfig, PluginNetworker, has_plugin_networks};
 pub use store::has_networks;

@@ -49,8 +49,8 @@ impl Networker for LoopbackNetworker {
         Ok(NetworkInfo::default())
     }
 
-    async fn attach(&self, _id: &ContainerId, _sandbox: &Sandbox) -> Result<()> {
-        Ok(())
+    async fn attach(&self, _id: &ContainerId, _sandbox: &Sandbox) -> Result<Option<NetworkInfo>> {
+        Ok(None)
     }
 
     async fn destroy(&self, _id: &ContainerId) -> Result<()> {

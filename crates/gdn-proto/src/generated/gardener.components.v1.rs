@@ -3251,8 +3251,13 @@ pub struct AttachNetworkRequest {
     pub start_time_ticks: u64,
 }
 /// The sandbox is connected and its rules are in force.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AttachNetworkResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttachNetworkResponse {
+    /// What takes the reservation's place, where only now everything is known (a plug-in chooses the addresses); absent: the
+    /// reservation holds.
+    #[prost(message, optional, tag = "1")]
+    pub network: ::core::option::Option<ReserveNetworkResponse>,
+}
 /// Asks for everything to be withdrawn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DestroyNetworkRequest {

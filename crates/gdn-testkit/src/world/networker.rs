@@ -50,12 +50,13 @@ impl Networker for FakeNetworker {
         })
     }
 
-    async fn attach(&self, id: &ContainerId, _sandbox: &Sandbox) -> Result<()> {
+    async fn attach(&self, id: &ContainerId, _sandbox: &Sandbox) -> Result<Option<NetworkInfo>> {
         self.0.point("networker.attach", Before).await?;
         self.0.world.host().rules.insert(*id);
         self.0.point("networker.attach", Halfway).await?;
         self.0.world.host().links.insert(*id);
-        self.0.point("networker.attach", After).await
+        self.0.point("networker.attach", After).await?;
+        Ok(None)
     }
 
     async fn destroy(&self, id: &ContainerId) -> Result<()> {

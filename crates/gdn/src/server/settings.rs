@@ -9,7 +9,7 @@ use containerizer::{Policy, Runtime};
 use gardener_core::{AfterReboot, Config, CpuThrottling, Entitlement, IdPool};
 use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
-use networker::{DnsConfig, Egress, Prefix, Subnet};
+use networker::{DnsConfig, Egress, Plugin, Prefix, Subnet};
 
 use super::debug::DebugSettings;
 use super::garden::GardenSettings;
@@ -67,7 +67,16 @@ pub(crate) struct Settings {
 
 /// The network of containers.
 #[derive(Clone, Debug)]
-pub(crate) struct NetworkSettings {
+pub(crate) enum NetworkSettings {
+    /// The engine makes it.
+    Own(OwnNetwork),
+    /// A program makes it.
+    Plugin { plugin: Plugin, dns: DnsConfig, external_ip: Option<Ipv4Addr> },
+}
+
+/// A network that the engine makes.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnNetwork {
     pub(crate) pool: Subnet,
     pub(crate) pool6: Option<(Prefix, u8)>,
     pub(crate) port_pool_start: u16,
@@ -80,10 +89,10 @@ pub(crate) struct NetworkSettings {
     pub(crate) mtu: Option<u32>,
 }
 
-impl NetworkSettings {
+impl OwnNetwork {
     /// A network for nobody but containers that go.
     fn of_pool(pool: Subnet) -> Self {
-        NetworkSettings {
+        OwnNetwork {
             pool,
             pool6: None,
             port_pool_start: 61001,
@@ -140,7 +149,7 @@ impl Settings {
         Settings {
             socket: global.root().join("cleanup.sock"),
             destroy_on_start: true,
-            network_of_old: Some(NetworkSettings::of_pool(pool)),
+            network_of_old: Some(NetworkSettings::Own(OwnNetwork::of_pool(pool))),
             ..Settings::embedded(global)
         }
     }

@@ -9,6 +9,7 @@ mod bandwidth;
 mod egress;
 mod mapped_ports;
 mod matrix;
+mod plugin;
 mod restarts;
 mod spoofing;
 mod strangers;

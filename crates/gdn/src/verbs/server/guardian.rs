@@ -79,11 +79,6 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     taken("docker-registry", "images of registries are not available yet"),
     taken("insecure-docker-registry", "images of registries are not available yet"),
     taken("port-pool-properties-path", OWN_STATE),
-    refused(
-        "network-plugin",
-        "network plug-ins are not available: the engine's own network would not keep to its policies",
-    ),
-    taken("network-plugin-extra-arg", "there is no network plug-in that it could be told to"),
     switch("enable-container-network-metrics", "they are counted for every container that has a network"),
     switch("disable-swap-limit", "the limit of memory holds for memory and swap together"),
     taken("metrics-emission-interval", SCRAPED),

@@ -1,13 +1,15 @@
 //! The server's options about the network of containers.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use gdn_types::IpRange;
-use networker::{DnsConfig, Egress, Prefix, Subnet};
+use networker::{DnsConfig, Egress, Plugin, Prefix, Subnet};
 
 use super::guardian;
-use crate::server::NetworkSettings;
+use crate::server::{NetworkSettings, OwnNetwork};
 use crate::values;
 
 /// Length of the IPv6 prefix of each container, where the range has room for it.
@@ -54,6 +56,20 @@ pub(in crate::verbs) struct NetworkOptions {
     /// Largest packet of containers, in bytes [default: that of the interface that leads out, at most 1500]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1280..=65535))]
     mtu: Option<u32>,
+    /// Program that makes the networks of containers in place of the engine: an external networker of the reference engine
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["network_pool", "allow_host_access", "deny_networks", "mtu"])]
+    network_plugin: Option<PathBuf>,
+    /// Argument that comes first at every call of it; may be repeated
+    #[arg(
+        long = "network-plugin-extra-arg",
+        value_name = "ARGUMENT",
+        allow_hyphen_values = true,
+        requires = "network_plugin"
+    )]
+    network_plugin_extra_args: Vec<String>,
+    /// How long a call of it may take
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s", requires = "network_plugin")]
+    network_plugin_timeout: Duration,
 }
 
 /// Where addresses come from.
@@ -64,14 +80,23 @@ enum Pool {
 }
 
 impl NetworkOptions {
-    /// With a start line of Guardian containers have addresses out of its usual pool.
+    /// The network, if containers have one; with a start line of Guardian they have addresses out of its usual pool.
     pub(in crate::verbs) fn settings(self, guardian: bool) -> anyhow::Result<Option<NetworkSettings>> {
+        let dns = DnsConfig {
+            servers: self.dns_servers,
+            additional: self.additional_dns_servers,
+            host_entries: self.additional_host_entries,
+        };
+        if let Some(program) = self.network_plugin {
+            let plugin = Plugin::find(&program, self.network_plugin_extra_args, self.network_plugin_timeout)?;
+            return Ok(Some(NetworkSettings::Plugin { plugin, dns, external_ip: self.external_ip }));
+        }
         let pool = match self.network_pool {
             Some(Pool::Range(pool)) => pool,
             None if guardian => guardian::NETWORK_POOL.parse()?,
             Some(Pool::Absent) | None => return Ok(None),
         };
-        Ok(Some(NetworkSettings {
+        Ok(Some(NetworkSettings::Own(OwnNetwork {
             pool,
             pool6: self.network_pool6,
             port_pool_start: self.port_pool_start,
@@ -79,14 +104,10 @@ impl NetworkOptions {
             default_egress: self.default_egress,
             deny_networks: self.deny_networks,
             allow_host_access: self.allow_host_access,
-            dns: DnsConfig {
-                servers: self.dns_servers,
-                additional: self.additional_dns_servers,
-                host_entries: self.additional_host_entries,
-            },
+            dns,
             external_ip: self.external_ip,
             mtu: self.mtu,
-        }))
+        })))
     }
 }
 
