@@ -31,6 +31,8 @@ pub struct Config {
     pub allow_privileged: bool,
     /// The image of a container whose client names none.
     pub default_image: String,
+    /// Kernel settings of containers whose client does not name them: name and value.
+    pub default_sysctls: Vec<(String, String)>,
     /// What happens to lost containers at the start.
     pub after_reboot: AfterReboot,
     /// Whether the start destroys every container of the earlier run.
@@ -63,6 +65,7 @@ impl Default for Config {
             default_grace_time: Duration::ZERO,
             allow_privileged: false,
             default_image: String::new(),
+            default_sysctls: Vec::new(),
             after_reboot: AfterReboot::default(),
             destroy_on_start: false,
             boot_id: String::new(),

@@ -32,6 +32,7 @@ impl Gardener {
     /// handle in use, `ResourceExhausted` for too many containers or no free
     /// host ids; then what a component answers.
     pub async fn create(self: &Arc<Self>, spec: ContainerSpec) -> Result<Handle> {
+        let call = self.timings.create.begin();
         let _working = self.work.token();
         self.open()?;
         self.permit(&spec)?;
@@ -47,7 +48,7 @@ impl Gardener {
         let task = async move { Creation { gardener, container, spec, cancelled }.carry_out().await };
         let outcome = self.to_its_end("create", task).await;
         abandoned.disarm();
-        outcome
+        call.with(outcome)
     }
 
     fn permit(&self, spec: &ContainerSpec) -> Result<()> {
@@ -174,7 +175,7 @@ impl Creation {
             rootfs,
             image_mounts: mounts,
             bind_mounts,
-            sysctls: self.spec.sysctls.clone(),
+            sysctls: self.sysctls(),
             seccomp: self.spec.seccomp.clone(),
             capabilities: self.spec.capabilities,
             apparmor: self.spec.apparmor.clone(),
@@ -240,6 +241,11 @@ impl Creation {
     }
 
     /// Between two steps: whether the next one still makes sense.
+    /// The operator's settings, then the client's: of two for one name the later is in force.
+    fn sysctls(&self) -> Vec<(String, String)> {
+        self.gardener.config.default_sysctls.iter().chain(&self.spec.sysctls).cloned().collect()
+    }
+
     fn go_on(&self) -> Result<()> {
         let handle = &self.container.handle;
         if self.cancelled.is_cancelled() {

@@ -22,11 +22,12 @@ impl Gardener {
     /// `ContainerNotFound`, also while it is being created; `BeingDestroyed` while another destroy of it runs; else all
     /// that stood in the way: the record is kept, and the destroy is tried again in the background and by every call.
     pub async fn destroy(self: &Arc<Self>, handle: &Handle) -> Result<()> {
+        let call = self.timings.destroy.begin();
         let _working = self.work.token();
         let container = self.find(handle)?;
         container.begin_destroy("a client asked for it")?;
         let gardener = Arc::clone(self);
-        self.to_its_end("destroy", async move { gardener.destroy_pass(&container).await }).await
+        call.with(self.to_its_end("destroy", async move { gardener.destroy_pass(&container).await }).await)
     }
 
     /// One pass over all parts of a container whose destroy was taken; what remains goes to the reclaim queue.

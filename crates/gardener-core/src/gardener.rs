@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::container::{Container, Phase};
 use crate::containers::Containers;
 use crate::faults::Faults;
+use crate::figures::Timings;
 use crate::finished::Finished;
 use crate::grace::GraceClock;
 use crate::sidecars::Sidecars;
@@ -27,6 +28,8 @@ pub struct Gardener {
     pub(crate) events: Arc<EventHub>,
     pub(crate) clock: Arc<GraceClock>,
     pub(crate) faults: Faults,
+    /// How long the operations that clients ask for take.
+    pub(crate) timings: Timings,
     /// Set once everything of the earlier run is restored.
     pub(crate) started: AtomicBool,
     /// One start at a time.
@@ -48,6 +51,7 @@ impl Gardener {
             events,
             clock: Arc::default(),
             faults: Faults::default(),
+            timings: Timings::default(),
             started: AtomicBool::new(false),
             starting: tokio::sync::Mutex::default(),
             closing: CancellationToken::new(),

@@ -32,9 +32,10 @@ impl Gardener {
     /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; `InvalidArgument` for a path that neither the client nor the image
     /// names, and for bind mounts without an image of its own; what the components answer.
     pub async fn run(self: &Arc<Self>, handle: &Handle, spec: ProcessSpec) -> Result<RunningProcess> {
+        let call = self.timings.run.begin();
         let (container, hold) = self.hold_living(handle)?;
         if spec.image.is_some() {
-            return self.run_sidecar(container, hold, spec).await;
+            return call.with(self.run_sidecar(container, hold, spec).await);
         }
         refuse_bind_mounts(&spec)?;
         let (context, image) = self.context(&container)?;
@@ -46,7 +47,7 @@ impl Gardener {
             gardener.launch(&container, &context, &spec, None).await.inspect_err(|_| container.release(&id))
         };
         let (id, attachment) = self.to_its_end("run", launch).await?;
-        Ok(RunningProcess { id, attachment, hold })
+        call.with(Ok(RunningProcess { id, attachment, hold }))
     }
 
     /// Attaches to a process, running or ended, from the given bytes of its output on.

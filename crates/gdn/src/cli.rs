@@ -4,10 +4,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use config_file::ConfigFile;
 
 use crate::output::Format;
 use crate::verbs;
+
+pub(crate) mod config_file;
 
 /// Where a server listens, and clients look for it, unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/gdn/grpc.sock";
@@ -26,8 +30,14 @@ const GARDEN_SOCKET_NAME: &str = "garden.sock";
 
 /// Creates and runs containers.
 #[derive(Debug, Parser)]
-#[command(name = "gdn", version, max_term_width = 110)]
+#[command(name = "gdn", version, disable_version_flag = true, max_term_width = 110)]
 pub(crate) struct Cli {
+    /// Print version
+    #[arg(short = 'v', long, visible_short_alias = 'V', action = ArgAction::Version)]
+    version: Option<bool>,
+    /// Where options of the server are besides.
+    #[command(flatten)]
+    file: ConfigFile,
     /// Options of every command.
     #[command(flatten)]
     pub(crate) global: Global,
@@ -107,6 +117,8 @@ pub(crate) enum Command {
     Ping(verbs::ping::Ping),
     Events(verbs::events::Events),
     Doctor(verbs::doctor::Doctor),
+    Setup(verbs::setup::Setup),
+    Cleanup(verbs::cleanup::Cleanup),
     Completion(verbs::completion::Completion),
 }
 

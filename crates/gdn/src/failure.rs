@@ -10,7 +10,7 @@ use crate::cli::Command;
 use crate::output;
 
 /// A verb failed.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// The command line is wrong; clap's and most tools' number.
 const USAGE: u8 = 2;
 /// `gdn run` or `gdn exec` itself failed, as env(1), nohup(1) and container tools have it.

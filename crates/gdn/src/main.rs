@@ -20,7 +20,10 @@ mod values;
 mod verbs;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = match cli::config_file::applied(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report(&error, failure::FAILED),
+    };
     let cli = match cli::parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error, cli::runs_a_process(&arguments)),

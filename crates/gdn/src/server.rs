@@ -21,22 +21,24 @@ use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
 
 mod clients;
+mod debug;
 mod garden;
 mod hello;
 mod idmaps;
-mod layout;
+pub(crate) mod layout;
 mod lock;
 pub(crate) mod logging;
 mod network;
 pub(crate) mod notify;
 mod settings;
 
-pub(crate) use garden::GardenSettings;
+pub(crate) use debug::DebugSettings;
+pub(crate) use garden::{GROUP, GardenSettings, group};
+pub(crate) use layout::Layout;
 pub(crate) use lock::EngineLock;
 pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, OwnNetwork, Settings, TlsSettings};
 
 use crate::failure::Advised;
-use layout::Layout;
 
 /// How often an embedded engine looks whether its last client is gone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -51,6 +53,8 @@ pub(crate) struct Running {
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
     garden: Option<JoinHandle<()>>,
+    debug: Option<JoinHandle<()>>,
+    destroying: usize,
     _lock: EngineLock,
 }
 
@@ -82,6 +86,10 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         Some(garden) => garden::open(garden).await?,
         None => None,
     };
+    let debug = match &settings.debug {
+        Some(debug) => Some(debug::open(debug).await?),
+        None => None,
+    };
     layout::make_socket_directory(&settings.socket)?;
     let gate = Gate::open(settings.gate()).await.context("cannot listen")?;
     if let Some(address) = gate.tcp_addr() {
@@ -94,6 +102,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
+    let debug = debug.map(|opened| debug::serve(opened, gardener.clone(), stop.clone()));
     let socket = settings.socket;
     let mut running = Running {
         gardener,
@@ -104,6 +113,8 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         stop,
         gate,
         garden: None,
+        debug,
+        destroying: 0,
         _lock: lock,
     };
     let report = match running.gardener.start().await {
@@ -120,6 +131,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         let (gardener, stop) = (running.gardener.clone(), running.stop.clone());
         tokio::spawn(gate.serve(gardener, stop))
     });
+    running.destroying = report.destroying;
     for record in &report.quarantined {
         tracing::warn!(record, "a record cannot be read and was put aside");
     }
@@ -201,6 +213,16 @@ fn by_runtime(
 }
 
 impl Running {
+    /// The orchestrator.
+    pub(crate) fn gardener(&self) -> &Gardener {
+        &self.gardener
+    }
+
+    /// How many containers the start began to destroy.
+    pub(crate) fn destroying(&self) -> usize {
+        self.destroying
+    }
+
     /// Waits until no client is connected.
     pub(crate) async fn without_clients(&self) -> anyhow::Result<()> {
         while clients::connected(&self.socket).context("cannot count the clients")? > 0 {
@@ -236,6 +258,9 @@ impl Running {
         let served = self.gate.await.context("the gate ended")?;
         if let Some(garden) = self.garden {
             garden.await.context("the gate for Garden's clients ended")?;
+        }
+        if let Some(debug) = self.debug {
+            debug.await.context("the port for operators ended")?;
         }
         self.gardener.shutdown().await;
         let unlinked = match &self.networker {

@@ -9,6 +9,7 @@ use crate::cli::{Cli, Command, Global};
 
 pub(crate) mod attach;
 pub(crate) mod capacity;
+pub(crate) mod cleanup;
 pub(crate) mod completion;
 pub(crate) mod cp;
 pub(crate) mod create;
@@ -24,6 +25,7 @@ pub(crate) mod ping;
 pub(crate) mod property;
 pub(crate) mod run;
 pub(crate) mod server;
+pub(crate) mod setup;
 pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod update;
@@ -33,10 +35,12 @@ const DONE: u8 = 0;
 
 /// Does what the command line asks and answers with the exit status.
 pub(crate) fn perform(cli: Cli) -> anyhow::Result<u8> {
-    let Cli { global, command } = cli;
+    let Cli { global, command, .. } = cli;
     match command {
         Command::Completion(verb) => verb.perform(),
         Command::Doctor(verb) => single(verb.perform(&global)),
+        Command::Setup(verb) => verb.perform(&global),
+        Command::Cleanup(verb) => threaded(verb.perform(&global)),
         Command::Server(verb) => threaded(verb.perform(&global)),
         // It may have to be a server as well.
         Command::Run(verb) => threaded(verb.perform(&global)),
@@ -62,7 +66,12 @@ async fn client_verb(command: Command, global: &Global) -> anyhow::Result<u8> {
         Command::Capacity(verb) => verb.perform(global).await,
         Command::Ping(verb) => verb.perform(global).await,
         Command::Events(verb) => verb.perform(global).await,
-        Command::Server(_) | Command::Run(_) | Command::Doctor(_) | Command::Completion(_) => {
+        Command::Server(_)
+        | Command::Run(_)
+        | Command::Doctor(_)
+        | Command::Setup(_)
+        | Command::Cleanup(_)
+        | Command::Completion(_) => {
             unreachable!("performed without this runtime")
         }
     }

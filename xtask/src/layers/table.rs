@@ -59,6 +59,7 @@ pub(super) const MEMBERS: &[Member] = &[
     member("gdn-grpc", Ring::Gates, &["gdn-proto"]),
     member("gdn-http", Ring::Gates, &[]),
     member("gdn-client", Ring::Gates, &["gdn-proto"]),
+    member("gdn-debug", Ring::Gates, &[]),
     member("gdn", Ring::Doors, &[]),
     member("gdn-testkit", Ring::Testkit, &[]),
     member("crash-tests", Ring::Outside, &[]),
@@ -87,6 +88,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
     ),
     ("tonic-prost", &["gdn-proto"], "only generated code names it"),
     ("httparse", &["gdn-http"], "one wire format per gate"),
+    ("hyper", &["gdn-debug"], "one wire format per gate"),
     (
         "prost",
         &[
@@ -115,6 +117,7 @@ pub(super) const RESTRICTED: &[(&str, &[&str], &str)] = &[
             "gdn-grpc",
             "gdn-http",
             "gdn-client",
+            "gdn-debug",
             "gdn",
             "gdn-testkit",
             "crash-tests",

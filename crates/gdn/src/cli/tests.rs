@@ -116,6 +116,9 @@ fn every_verb_takes_an_address_and_a_format() {
         "events",
         "events h",
         "doctor",
+        "setup --no-group --systemd-unit --replace",
+        "setup --systemd-unit=/x",
+        "cleanup --timeout 5s --network-pool 10.0.0.0/24",
     ] {
         let (name, rest) = verb.split_once(' ').unwrap_or((verb, ""));
         for line in [
@@ -167,6 +170,10 @@ fn wrong_command_lines_are_refused() {
         "gdn server --grpc-listen 127.0.0.1:1",
         "gdn server --tls-cert /c",
         "gdn property get h",
+        "gdn setup --replace",
+        "gdn setup --systemd-unit /x",
+        "gdn cleanup --timeout soon",
+        "gdn list --config /x",
     ] {
         assert!(parse(words(line)).is_err(), "{line}");
     }

@@ -12,7 +12,7 @@ use gdn_http::{Gate, HttpConfig, UnixListenerSpec};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 /// The group that may speak to the engine, where the host has it.
-const GROUP: &str = "garden";
+pub(crate) const GROUP: &str = "garden";
 
 /// The variable that names the descriptor of a socket which listens already.
 const INHERITED: &str = "SOCKET2ME_FD";
@@ -76,7 +76,7 @@ fn inherited(named: Result<String, VarError>) -> anyhow::Result<Option<OwnedFd>>
 }
 
 /// The number of the group, where the host's own list has it.
-fn group() -> anyhow::Result<Option<u32>> {
+pub(crate) fn group() -> anyhow::Result<Option<u32>> {
     match fs::read_to_string("/etc/group") {
         Ok(groups) => Ok(number(&groups)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

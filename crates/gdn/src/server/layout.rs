@@ -45,6 +45,17 @@ pub(crate) fn make_private(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make directory {} private", directory.display()))
 }
 
+/// Makes a directory that everybody may pass through and nobody else may read, for sockets that have modes of their own; one
+/// that is there stays as it is.
+pub(crate) fn make_reachable(directory: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot make directory {}", directory.display());
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().mode(0o711).create(directory).with_context(failed)?;
+    fs::set_permissions(directory, Permissions::from_mode(0o711)).with_context(failed)
+}
+
 /// The directory of a socket: made private when missing, left as it is when somebody made it.
 pub(crate) fn make_socket_directory(socket: &Path) -> anyhow::Result<()> {
     match socket.parent() {

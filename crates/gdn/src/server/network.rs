@@ -26,7 +26,8 @@ pub(super) fn open(
 ) -> anyhow::Result<Opened> {
     let store = properties.state();
     let (own, of_plugin) = (has_networks(store), has_plugin_networks(store));
-    match &settings.network {
+    let for_old = settings.network_of_old.as_ref().filter(|_| own);
+    match settings.network.as_ref().or(for_old) {
         Some(NetworkSettings::Own(network)) if !of_plugin => {
             let networker = Arc::new(own_networker(network, layout, properties, root_id)?);
             Ok((networker.clone(), Some(networker)))

@@ -11,6 +11,7 @@ use gdn_grpc::{GrpcConfig, TlsConfig, UnixListenerSpec};
 use gdn_types::{ApparmorProfile, IpRange, SeccompProfile};
 use networker::{DnsConfig, Egress, Plugin, Prefix, Subnet};
 
+use super::debug::DebugSettings;
 use super::garden::GardenSettings;
 use crate::cli::Global;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsSettings>,
     /// The front door for Garden's clients.
     pub(crate) garden: Option<GardenSettings>,
+    /// The port for operators.
+    pub(crate) debug: Option<DebugSettings>,
     /// The most containers; 0 = no limit.
     pub(crate) max_containers: u64,
     /// For how long a container may go without a request when its client says nothing; zero = for ever.
@@ -52,8 +55,12 @@ pub(crate) struct Settings {
     pub(crate) seccomp: SeccompProfile,
     /// Which AppArmor profile confines containers where a client says nothing.
     pub(crate) apparmor: ApparmorProfile,
+    /// Kernel settings of containers whose client does not name them.
+    pub(crate) sysctls: Vec<(String, String)>,
     /// The network of containers; absent: they have loopback only.
     pub(crate) network: Option<NetworkSettings>,
+    /// The network in which containers of an earlier run that have one are looked after, where `network` is absent.
+    pub(crate) network_of_old: Option<NetworkSettings>,
     /// The program that makes containers and starts processes, if not the engine itself.
     pub(crate) runtime: Option<Runtime>,
 }
@@ -82,6 +89,24 @@ pub(crate) struct OwnNetwork {
     pub(crate) mtu: Option<u32>,
 }
 
+impl OwnNetwork {
+    /// A network for nobody but containers that go.
+    fn of_pool(pool: Subnet) -> Self {
+        OwnNetwork {
+            pool,
+            pool6: None,
+            port_pool_start: 61001,
+            port_pool_size: 4534,
+            default_egress: Egress::default(),
+            deny_networks: Vec::new(),
+            allow_host_access: false,
+            dns: DnsConfig::default(),
+            external_ip: None,
+            mtu: None,
+        }
+    }
+}
+
 /// A port for clients of other hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSettings {
@@ -99,6 +124,7 @@ impl Settings {
             socket: global.socket(),
             tls: None,
             garden: None,
+            debug: None,
             max_containers: 0,
             default_grace_time: Duration::ZERO,
             allow_privileged: true,
@@ -111,8 +137,20 @@ impl Settings {
             policy: Policy::default(),
             seccomp: SeccompProfile::Engine,
             apparmor: ApparmorProfile::Engine,
+            sysctls: Vec::new(),
             network: None,
+            network_of_old: None,
             runtime: None,
+        }
+    }
+
+    /// An engine that destroys all its containers and listens to nobody.
+    pub(crate) fn cleanup(global: &Global, pool: Subnet) -> Self {
+        Settings {
+            socket: global.root().join("cleanup.sock"),
+            destroy_on_start: true,
+            network_of_old: Some(NetworkSettings::Own(OwnNetwork::of_pool(pool))),
+            ..Settings::embedded(global)
         }
     }
 
@@ -139,6 +177,7 @@ impl Settings {
             default_grace_time: self.default_grace_time,
             allow_privileged: self.allow_privileged,
             default_image: self.default_image.clone(),
+            default_sysctls: self.sysctls.clone(),
             after_reboot: self.after_reboot,
             destroy_on_start: self.destroy_on_start,
             boot_id,

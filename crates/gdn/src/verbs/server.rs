@@ -12,18 +12,24 @@ use gardener_core::{AfterReboot, CpuThrottling, Entitlement, IdPool};
 use gdn_types::{ApparmorProfile, HostIds, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
 
+mod debug;
 mod garden;
-mod network;
+pub(crate) mod guardian;
+pub(super) mod network;
+mod tcp;
 
 use super::DONE;
-use crate::cli::Global;
+use crate::cli::{ConfigFile, Global};
 use crate::failure::Advised;
-use crate::server::logging::{self, LogFormat, LogLevel};
-use crate::server::{self, DEFAULT_IMAGE, EngineLock, Settings, TlsSettings, notify};
+use crate::server::logging::{self, LogFormat, LogLevel, LogSwitch};
+use crate::server::{self, DEFAULT_IMAGE, DebugSettings, EngineLock, Settings, TlsSettings, notify};
 use crate::values;
 
+use debug::DebugOptions;
 use garden::GardenOptions;
+use guardian::GuardianOptions;
 use network::NetworkOptions;
+use tcp::TcpOptions;
 
 /// Run the engine until it is told to stop by TERM or INT; the containers stay.
 #[derive(Debug, Args)]
@@ -43,9 +49,9 @@ pub(crate) struct Server {
     /// Certificates, as PEM, that a client's must come from
     #[arg(long, value_name = "FILE", requires = "grpc_listen")]
     tls_client_ca: Option<PathBuf>,
-    /// What to do with containers that a restart of the host ended
-    #[arg(long, value_enum, default_value_t = Lost::Keep)]
-    after_reboot: Lost,
+    /// What to do with containers that a restart of the host ended [default: keep]
+    #[arg(long, value_enum)]
+    after_reboot: Option<Lost>,
     /// Destroy all containers of the earlier run first
     #[arg(long)]
     destroy_containers_on_startup: bool,
@@ -120,15 +126,23 @@ pub(crate) struct Server {
     garden: GardenOptions,
     #[command(flatten)]
     network: NetworkOptions,
+    #[command(flatten)]
+    tcp: TcpOptions,
+    #[command(flatten)]
+    debug: DebugOptions,
+    #[command(flatten)]
+    guardian: GuardianOptions,
+    #[command(flatten)]
+    _file: ConfigFile,
     /// Program that makes containers and starts processes, instead of the engine itself: an OCI runtime such as runc or crun,
     /// by name or path
     #[arg(long, value_name = "NAME|PATH")]
     runtime_plugin: Option<String>,
     /// First argument of the runtime plug-in at every call; may be repeated
-    #[arg(long, value_name = "ARGUMENT", requires = "runtime_plugin", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     runtime_plugin_extra_arg: Vec<String>,
     /// Image of containers whose client names none
-    #[arg(long, value_name = "URI", default_value = DEFAULT_IMAGE)]
+    #[arg(long, alias = "default-rootfs", value_name = "URI", default_value = DEFAULT_IMAGE)]
     default_image: String,
     /// How much is logged
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
@@ -149,11 +163,12 @@ enum Lost {
 
 impl Server {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
-        logging::begin(self.log_level, self.log_format);
+        let log = logging::begin(self.log_level, self.log_format);
         server::require_root()?;
+        self.guardian.told()?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
-        let settings = self.settings(global)?;
+        let settings = self.settings(global, log)?;
         let lock = lock(global)?;
         let mut engine = tokio::select! {
             started = server::start(settings, lock) => started?,
@@ -172,8 +187,12 @@ impl Server {
         Ok(DONE)
     }
 
-    fn settings(self, global: &Global) -> anyhow::Result<Settings> {
+    fn settings(self, global: &Global, log: LogSwitch) -> anyhow::Result<Settings> {
+        let guardian = self.guardian.any();
         let extra = self.runtime_plugin_extra_arg;
+        if self.runtime_plugin.is_none() && !extra.is_empty() {
+            tracing::warn!("--runtime-plugin-extra-arg means nothing without --runtime-plugin");
+        }
         let runtime = self.runtime_plugin.map(|name| Runtime::find(&name, extra)).transpose()?;
         let tls = match (self.grpc_listen, self.tls_cert, self.tls_key, self.tls_client_ca) {
             (Some(listen), Some(certificate), Some(key), Some(client_ca)) => {
@@ -197,8 +216,10 @@ impl Server {
             allow_privileged: !self.disable_privileged_containers,
             default_image: self.default_image,
             after_reboot: match self.after_reboot {
-                Lost::Keep => AfterReboot::Keep,
-                Lost::Destroy => AfterReboot::Destroy,
+                Some(Lost::Keep) => AfterReboot::Keep,
+                Some(Lost::Destroy) => AfterReboot::Destroy,
+                None if guardian => AfterReboot::Destroy,
+                None => AfterReboot::Keep,
             },
             destroy_on_start: self.destroy_containers_on_startup,
             seccomp: self.seccomp.unwrap_or_default(),
@@ -219,8 +240,11 @@ impl Server {
                     namespaces: self.max_namespaces,
                 },
             },
-            garden: Some(self.garden.settings(global)),
-            network: self.network.settings()?,
+            garden: Some(self.garden.settings(global, guardian)),
+            debug: self.debug.address().map(|address| DebugSettings { address, log }),
+            sysctls: self.tcp.settings(guardian)?,
+            network: self.network.settings(guardian)?,
+            network_of_old: None,
             runtime,
         })
     }
@@ -248,7 +272,8 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
     Ok(interval)
 }
 
-fn lock(global: &Global) -> anyhow::Result<EngineLock> {
+/// The right to be the engine of the root.
+pub(super) fn lock(global: &Global) -> anyhow::Result<EngineLock> {
     if let Some(lock) = EngineLock::take(global.root())? {
         return Ok(lock);
     }

@@ -78,7 +78,7 @@ fn the_environment_of_the_container_comes_first_and_the_last_value_wins() {
     engine.finish();
 }
 
-/// Conformance: G162
+/// Conformance: G162, Q98
 #[test]
 fn waiting_for_a_process_whose_child_died_does_not_hang() {
     let engine = Engine::start();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::guardian;
 use crate::cli::Global;
 use crate::server::GardenSettings;
 
@@ -38,8 +39,12 @@ pub(super) struct GardenOptions {
 }
 
 impl GardenOptions {
-    pub(super) fn settings(self, global: &Global) -> GardenSettings {
-        let usual = || global.garden_socket();
+    /// With a start line of Guardian the usual socket is Guardian's, unless a root of its own was given.
+    pub(super) fn settings(self, global: &Global, guardian: bool) -> GardenSettings {
+        let usual = || match guardian && global.root.is_none() {
+            true => PathBuf::from(guardian::SOCKET),
+            false => global.garden_socket(),
+        };
         let socket = match (self.bind_socket, self.bind_ip, self.no_bind_socket) {
             (Some(path), ..) => Some(path),
             (None, None, false) => Some(usual()),
@@ -72,7 +77,7 @@ mod tests {
         let line = ["gdn", "--root", "/r", "server"].iter().chain(arguments).map(Into::into).collect();
         let cli = cli::parse(line).unwrap();
         let Command::Server(server) = cli.command else { panic!("another verb") };
-        server.garden.settings(&cli.global)
+        server.garden.settings(&cli.global, server.guardian.any())
     }
 
     #[test]

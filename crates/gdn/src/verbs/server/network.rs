@@ -8,6 +8,7 @@ use clap::Args;
 use gdn_types::IpRange;
 use networker::{DnsConfig, Egress, Plugin, Prefix, Subnet};
 
+use super::guardian;
 use crate::server::{NetworkSettings, OwnNetwork};
 use crate::values;
 
@@ -17,11 +18,11 @@ const USUAL_PREFIX: u8 = 64;
 /// How containers reach others. Names and defaults are those of the reference engine, where it has them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
-pub(super) struct NetworkOptions {
-    /// Range that containers get their IPv4 addresses out of, such as 10.254.0.0/22 [default: none, containers have loopback
-    /// only]
-    #[arg(long, value_name = "IP/LENGTH")]
-    network_pool: Option<Subnet>,
+pub(in crate::verbs) struct NetworkOptions {
+    /// Range that containers get their IPv4 addresses out of, such as 10.254.0.0/22; none = they have loopback only
+    /// [default: none]
+    #[arg(long, value_name = "IP/LENGTH|none", value_parser = pool)]
+    network_pool: Option<Pool>,
     /// Range that they get IPv6 prefixes out of, and the length of each [default length: 64, or 126 in a smaller range]
     #[arg(long, value_name = "IP/LENGTH[,LENGTH]", value_parser = prefixes, requires = "network_pool")]
     network_pool6: Option<(Prefix, u8)>,
@@ -71,9 +72,16 @@ pub(super) struct NetworkOptions {
     network_plugin_timeout: Duration,
 }
 
+/// Where addresses come from.
+#[derive(Clone, Copy, Debug)]
+enum Pool {
+    Absent,
+    Range(Subnet),
+}
+
 impl NetworkOptions {
-    /// The network, if containers have one.
-    pub(super) fn settings(self) -> anyhow::Result<Option<NetworkSettings>> {
+    /// The network, if containers have one; with a start line of Guardian they have addresses out of its usual pool.
+    pub(in crate::verbs) fn settings(self, guardian: bool) -> anyhow::Result<Option<NetworkSettings>> {
         let dns = DnsConfig {
             servers: self.dns_servers,
             additional: self.additional_dns_servers,
@@ -83,7 +91,11 @@ impl NetworkOptions {
             let plugin = Plugin::find(&program, self.network_plugin_extra_args, self.network_plugin_timeout)?;
             return Ok(Some(NetworkSettings::Plugin { plugin, dns, external_ip: self.external_ip }));
         }
-        let Some(pool) = self.network_pool else { return Ok(None) };
+        let pool = match self.network_pool {
+            Some(Pool::Range(pool)) => pool,
+            None if guardian => guardian::NETWORK_POOL.parse()?,
+            Some(Pool::Absent) | None => return Ok(None),
+        };
         Ok(Some(NetworkSettings::Own(OwnNetwork {
             pool,
             pool6: self.network_pool6,
@@ -96,6 +108,14 @@ impl NetworkOptions {
             external_ip: self.external_ip,
             mtu: self.mtu,
         })))
+    }
+}
+
+/// `10.254.0.0/22` or `none`.
+fn pool(text: &str) -> anyhow::Result<Pool> {
+    match text {
+        "none" => Ok(Pool::Absent),
+        range => Ok(Pool::Range(range.parse()?)),
     }
 }
 
