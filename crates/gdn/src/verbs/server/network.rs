@@ -57,7 +57,7 @@ pub(in crate::verbs) struct NetworkOptions {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1280..=65535))]
     mtu: Option<u32>,
     /// Program that makes the networks of containers in place of the engine: an external networker of the reference engine
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["network_pool", "allow_host_access", "deny_networks", "mtu"])]
+    #[arg(long, value_name = "PATH")]
     network_plugin: Option<PathBuf>,
     /// Argument that comes first at every call of it; may be repeated
     #[arg(
@@ -82,13 +82,16 @@ enum Pool {
 impl NetworkOptions {
     /// The network, if containers have one; with a start line of Guardian they have addresses out of its usual pool.
     pub(in crate::verbs) fn settings(self, guardian: bool) -> anyhow::Result<Option<NetworkSettings>> {
+        if self.network_plugin.is_some() {
+            self.warn_of_what_a_plugin_decides();
+        }
         let dns = DnsConfig {
             servers: self.dns_servers,
             additional: self.additional_dns_servers,
             host_entries: self.additional_host_entries,
         };
-        if let Some(program) = self.network_plugin {
-            let plugin = Plugin::find(&program, self.network_plugin_extra_args, self.network_plugin_timeout)?;
+        if let Some(program) = &self.network_plugin {
+            let plugin = Plugin::find(program, self.network_plugin_extra_args, self.network_plugin_timeout)?;
             return Ok(Some(NetworkSettings::Plugin { plugin, dns, external_ip: self.external_ip }));
         }
         let pool = match self.network_pool {
@@ -108,6 +111,24 @@ impl NetworkOptions {
             external_ip: self.external_ip,
             mtu: self.mtu,
         })))
+    }
+
+    /// Start lines of Guardian have these beside a plug-in, where they mean nothing there either.
+    fn warn_of_what_a_plugin_decides(&self) {
+        let given = [
+            ("--network-pool", self.network_pool.is_some()),
+            ("--network-pool6", self.network_pool6.is_some()),
+            ("--deny-network", !self.deny_networks.is_empty()),
+            ("--allow-host-access", self.allow_host_access),
+            ("--mtu", self.mtu.is_some()),
+        ];
+        let given: Vec<&str> = given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect();
+        if !given.is_empty() {
+            tracing::warn!(
+                options = given.join(" "),
+                "the network plug-in decides this: the options mean nothing"
+            );
+        }
     }
 }
 
