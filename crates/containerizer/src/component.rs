@@ -293,8 +293,11 @@ impl Containerizer for KernelContainerizer {
         match Error::gathered(&format!("destroy container {id}"), errors) {
             Some(error) => Err(error),
             None => {
-                self.held().remove(id);
-                Ok(())
+                // Not under the lock, and not here: the last holder of a root unmounts it.
+                let gone = self.held().remove(id);
+                tokio::task::spawn_blocking(move || drop(gone))
+                    .await
+                    .map_err(|error| failures::joined(&error))
             }
         }
     }

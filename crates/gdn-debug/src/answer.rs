@@ -58,6 +58,8 @@ where
     let Some(level) = str::from_utf8(&body).ok().and_then(level) else {
         return refusal(StatusCode::BAD_REQUEST, "the body is none of error, warn, info, debug and trace");
     };
+    // Before, too: what comes after may not be logged any more.
+    tracing::warn!(%level, "the level of the log is being changed");
     sources.log.set_level(level);
     tracing::warn!(%level, "the level of the log was changed");
     response(StatusCode::OK, TEXT, told(level))

@@ -55,9 +55,10 @@ fn without_values(command_line: &[String]) -> Vec<String> {
     let program = arguments.next().cloned();
     let mut behind_option = false;
     let rest = arguments.filter_map(|argument| match argument.split_once('=') {
-        _ if !argument.starts_with('-') => {
+        // One dash begins a value that an option allows to begin so, or short options, which say little.
+        _ if !argument.starts_with("--") => {
             let value = std::mem::take(&mut behind_option);
-            (!value).then(|| argument.clone())
+            (!value && !argument.starts_with('-')).then(|| argument.clone())
         }
         Some((name, _)) => {
             behind_option = false;
@@ -80,6 +81,9 @@ mod tests {
         let line = "/bin/gdn --root /r server --apparmor x --tag=hunter2 --allow-host-access --a hunter2";
         let line: Vec<String> = line.split(' ').map(Into::into).collect();
         let told = without_values(&line);
+        let dashed =
+            ["gdn", "server", "--network-plugin-extra-arg", "-phunter2", "-p", "hunter2"].map(Into::into);
+        assert!(!without_values(&dashed).join(" ").contains("hunter2 "), "{:?}", without_values(&dashed));
         assert_eq!(told.join(" "), "/bin/gdn --root server --apparmor --tag --allow-host-access --a");
         assert!(without_values(&[]).is_empty());
     }

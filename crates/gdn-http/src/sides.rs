@@ -46,7 +46,7 @@ const MAX_KEPT_OF_ALL: usize = 64 * 1024 * 1024;
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// How long a client may leave one output unread while it waits for more of the other.
-const ONE_SIDED: Duration = Duration::from_secs(5);
+const ONE_SIDED: Duration = Duration::from_secs(15);
 
 /// Between two looks at a client that does not read.
 const LOOK: Duration = Duration::from_secs(1);
@@ -247,6 +247,8 @@ impl Side {
     /// Writes what was kept and what comes, until the output ends, its client goes, or the conversation is over.
     async fn write(&mut self, connection: &mut Connection, open: &mut bool) -> io::Result<End> {
         let mut ignored = [0; 256];
+        // Whether the client was ever seen to read.
+        let mut reads = false;
         loop {
             while !self.kept.bytes.is_empty() {
                 let number = connection.socket.write(&self.kept.bytes).await?;
@@ -271,7 +273,8 @@ impl Side {
             match piece {
                 Ok(Some(piece)) => {
                     let written =
-                        write_unless_one_sided(&mut connection.socket, piece, &self.ties.hungry).await?;
+                        write_unless_one_sided(&mut connection.socket, piece, &self.ties.hungry, &mut reads)
+                            .await?;
                     if let Some(rest) = piece.get(written..).filter(|rest| !rest.is_empty()) {
                         self.kept.keep(rest);
                         self.keep_while_writing(connection, open).await?;
@@ -341,23 +344,28 @@ impl Drop for Hungry<'_> {
     }
 }
 
-/// Writes a piece, and tells how much of it: less than all when the client takes nothing for long, while it waits for another
-/// output of the same process.
+/// Writes a piece, and tells how much of it: less than all when a client that was never seen to read takes nothing for long,
+/// while it waits for another output of the same process. One that reads is only slow, and the process waits for it.
 async fn write_unless_one_sided(
     socket: &mut Socket,
     piece: &[u8],
     hungry: &AtomicUsize,
+    reads: &mut bool,
 ) -> io::Result<usize> {
     let mut written = 0;
     let mut since = None;
+    let mut stalled = false;
     while written < piece.len() {
         match tokio::time::timeout(LOOK, socket.write(&piece[written..])).await {
             Ok(number) => {
                 written += number?;
+                *reads |= stalled;
                 since = None;
             }
-            Err(_) if hungry.load(Ordering::Relaxed) == 0 => since = None,
+            Err(_) if *reads => {}
+            Err(_) if hungry.load(Ordering::Relaxed) == 0 => (since, stalled) = (None, true),
             Err(_) => {
+                stalled = true;
                 if since.get_or_insert_with(Instant::now).elapsed() >= ONE_SIDED {
                     break;
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gdn_types::{Error, ErrorKind, Handle, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -82,6 +82,8 @@ impl Plugin {
         let mut command = Command::new(&self.program);
         command.args(&self.extra).args(["--action", action, "--handle", handle.as_str()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What tells the engine of descriptors of its own is nobody else's.
+        command.env_remove("SOCKET2ME_FD").env_remove("NOTIFY_SOCKET");
         command.process_group(0).kill_on_drop(true);
         command
     }
@@ -135,12 +137,18 @@ async fn read_at_most(from: Option<impl AsyncRead + Unpin>, most: u64) -> std::i
     Ok(text)
 }
 
-/// What it says on standard error goes to the engine's log; what is too much is read and thrown away.
+/// What it says on standard error goes to the engine's log as it comes, so that one that hangs has told how far it got; what is
+/// too much is read and thrown away.
 async fn log(stderr: Option<impl AsyncRead + Unpin>) -> std::io::Result<()> {
     let Some(mut stderr) = stderr else { return Ok(()) };
-    let told = read_at_most(Some(&mut stderr), MOST_TOLD).await?;
-    for line in String::from_utf8_lossy(&told).lines().filter(|line| !line.trim().is_empty()) {
-        tracing::info!(line, "network plug-in");
+    let mut told = BufReader::new((&mut stderr).take(MOST_TOLD));
+    let mut line = Vec::new();
+    while told.read_until(b'\n', &mut line).await? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        if !text.trim().is_empty() {
+            tracing::info!(line = text.trim_end(), "network plug-in");
+        }
+        line.clear();
     }
     let rest = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
     if rest > 0 {

@@ -83,6 +83,10 @@ impl NetworkOptions {
     /// The network, if containers have one; with a start line of Guardian they have addresses out of its usual pool.
     pub(in crate::verbs) fn settings(self, guardian: bool) -> anyhow::Result<Option<NetworkSettings>> {
         if self.network_plugin.is_some() {
+            anyhow::ensure!(
+                self.default_egress == Egress::Allow,
+                "--default-egress deny cannot be had with --network-plugin: its protocol has no word for it"
+            );
             self.warn_of_what_a_plugin_decides();
         }
         let dns = DnsConfig {

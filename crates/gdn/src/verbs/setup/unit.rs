@@ -65,13 +65,20 @@ fn plain(path: &Path) -> anyhow::Result<&str> {
     }
 }
 
-/// Writes beside it first: a reader finds the old file or the new one.
+/// Writes beside it first: a reader finds the old file or the new one. What lies beside it already is never written to,
+/// whoever put it there.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let beside = file.with_extension("new");
-    let mut new = fs::File::options().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
-    new.write_all(text.as_bytes())?;
-    new.sync_all()?;
-    fs::rename(&beside, file)
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = file.with_file_name(name);
+    let mut new = fs::File::options().write(true).create_new(true).mode(0o644).open(&beside)?;
+    let written = new.write_all(text.as_bytes()).and_then(|()| new.sync_all());
+    let renamed = written.and_then(|()| fs::rename(&beside, file));
+    if renamed.is_err() {
+        // The reason is told, not what became of the half that was written.
+        let _ = fs::remove_file(&beside);
+    }
+    renamed
 }
 
 #[cfg(test)]
