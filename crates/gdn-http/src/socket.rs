@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::sockopt;
+use rustix::net::{SendFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -86,11 +86,9 @@ impl Socket {
 
     /// Writes what can be written at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) {
-        // Whoever does not read it, or has gone, is told nothing.
-        let _ = match self {
-            Socket::Unix(stream) => stream.try_write(bytes),
-            Socket::Tcp(stream) => stream.try_write(bytes),
-        };
+        // The kernel is asked: the runtime does not know yet that a socket that was just accepted takes bytes. Whoever does not
+        // read it, or has gone, is told nothing.
+        let _ = rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     /// Waits until the client has gone, without reading what it sent before.

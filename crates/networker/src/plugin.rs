@@ -4,6 +4,7 @@
 //! `PROGRAM [ARGUMENTS] --action ACTION --handle HANDLE`, is given JSON and answers JSON. What the program is asked to set up
 //! is written down first: whatever happens meanwhile, it is asked to take it down again.
 
+mod orphans;
 mod program;
 mod wire;
 
@@ -26,6 +27,7 @@ use crate::config::DnsConfig;
 use crate::files::Files;
 use crate::links::Links;
 pub use program::Plugin;
+use serde::Serialize;
 use wire::{AllowedDestinations, Mapped, Up, Went};
 
 /// Under these keys lie the handles of the containers whose networks a plug-in was asked for.
@@ -119,9 +121,13 @@ impl PluginNetworker {
         written.await.map_err(|error| Error::internal(format!("the networker failed: {error}")))?
     }
 
+    async fn call(&self, action: &str, handle: &Handle, input: &(impl Serialize + Sync)) -> Result<Vec<u8>> {
+        self.config.plugin.call(self.config.engine, action, handle, input).await
+    }
+
     /// Has the program set a network up.
     async fn up(&self, id: &ContainerId, request: &NetworkRequest, pid: u32) -> Result<NetworkInfo> {
-        let answer = self.config.plugin.call("up", &request.handle, &Up::of(request, pid)).await?;
+        let answer = self.call("up", &request.handle, &Up::of(request, pid)).await?;
         let went = Went::parse(&answer)?;
         let mut info = NetworkInfo { external_ip: self.external_ip()?, ..went.info()? };
         if let Some(told) = info.properties.get(keys::EXTERNAL_IP) {
@@ -198,7 +204,7 @@ impl Networker for PluginNetworker {
     async fn destroy(&self, id: &ContainerId) -> Result<()> {
         let Some(entry) = self.networks().get(id).cloned() else { return Ok(()) };
         if entry.begun {
-            self.config.plugin.call("down", &entry.handle, &()).await?;
+            self.call("down", &entry.handle, &()).await?;
         }
         self.files.remove(id)?;
         if entry.begun {
@@ -209,6 +215,10 @@ impl Networker for PluginNetworker {
     }
 
     async fn restore(&self, known: &[(ContainerId, Properties)]) -> Result<()> {
+        // Before anything is taken down: what they set up behind that would stay.
+        let engine = self.config.engine;
+        let ended = tokio::task::spawn_blocking(move || orphans::end(engine)).await;
+        ended.map_err(|error| Error::internal(format!("the networker failed: {error}")))??;
         let known: HashMap<_, _> = known.iter().map(|(id, properties)| (*id, properties)).collect();
         for (id, handle) in self.recorded() {
             let told = |key| known.get(&id).and_then(|properties| properties.get(key)).unwrap_or_default();
@@ -240,7 +250,7 @@ impl Networker for PluginNetworker {
         let entry = self.reachable(id)?;
         refuse_udp(request)?;
         let wish = wire::PortWish::of(&entry.external_ip, &entry.container_ip, request);
-        let answer = self.config.plugin.call("net-in", &entry.handle, &wish).await?;
+        let answer = self.call("net-in", &entry.handle, &wish).await?;
         Mapped::parse(&answer)
     }
 
@@ -251,7 +261,7 @@ impl Networker for PluginNetworker {
     async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
         let entry = self.reachable(id)?;
         let call = AllowedDestinations::of(&entry.container_ip, rules);
-        self.config.plugin.call(call.action(), &entry.handle, &call).await.map(drop)
+        self.call(call.action(), &entry.handle, &call).await.map(drop)
     }
 
     async fn net_replace(

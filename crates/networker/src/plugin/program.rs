@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use gdn_types::{Error, ErrorKind, Handle, Result};
+use gdn_types::{EngineId, Error, ErrorKind, Handle, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+
+use super::orphans;
 
 /// The most that an answer may be long, in bytes.
 const MOST_ANSWER: u64 = 1 << 20;
@@ -56,16 +58,18 @@ impl Plugin {
     /// killed then, with all that it started and left in its process group.
     pub(super) async fn call(
         &self,
+        engine: EngineId,
         action: &str,
         handle: &Handle,
-        input: &impl Serialize,
+        input: &(impl Serialize + Sync),
     ) -> Result<Vec<u8>> {
         let failed = |why: String| {
             let message = format!("external networker encountered an error running '{action}' action: {why}");
             Error::new(ErrorKind::Unavailable, message)
         };
         let input = serde_json::to_vec(input).map_err(|error| failed(error.to_string()))?;
-        let mut child = self.command(action, handle).spawn().map_err(|error| failed(error.to_string()))?;
+        let mut child =
+            self.command(engine, action, handle).spawn().map_err(|error| failed(error.to_string()))?;
         let group = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let outcome = match timeout(self.patience, converse(&mut child, &input)).await {
             Ok(Ok(said)) => said.answer(),
@@ -78,12 +82,13 @@ impl Plugin {
         outcome.map_err(failed)
     }
 
-    fn command(&self, action: &str, handle: &Handle) -> Command {
+    fn command(&self, engine: EngineId, action: &str, handle: &Handle) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.extra).args(["--action", action, "--handle", handle.as_str()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What tells the engine of descriptors of its own is nobody else's.
         command.env_remove("SOCKET2ME_FD").env_remove("NOTIFY_SOCKET");
+        command.env(orphans::MARK, engine.to_string());
         command.process_group(0).kill_on_drop(true);
         command
     }

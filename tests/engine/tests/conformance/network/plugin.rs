@@ -236,3 +236,26 @@ fn what_an_engine_leaves_is_taken_down_by_the_next() {
     bed.destroy("stays");
     bed.engine.finish();
 }
+
+/// I11: a call that outlives its engine is ended before its network is taken down, so that nothing comes up behind that.
+#[test]
+fn a_call_that_outlives_its_engine_sets_nothing_up_behind_its_end() {
+    let mut bed = Bed::start(&[]);
+    // It goes on in what it starts, too.
+    bed.put("up.sh", "(sleep 4; echo >> \"$here/late\") & sleep 5; echo >> \"$here/late\"");
+    let create = bed.engine.begin(["create", "--handle", "half", bed.engine.image()]);
+    until("the plug-in to be called", || bed.calls() == ["up half"]);
+    bed.engine.kill_server();
+    assert_ne!(create.finish().status, 0);
+    let program = bed.place.join("program");
+    serve(&mut bed.engine, &program, &[]);
+    until("the network to be taken down", || bed.calls() == ["up half", "down half"]);
+    let program = program.to_str().unwrap();
+    let runs =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let left =
+        runs.filter(|line| line.starts_with(b"/bin/sh") && String::from_utf8_lossy(line).contains(program));
+    assert_eq!(left.count(), 0);
+    assert_eq!(bed.told("late"), "");
+    bed.engine.finish();
+}
