@@ -24,7 +24,7 @@ const ROUNDS: u32 = 1;
 
 /// Of the black-box tests, those that another kernel could fail. All of them run by `cargo xtask guest ''`: the guest
 /// computes at a tenth of the host's speed.
-const OF_THE_KERNEL: [(&str, &[&str]); 3] = [
+const OF_THE_KERNEL: [(&str, &[&str]); 4] = [
     (
         "engine-tests::conformance",
         &[
@@ -43,6 +43,8 @@ const OF_THE_KERNEL: [(&str, &[&str]); 3] = [
         "engine-tests::garden",
         &["calls::", "environment::", "processes::processes_get_the_limits", "processes::want_of_memory"],
     ),
+    // Most of the others need nftables.
+    ("engine-tests::operations", &["defects::the_user_decides", "hosts::a_host_is_prepared"]),
     ("engine-tests::suite", &["kills::", "lifecycle::", "limits::"]),
 ];
 
