@@ -30,6 +30,7 @@ pub mod host;
 pub mod images;
 pub mod inside;
 pub mod session;
+pub mod tars;
 mod wait;
 
 pub use engine::{Engine, Server};

@@ -1,27 +1,11 @@
 //! Tars that go in and come out.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use engine_tests::session::{as_user, script};
+use engine_tests::tars::{self, CAPABILITY, append_capable};
 use engine_tests::{Engine, images, inside};
 use gdn_types::{ContainerSpec, ErrorKind, Handle, ImageRef, Result, StreamInSpec, StreamOutSpec};
-
-/// A tar of one file with this content.
-fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    append(&mut builder, name, content);
-    builder.into_inner().unwrap()
-}
-
-fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    // Whoever made the tar is not whom the files will belong to.
-    header.set_uid(77);
-    header.set_gid(77);
-    builder.append_data(&mut header, name, content).unwrap();
-}
 
 fn stream_in(engine: &Engine, handle: &Handle, user: &str, path: &str, tar: Vec<u8>) -> Result<()> {
     let spec = StreamInSpec { path: path.into(), user: user.into() };
@@ -35,23 +19,7 @@ fn stream_out(engine: &Engine, handle: &Handle, user: &str, path: &str) -> Vec<(
     engine.with_client(async |client| {
         client.stream_out(handle, spec).await.unwrap().copy_to(&mut bytes).await.unwrap();
     });
-    let mut archive = tar::Archive::new(Cursor::new(bytes));
-    let entries = archive.entries().unwrap().map(|entry| {
-        let mut entry = entry.unwrap();
-        let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
-        let mut content = String::new();
-        entry.read_to_string(&mut content).unwrap();
-        (name, content)
-    });
-    entries.collect()
-}
-
-/// A version 2 capability in an extended attribute: CAP_NET_BIND_SERVICE, permitted and effective. capabilities(7).
-const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-
-fn append_capable(builder: &mut tar::Builder<Vec<u8>>) {
-    builder.append_pax_extensions([("SCHILY.xattr.security.capability", &CAPABILITY[..])]).unwrap();
-    append(builder, "capable", b"x");
+    tars::entries(bytes)
 }
 
 /// Conformance: G71
@@ -99,7 +67,7 @@ fn files_belong_to_the_user_asked_for() {
         ("", "/", "0:0"),
         ("alice", "/tmp", "1000:1000"),
     ] {
-        stream_in(&engine, &handle, user, path, tar_of("file", b"content")).unwrap();
+        stream_in(&engine, &handle, user, path, tars::of_file("file", b"content")).unwrap();
         let look = format!("cd {path}; stat -c %u:%g . file; cat file; rm file");
         let said = engine.run(&handle, script(&look)).expect(0).text();
         let lines: Vec<_> = said.lines().collect();
@@ -114,11 +82,11 @@ fn files_belong_to_the_user_asked_for() {
 fn unknown_users_and_closed_directories_are_errors_that_say_so() {
     let engine = Engine::start();
     let handle = engine.create_from(ContainerSpec::default());
-    let error = stream_in(&engine, &handle, "nobody-here", "/tmp", tar_of("file", b"x")).unwrap_err();
+    let error = stream_in(&engine, &handle, "nobody-here", "/tmp", tars::of_file("file", b"x")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UserNotFound);
     assert!(error.report().contains("error streaming in"), "{}", error.report());
     engine.run(&handle, script("mkdir -m 700 /closed")).expect(0);
-    let error = stream_in(&engine, &handle, "alice", "/closed", tar_of("file", b"x")).unwrap_err();
+    let error = stream_in(&engine, &handle, "alice", "/closed", tars::of_file("file", b"x")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.report().contains("Permission denied"), "{}", error.report());
     engine.finish();
@@ -131,7 +99,7 @@ fn a_relative_path_starts_at_home() {
     for privileged in [false, true] {
         let handle = engine.create_from(ContainerSpec { privileged, ..ContainerSpec::default() });
         for (user, home) in [("alice", "/home/alice"), ("", "/root"), ("root", "/root")] {
-            stream_in(&engine, &handle, user, "some/where", tar_of("file", user.as_bytes())).unwrap();
+            stream_in(&engine, &handle, user, "some/where", tars::of_file("file", user.as_bytes())).unwrap();
             let said = engine.run(&handle, script(&format!("cat {home}/some/where/file"))).expect(0);
             assert_eq!(said.text(), user);
             let out = stream_out(&engine, &handle, user, "some/where/file");
@@ -146,7 +114,7 @@ fn a_relative_path_starts_at_home() {
 fn a_truncated_tar_is_an_error() {
     let engine = Engine::start();
     let handle = engine.create_from(ContainerSpec::default());
-    let whole = tar_of("file", &[b'x'; 3000]);
+    let whole = tars::of_file("file", &[b'x'; 3000]);
     for length in [511, 512, 600, 1024, 3000] {
         let error = stream_in(&engine, &handle, "", "/tmp", whole[..length].to_vec()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{length}: {}", error.report());
@@ -190,7 +158,7 @@ fn a_large_tar_goes_in_and_comes_out_without_loss() {
     let engine = Engine::start();
     let handle = engine.create_from(ContainerSpec::default());
     let content: String = (0..400_000).map(|n| format!("line {n}\n")).collect();
-    stream_in(&engine, &handle, "", "/tmp/big", tar_of("file", content.as_bytes())).unwrap();
+    stream_in(&engine, &handle, "", "/tmp/big", tars::of_file("file", content.as_bytes())).unwrap();
     let out = stream_out(&engine, &handle, "", "/tmp/big/file");
     assert!(out == [("file".to_owned(), content)], "the tar was changed on its way");
     engine.finish();

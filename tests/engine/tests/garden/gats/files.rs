@@ -1,50 +1,16 @@
 //! Tars that go in and come out.
 
-use std::io::{Cursor, Read};
-
+use engine_tests::tars::{self, CAPABILITY, append_capable};
 use engine_tests::{images, inside};
 use serde_json::json;
 
 use super::Bed;
 
-/// A version 2 capability in an extended attribute: CAP_NET_BIND_SERVICE, permitted and effective. capabilities(7).
-const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-
-fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    // Whoever made the tar is not whom the files will belong to.
-    header.set_uid(77);
-    header.set_gid(77);
-    builder.append_data(&mut header, name, content).unwrap();
-}
-
-fn append_capable(builder: &mut tar::Builder<Vec<u8>>) {
-    builder.append_pax_extensions([("SCHILY.xattr.security.capability", &CAPABILITY[..])]).unwrap();
-    append(builder, "capable", b"x");
-}
-
-/// A tar of one file with this content.
-fn tar_of(content: &[u8]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    append(&mut builder, "file", content);
-    builder.into_inner().unwrap()
-}
-
 /// Names and contents of what comes out.
 fn stream_out(bed: &Bed, handle: &str, user: &str, path: &str) -> Vec<(String, String)> {
     let tar =
         bed.garden.get(&format!("/containers/{handle}/files?user={user}&source={path}")).expect(200).body;
-    let mut archive = tar::Archive::new(Cursor::new(tar));
-    let entries = archive.entries().unwrap().map(|entry| {
-        let mut entry = entry.unwrap();
-        let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
-        let mut content = String::new();
-        entry.read_to_string(&mut content).unwrap();
-        (name, content)
-    });
-    entries.collect()
+    tars::entries(tar)
 }
 
 /// Conformance: G71
@@ -93,17 +59,17 @@ fn files_belong_to_the_user_and_what_cannot_be_is_told() {
             ("alice", "some/where", "/home/alice/some/where", "1000:1000"),
             ("", "some/where", "/root/some/where", "0:0"),
         ] {
-            put(user, path, &tar_of(b"content")).expect_done();
+            put(user, path, &tars::of_file("file", b"content")).expect_done();
             let seen = bed.said(&handle, "", &format!("cd {place}; stat -c %u:%g file; cat file; rm file"));
             assert_eq!(seen, format!("{owner}\ncontent"), "{user:?} {path}");
         }
         let refused = |user: &str, path: &str, tar: &[u8]| put(user, path, tar).expect_error(500, "");
-        let message = refused("nobody-here", "/tmp", &tar_of(b"x"));
+        let message = refused("nobody-here", "/tmp", &tars::of_file("file", b"x"));
         assert!(message.contains("error streaming in"), "{message}");
         bed.said(&handle, "", "mkdir -m 700 /closed");
-        let message = refused("alice", "/closed", &tar_of(b"x"));
+        let message = refused("alice", "/closed", &tars::of_file("file", b"x"));
         assert!(message.contains("Permission denied"), "{message}");
-        let whole = tar_of(&[b'x'; 3000]);
+        let whole = tars::of_file("file", &[b'x'; 3000]);
         for length in [511, 512, 600, 1024, 3000] {
             refused("", "/tmp", &whole[..length]);
         }
