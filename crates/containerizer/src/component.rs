@@ -293,8 +293,12 @@ impl Containerizer for KernelContainerizer {
         match Error::gathered(&format!("destroy container {id}"), errors) {
             Some(error) => Err(error),
             None => {
-                // Not under the lock, and not here: the last holder of a root unmounts it.
                 let gone = self.held().remove(id);
+                if reaped {
+                    // The removal in the background holds it, too, and closes its root.
+                    return Ok(());
+                }
+                // Not under the lock, and not here: the last holder of a root unmounts it.
                 tokio::task::spawn_blocking(move || drop(gone))
                     .await
                     .map_err(|error| failures::joined(&error))

@@ -111,19 +111,20 @@ impl Cleanup {
         let begun = engine.destroying();
         let left = self.left(&engine).await;
         engine.stop().await?;
+        let left = left.context("cannot tell what is left")?;
         Ok(Cleaned { destroyed: begun.saturating_sub(left.len()), left })
     }
 
-    async fn left(&self, engine: &server::Running) -> Vec<Left> {
+    async fn left(&self, engine: &server::Running) -> gdn_types::Result<Vec<Left>> {
         let all = PropertyFilter::new([(keys::STATE.to_owned(), "all".to_owned())]);
-        let handles = engine.gardener().list(&all).unwrap_or_default();
+        let handles = engine.gardener().list(&all)?;
         let told = engine.gardener().bulk_info(&handles).await;
         let reason = |info: gdn_types::Result<gdn_types::ContainerInfo>| match info {
             Ok(info) => info.reason,
             Err(error) => error.report(),
         };
-        told.into_iter()
-            .map(|(handle, info)| Left { handle: handle.to_string(), reason: reason(info) })
-            .collect()
+        let left =
+            |(handle, info)| Left { handle: gdn_types::Handle::to_string(&handle), reason: reason(info) };
+        Ok(told.into_iter().map(left).collect())
     }
 }
