@@ -36,6 +36,7 @@
 //! ```
 
 mod answer;
+mod clients;
 mod config;
 mod dialect;
 mod events;
@@ -47,5 +48,6 @@ mod tar;
 mod tls;
 mod unix;
 
+pub use clients::Clients;
 pub use config::{GrpcConfig, ServeError, TlsConfig, UnixListenerSpec};
 pub use serve::{Gate, serve};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 
+use crate::clients::Clients;
 use crate::config::{GrpcConfig, ServeError, TlsConfig};
 use crate::service::GardenService;
 use crate::tls;
@@ -81,6 +82,11 @@ impl Gate {
     /// The address of the TCP port, with its number when it was any free one.
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Who is connected to its unix socket, if it has one.
+    pub fn clients(&self) -> Option<Clients> {
+        self.unix.as_ref().map(|(socket, _)| socket.clients().clone())
     }
 
     /// Serves until `shutdown`, or until the transport fails. Lasting calls (Run, Attach, Wait, WatchEvents) end at once with

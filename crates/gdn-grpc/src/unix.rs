@@ -4,8 +4,11 @@ use std::io;
 
 use futures::Stream;
 use gdn_sockets::{OnDisk, SocketSpec, listen};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::clients::{Clients, Counted};
 use crate::config::{ServeError, UnixListenerSpec};
 
 /// A socket that listens. Dropping it removes it from the file system.
@@ -13,7 +16,9 @@ use crate::config::{ServeError, UnixListenerSpec};
 pub(crate) struct UnixSocket {
     listener: UnixListener,
     allowed_uids: Vec<u32>,
-    on_disk: OnDisk,
+    /// Its name; gone once nobody else is let in.
+    on_disk: Option<OnDisk>,
+    clients: Clients,
 }
 
 impl UnixSocket {
@@ -24,25 +29,99 @@ impl UnixSocket {
         let (listener, on_disk) = listen(&SocketSpec { path, mode: *mode, group: None, directory_mode })?;
         let listener = UnixListener::from_std(listener);
         let listener = listener.map_err(|source| ServeError::Watch { path: path.clone(), source })?;
-        Ok(UnixSocket { listener, allowed_uids: allowed_uids.clone(), on_disk })
+        let (allowed_uids, clients) = (allowed_uids.clone(), Clients::new());
+        Ok(UnixSocket { listener, allowed_uids, on_disk: Some(on_disk), clients })
+    }
+
+    /// Who is connected.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// The connections of users who may call, for as long as the stream lives.
-    pub(crate) fn connections(self) -> impl Stream<Item = io::Result<UnixStream>> {
-        futures::stream::unfold(self, |socket| async {
-            let connection = socket.accept().await;
+    pub(crate) fn connections(self) -> impl Stream<Item = io::Result<Counted>> {
+        futures::stream::unfold(self, |mut socket| async {
+            let connection = socket.next().await;
             Some((connection, socket))
         })
     }
 
-    async fn accept(&self) -> io::Result<UnixStream> {
+    async fn next(&mut self) -> io::Result<Counted> {
         loop {
-            let (connection, _) = self.listener.accept().await?;
+            let connection = self.accept().await?;
             let peer = connection.peer_cred()?;
             if peer.uid() == 0 || self.allowed_uids.contains(&peer.uid()) {
-                return Ok(connection);
+                return Ok(self.clients.count(connection));
             }
-            tracing::warn!(uid = peer.uid(), pid = peer.pid(), path = %self.on_disk.path().display(), "client refused");
+            let socket = self.on_disk.as_ref().map(OnDisk::path);
+            tracing::warn!(uid = peer.uid(), pid = peer.pid(), ?socket, "client refused");
         }
+    }
+
+    /// Lets the next one in; once nobody else is to be let in, those who had connected before that was said.
+    async fn accept(&mut self) -> io::Result<UnixStream> {
+        let closing = self.clients.closing().clone();
+        if let Some(accepted) = closing.run_until_cancelled(self.listener.accept()).await {
+            return Ok(accepted?.0);
+        }
+        // From here on nobody finds the socket.
+        drop(self.on_disk.take());
+        // The kernel is asked: the runtime may not have heard yet of those who wait.
+        match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(waited) => UnixStream::from_std(waited.into()),
+            Err(Errno::AGAIN) => {
+                self.clients.closed();
+                std::future::pending().await
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        // Nobody is let in any more, whatever the reason.
+        self.clients.closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Long enough for what can happen to happen, where nothing is to.
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn the_last_client_is_waited_for_also_one_that_came_while_others_went() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("grpc.sock");
+        let socket = UnixSocket::bind(&UnixListenerSpec::new(&path)).unwrap();
+        let clients = socket.clients().clone();
+        let mut connections = Box::pin(socket.connections());
+        let first = UnixStream::connect(&path).await.unwrap();
+        let served = connections.next().await.unwrap().unwrap();
+        let mut waiting = tokio::spawn({
+            let clients = clients.clone();
+            async move { clients.last_gone().await }
+        });
+        assert!(timeout(MOMENT, &mut waiting).await.is_err(), "a client is connected");
+
+        // It has connected, and nobody has let it in yet when the first one goes.
+        let second = UnixStream::connect(&path).await.unwrap();
+        drop((first, served));
+        clients.closing().cancelled().await;
+        let late = connections.next().await.unwrap().unwrap();
+        let mut rest = connections.next();
+        assert!(timeout(MOMENT, &mut rest).await.is_err(), "nobody else is let in");
+        assert!(UnixStream::connect(&path).await.is_err());
+        assert!(timeout(MOMENT, &mut waiting).await.is_err(), "the second client is connected");
+        drop((second, late));
+        waiting.await.unwrap();
     }
 }

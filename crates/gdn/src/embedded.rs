@@ -88,9 +88,7 @@ impl Embedded {
     /// Stops the engine as soon as its last client is gone, or a signal says so.
     pub(crate) async fn last_one_out(self, signals: &mut Signals) {
         tokio::select! {
-            waited = self.engine.without_clients() => if let Err(error) = waited {
-                note(&format!("{error:#}"));
-            },
+            () = self.engine.without_clients() => {}
             _ = signals.end() => {}
         }
         if let Err(error) = self.engine.stop().await {

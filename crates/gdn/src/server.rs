@@ -5,12 +5,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use containerizer::{ContainerizerConfig, KernelContainerizer, RuntimeContainerizer};
 use gardener_core::{Components, EventHub, Gardener};
-use gdn_grpc::{Gate, ServeError};
+use gdn_grpc::{Clients, Gate, ServeError};
 use gdn_namespaces::IdMap;
 use gdn_traits::Containerizer;
 use networker::KernelNetworker;
@@ -20,7 +19,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
 
-mod clients;
 mod debug;
 mod garden;
 mod hello;
@@ -40,9 +38,6 @@ pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, OwnNetwork, Settings, 
 
 use crate::failure::Advised;
 
-/// How often an embedded engine looks whether its last client is gone.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// An engine that answers.
 pub(crate) struct Running {
     gardener: Arc<Gardener>,
@@ -50,6 +45,7 @@ pub(crate) struct Running {
     networker: Option<Arc<KernelNetworker>>,
     volumizer: Arc<ImageVolumizer>,
     socket: PathBuf,
+    clients: Option<Clients>,
     stop: CancellationToken,
     gate: JoinHandle<Result<(), ServeError>>,
     garden: Option<JoinHandle<()>>,
@@ -101,6 +97,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
     raise_file_limit();
     let gardener = Gardener::new(settings.orchestrator(boot_id)?, components, events);
     let stop = CancellationToken::new();
+    let clients = gate.clients();
     let gate = tokio::spawn(gate.serve(gardener.clone(), stop.clone()));
     let debug = debug.map(|opened| debug::serve(opened, gardener.clone(), stop.clone()));
     let socket = settings.socket;
@@ -110,6 +107,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         networker,
         volumizer,
         socket,
+        clients,
         stop,
         gate,
         garden: None,
@@ -223,12 +221,11 @@ impl Running {
         self.destroying
     }
 
-    /// Waits until no client is connected.
-    pub(crate) async fn without_clients(&self) -> anyhow::Result<()> {
-        while clients::connected(&self.socket).context("cannot count the clients")? > 0 {
-            tokio::time::sleep(LOOK).await;
+    /// Waits until the last client has gone, and lets no other in.
+    pub(crate) async fn without_clients(&self) {
+        if let Some(clients) = &self.clients {
+            clients.last_gone().await;
         }
-        Ok(())
     }
 
     /// Waits for a gate to close by itself, which it does only when it fails.

@@ -1,8 +1,9 @@
 //! Images of every form.
 
 use std::path::Path;
+use std::process::Stdio;
 
-use engine_tests::{Engine, Gdn, images};
+use engine_tests::{Engine, Gdn, images, until};
 
 #[test]
 fn run_hello_reports_from_inside_and_leaves_nothing() {
@@ -75,5 +76,30 @@ fn runs_at_once_without_a_server_share_one_engine_and_leave_nothing() {
         let ran = run.finish().expect_status(i32::try_from(number).unwrap());
         assert_eq!(ran.text(), format!("{number}\n"));
     }
+    engine.expect_nothing_left();
+}
+
+/// The engine of a command stays until the last of its clients has gone, however long its own command is over.
+#[test]
+fn an_engine_of_a_command_outlives_the_command_for_its_clients() {
+    let engine = Engine::new();
+    let run = |script: &str| {
+        let line = ["run", "-i", engine.image(), "--", "sh", "-c", script];
+        Gdn::start_with_input(&engine.root(), line, Stdio::piped())
+    };
+    let mut first = run("read line");
+    until("the first to be the engine", || engine.gdn(["ping"]).status == 0);
+    let mut second = run("echo second; read line; echo over; exit 7");
+    until("both to have containers", || engine.handles().len() == 2);
+    drop(first.take_stdin());
+    until("the first container to be gone", || engine.handles().len() == 1);
+    // Looking for its clients takes an engine a moment.
+    for _ in 0..20 {
+        assert_eq!(engine.gdn(["list"]).status, 0);
+        assert!(first.runs() && second.runs());
+    }
+    drop(second.take_stdin());
+    assert_eq!(second.finish().expect_status(7).text(), "second\nover\n");
+    first.finish().expect_status(1);
     engine.expect_nothing_left();
 }
