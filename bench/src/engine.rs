@@ -14,6 +14,7 @@ use gdn_types::{
 };
 use tokio::process::{Child, Command};
 
+use crate::garden::Garden;
 use crate::samples::Samples;
 
 /// How long a server may take from its start until it answers.
@@ -115,6 +116,16 @@ impl Engine {
         let start = Instant::now();
         self.run(self.resident(), ProcessSpec { tty, ..program("/bin/true", &[]) }).await?;
         Ok(start.elapsed().as_nanos() as f64 / 1000.0)
+    }
+
+    /// Its other front door.
+    pub(crate) async fn garden(&self) -> Result<Garden> {
+        Garden::connect(self.root.join("garden.sock")).await
+    }
+
+    /// The image of its containers.
+    pub(crate) fn image(&self) -> &str {
+        &self.image
     }
 
     /// Cycles a second with this many workers.
@@ -228,7 +239,7 @@ impl Engine {
         Ok(())
     }
 
-    fn resident(&self) -> &Handle {
+    pub(crate) fn resident(&self) -> &Handle {
         self.resident.as_ref().expect("a started engine has a container")
     }
 

@@ -12,6 +12,7 @@ use crate::hogs::Hogs;
 use crate::processor::Spent;
 use crate::ramp::Ramp;
 use crate::samples::Samples;
+use crate::splice;
 
 /// Workers at the same time.
 const WORKERS: usize = 8;
@@ -25,6 +26,7 @@ pub(crate) struct Amounts {
     execs: usize,
     containers: usize,
     megabytes: u64,
+    file_megabytes: u64,
     rules: usize,
     ramp: Ramp,
 }
@@ -38,6 +40,7 @@ impl Amounts {
                 execs: 40,
                 containers: 5,
                 megabytes: 10,
+                file_megabytes: 10,
                 rules: 100,
                 ramp: Ramp { containers: 10, at_once: 5 },
             }
@@ -46,7 +49,8 @@ impl Amounts {
                 cycles: 200,
                 execs: 2000,
                 containers: 50,
-                megabytes: 200,
+                megabytes: 2000,
+                file_megabytes: 100,
                 rules: 10_000,
                 ramp: Ramp { containers: 1000, at_once: 250 },
             }
@@ -62,6 +66,7 @@ impl Amounts {
         figures.insert("floor CPU us per cycle", spent.by_others()? / self.cycles as f64);
         figures.insert("floor cycles/s", self.cycles as f64 / start.elapsed().as_secs_f64());
 
+        figures.insert("splice MB/s", splice::floor(root, self.megabytes).await?);
         let by_workers = async |mode, rounds| floors_per_second(mode, root, work, rounds).await;
         figures.insert("floor execs/s by 8 workers", by_workers("exec", self.execs).await?);
         figures.insert("floor net cycles/s by 8 workers", by_workers("net", self.cycles).await?);
@@ -77,6 +82,7 @@ impl Amounts {
         figures.insert("cycles/s by 8 workers", engine.cycles_per_second(WORKERS, self.cycles).await?);
         figures.insert("execs/s by 8 workers", engine.execs_per_second(WORKERS, self.execs).await?);
         figures.insert("stdout MB/s", engine.stdout(self.megabytes).await?);
+        figures.extend(self.of_garden(engine).await?);
         let crowd = engine.crowd(self.containers).await?;
         figures.insert("KB per idle container", crowd.kilobytes);
         figures.insert("extra processes per process", crowd.extra_processes);
@@ -89,6 +95,22 @@ impl Amounts {
         let beside = self.p99(engine).await;
         hogs.stop().await?;
         figures.insert("cycle beside hogs p99 ms", beside?);
+        Ok(figures)
+    }
+
+    /// The engine's other front door.
+    async fn of_garden(&self, engine: &Engine) -> Result<Figures> {
+        let mut figures = Figures::new();
+        let mut garden = engine.garden().await?;
+        let handle = engine.resident().as_str();
+        figures.insert("http stdout MB/s", garden.stdout(handle, self.megabytes).await?);
+        // The second one of each finds pages and memory as a host that works has them.
+        for _ in 0..2 {
+            figures.insert("http StreamIn MB/s", garden.stream_in(handle, self.file_megabytes).await?);
+        }
+        for _ in 0..2 {
+            figures.insert("http StreamOut MB/s", garden.stream_out(handle, self.file_megabytes).await?);
+        }
         Ok(figures)
     }
 

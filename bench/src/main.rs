@@ -4,6 +4,7 @@ mod bars;
 mod engine;
 mod figures;
 mod floor;
+mod garden;
 mod hogs;
 mod page;
 mod peers;
@@ -13,6 +14,7 @@ mod report;
 mod rootfs;
 mod rounds;
 mod samples;
+mod splice;
 mod view;
 
 use std::os::unix::fs::PermissionsExt;

@@ -56,7 +56,11 @@ pub(crate) fn print_and_write(results: &Results, options: &Options) -> Result<bo
 fn print_rows(results: &Results) {
     println!("{:<14} {:>9} {:>9} {:>9} {:>9} {:>9}  x floor", "us", "min", "p10", "p50", "p90", "p99");
     for (name, row) in &results.rows {
-        let floor = if name.contains("exec") { "floor exec" } else { "floor cycle" };
+        let floor = match *name {
+            name if name.contains("exec") => "floor exec",
+            name if name.contains("ping") => "none",
+            _ => "floor cycle",
+        };
         let ratio =
             results.rows.get(floor).map_or(String::new(), |floor| format!("{:.2}", row.p50 / floor.p50));
         println!(

@@ -11,6 +11,7 @@ use crate::bars::Results;
 use crate::engine::{Engine, Network};
 use crate::figures::{Amounts, Figures};
 use crate::floor::Floor;
+use crate::garden::Garden;
 use crate::peers::Peer;
 use crate::rootfs;
 use crate::samples::Samples;
@@ -29,16 +30,19 @@ const STEP: Duration = Duration::from_secs(10);
 const FIGURES: Duration = Duration::from_secs(400);
 
 /// Rows in the order of a round.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 14] = [
     "floor cycle",
     "floor net cycle",
     "gdn cycle",
+    "gdn http cycle",
     "gdn net cycle",
     "runc run",
     "crun run",
     "floor exec",
     "gdn exec",
     "gdn exec tty",
+    "gdn http exec",
+    "gdn http ping",
     "runc exec",
     "crun exec",
 ];
@@ -54,6 +58,7 @@ pub(crate) struct Contest {
     runc: Peer,
     crun: Peer,
     engine: Option<Engine>,
+    garden: Option<Garden>,
     networked: Option<Engine>,
     root: PathBuf,
     work: PathBuf,
@@ -70,6 +75,10 @@ impl Contest {
             ),
             _ => (None, None),
         };
+        let garden = match &engine {
+            Some(engine) => Some(engine.garden().await?),
+            None => None,
+        };
         Ok(Contest {
             floor_cycle: Floor::start("cycle", &root, &work.join("floor-cycle"))?,
             floor_net: Floor::start("net", &root, &work.join("floor-net"))?,
@@ -77,6 +86,7 @@ impl Contest {
             runc: Peer::start("runc", &root, &work.join("runc"), None).await?,
             crun: Peer::start("crun", &root, &work.join("crun"), View::without_unified_tree().await?).await?,
             engine,
+            garden,
             networked,
             root,
             work: work.to_owned(),
@@ -147,6 +157,22 @@ impl Contest {
                         kept.push(("gdn exec tty", engine.exec(true).await?));
                     }
                 }
+                ("gdn http exec", Some(engine)) => {
+                    for _ in 0..EXECS {
+                        kept.push((
+                            "gdn http exec",
+                            present(&mut self.garden)?.exec(engine.resident().as_str()).await?,
+                        ));
+                    }
+                }
+                ("gdn http ping", _) => {
+                    for _ in 0..EXECS {
+                        kept.push(("gdn http ping", present(&mut self.garden)?.ping().await?));
+                    }
+                }
+                ("gdn http cycle", Some(engine)) => {
+                    kept.push(("gdn http cycle", present(&mut self.garden)?.cycle(engine.image()).await?));
+                }
                 ("gdn cycle", Some(engine)) => {
                     let cycle = engine.cycle().await?;
                     kept.push(("gdn create", cycle.create));
@@ -184,4 +210,8 @@ impl Contest {
         };
         tokio::time::timeout(FIGURES, measure).await.context("the figures took longer than 400 s")?
     }
+}
+
+fn present(garden: &mut Option<Garden>) -> Result<&mut Garden> {
+    garden.as_mut().context("there is no such engine")
 }

@@ -137,6 +137,14 @@ impl Garden {
         Conversation::begin(self, handle, "GET", &format!("/{process}"), b"", true)
     }
 
+    /// Attaches to a process without opening its outputs.
+    ///
+    /// # Errors
+    /// As [`Garden::run`].
+    pub fn attach_unheard(&self, handle: &str, process: &str) -> Result<Conversation, Answer> {
+        Conversation::begin(self, handle, "GET", &format!("/{process}"), b"", false)
+    }
+
     /// Runs a script of the shell to its end.
     #[track_caller]
     pub fn shell(&self, handle: &str, script: &str) -> Finished {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod departures;
+mod endurance;
 mod environment;
 mod files;
 mod gats;
