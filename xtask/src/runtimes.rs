@@ -36,6 +36,22 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "flags of seccomp profiles are not passed on",
     },
     Exception {
+        test: "network::plugin::a_plug_in_is_told_what_a_client_wants_and_its_answer_is_the_containers",
+        reason: "a plug-in is told of the process that has the namespaces before the runtime makes the container",
+    },
+    Exception {
+        test: "hostile::creates_take_what_they_can_do_and_refuse_the_rest",
+        reason: "a runtime follows links of mount targets inside the root, and has bounds of its own for tasks and shares",
+    },
+    Exception {
+        test: "hostile::runs_take_what_they_can_do_and_refuse_the_rest",
+        reason: "a runtime has bounds of its own for users and limits of processes",
+    },
+    Exception {
+        test: "processes::processes_get_the_limits_they_ask_for",
+        reason: "a runtime sets limits as the container's root, who cannot raise those of the host",
+    },
+    Exception {
         test: "host_ids::each_container_owns_its_files_and_processes_by_ids_of_its_own",
         reason: "runtimes bind the host's device nodes, which belong to nobody inside",
     },

@@ -351,8 +351,10 @@ impl Containerizer for KernelContainerizer {
         };
         match container.keeper.call(Call::Attach(attach), &[]).await {
             Ok(attached) => attachment(attached),
-            // It has ended, so long ago that the keeper knows nothing of it any more, or before there was this keeper.
-            Err(error) if error.kind() == Some(FailureKind::NoProcess) => ended_attachment(),
+            Err(error) if error.kind() == Some(FailureKind::NoProcess) => {
+                container.has_ended(process)?;
+                ended_attachment()
+            }
             Err(gdn_launcher::Error::Gone { .. }) if matches!(state, ProcessState::Exited(_)) => {
                 ended_attachment()
             }
@@ -434,8 +436,8 @@ impl Containerizer for KernelContainerizer {
 
     async fn limits(&self, id: &ContainerId) -> Result<Limits> {
         let container = self.living(id)?;
-        let limits = container.cgroup.limits().map_err(cgroup_error)?;
-        limits::in_force(container.demotion.undone_in(limits))
+        let limits = container.demotion.undone_in(|| container.cgroup.limits()).map_err(cgroup_error)?;
+        limits::in_force(limits)
     }
 
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
@@ -462,8 +464,20 @@ impl KernelContainerizer {
             ProcessState::Running => {}
         }
         match container.keeper.call(call, &[]).await.map_err(failures::keeper) {
-            Err(error) if error.kind() == ErrorKind::ProcessNotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::ProcessNotFound => container.has_ended(process),
             other => other.map(drop),
+        }
+    }
+}
+
+impl Container {
+    /// Tells a process that the keeper knows nothing of any more, or that ended before there was this keeper, from one that has
+    /// a name and is not there yet.
+    fn has_ended(&self, process: &ProcessId) -> Result<()> {
+        match self.shared.processes().state(process)? {
+            ProcessState::Exited(_) => Ok(()),
+            ProcessState::Running => Err(Error::process_not_found(process)),
+            ProcessState::Lost => Err(lost_process(process)),
         }
     }
 }

@@ -38,13 +38,19 @@ impl Demotion {
         self.state().map(|demoted| demoted.part)
     }
 
-    /// The limits with the whole weight.
-    pub(crate) fn undone_in(&self, mut limits: EffectiveLimits) -> EffectiveLimits {
-        if let Some(Demoted { whole, .. }) = *self.state() {
+    /// The limits that are read, with the whole weight. What the kernel has is not changed meanwhile: half of a change would be
+    /// told for what was asked for.
+    pub(crate) fn undone_in<E>(
+        &self,
+        read: impl FnOnce() -> Result<EffectiveLimits, E>,
+    ) -> Result<EffectiveLimits, E> {
+        let state = self.state();
+        let mut limits = read()?;
+        if let Some(Demoted { whole, .. }) = *state {
             limits.cpu_shares = limits.cpu_shares.map(|_| whole);
             limits.cpu_weight = limits.cpu_weight.map(|_| whole);
         }
-        limits
+        Ok(limits)
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Demoted>> {
@@ -66,7 +72,6 @@ impl Container {
             (Some(Demoted { whole, .. }), None) => {
                 self.weigh(whole, 1.0)?;
                 self.forget_whole()?;
-                *self.demotion.state() = None;
             }
         }
         Ok(())
@@ -103,8 +108,9 @@ impl Container {
     fn weigh(&self, whole: u64, part: f64) -> Result<()> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the whole")]
         let weight = (whole as f64 * part) as u64;
+        let mut state = self.demotion.state();
         self.cgroup.set_cpu_weight(weight).map_err(cgroup_error)?;
-        *self.demotion.state() = Some(Demoted { part, whole });
+        *state = Some(Demoted { part, whole });
         Ok(())
     }
 

@@ -78,11 +78,11 @@ pub(crate) async fn change(
     let concerns_block_io = changed.io_weight.is_some() || changed.io_max != IoMax::default();
     let changing = Arc::clone(&container);
     let limits = tokio::task::spawn_blocking(move || {
-        let limits = changing.cgroup.update(&changed).map_err(cgroup_error)?;
+        changing.cgroup.update(&changed).map_err(cgroup_error)?;
         if changed.cpu_shares.is_some() {
             changing.demote_again()?;
         }
-        Ok(changing.demotion.undone_in(limits))
+        changing.demotion.undone_in(|| changing.cgroup.limits()).map_err(cgroup_error)
     });
     let limits = limits.await.map_err(|error| failures::joined(&error))??;
     if limits.memory_bytes.is_some() {

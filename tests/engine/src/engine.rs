@@ -25,8 +25,8 @@ pub struct Engine {
     place: TempDir,
     image: String,
     server: Option<Server>,
-    /// Where and how a server was last started in a namespace, for the one that sweeps.
-    network: Option<(u32, Vec<String>)>,
+    /// Where (a process whose network it has) and how a server was last started, for the one that sweeps.
+    started: (Option<u32>, Vec<String>),
     runtime: Runtime,
 }
 
@@ -50,7 +50,7 @@ impl Engine {
         images::directory(&rootfs);
         let image = images::oci(&rootfs, &place.path().join("busybox-layout"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        Engine { place, image, server: None, network: None, runtime: runtime.unwrap() }
+        Engine { place, image, server: None, started: (None, Vec::new()), runtime: runtime.unwrap() }
     }
 
     /// The engine's root.
@@ -80,6 +80,7 @@ impl Engine {
     pub fn start_server(&mut self, options: &[&str]) {
         let mut command = Command::new(binary());
         command.args(self.server_arguments(options));
+        self.started = (None, options.iter().map(ToString::to_string).collect());
         self.start_server_by(command);
     }
 
@@ -97,7 +98,7 @@ impl Engine {
     pub fn start_server_in(&mut self, namespace: &Namespace, options: &[&str]) {
         let mut command = namespace.command(&binary().to_string_lossy());
         command.args(self.server_arguments(options));
-        self.network = Some((namespace.pid(), options.iter().map(ToString::to_string).collect()));
+        self.started = (Some(namespace.pid()), options.iter().map(ToString::to_string).collect());
         self.start_server_by(command);
     }
 
@@ -252,12 +253,13 @@ impl Engine {
             return;
         }
         const DESTROY: &str = "--destroy-containers-on-startup";
-        let (mut command, mut options) = (Command::new(binary()), vec![DESTROY]);
-        let network = self.network.take();
-        if let Some((pid, usual)) = &network {
-            command = Namespace::command_in(*pid, &binary().to_string_lossy());
-            options.extend(usual.iter().map(String::as_str).filter(|option| *option != DESTROY));
-        }
+        let (network, usual) = std::mem::take(&mut self.started);
+        let mut command = match network {
+            Some(pid) => Namespace::command_in(pid, &binary().to_string_lossy()),
+            None => Command::new(binary()),
+        };
+        let mut options = vec![DESTROY];
+        options.extend(usual.iter().map(String::as_str).filter(|option| *option != DESTROY));
         command.args(self.server_arguments(&options));
         let mut server = self.spawn(command);
         let answers = || {

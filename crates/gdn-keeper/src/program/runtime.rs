@@ -35,6 +35,9 @@ const ENVIRONMENT: [&std::ffi::CStr; 1] =
 const MAX_PARENTS: usize = 4;
 /// How long each of those may outlive the runtime. Nothing else of the container's keeper goes on meanwhile.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// How often it is looked whether the runtime's own child has become the program, and how long after one another.
+const LOOKS: usize = 100;
+const BETWEEN_LOOKS: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 /// Most bytes that are read of a number's file.
 const MAX_NUMBER: u64 = 32;
 
@@ -45,6 +48,7 @@ pub(crate) struct Client {
     /// Where the child says why the program could not be executed.
     errors: OwnedFd,
     pid_file: String,
+    program: String,
 }
 
 /// A process that a client has started: its number, and a descriptor for it unless it has ended already.
@@ -81,9 +85,32 @@ impl Client {
                 system::exit_now(127)
             }
             Spawned::Parent { pid, pidfd } => {
-                Ok(Client { pid, pidfd, errors, pid_file: client.pid_file.clone() })
+                let program = client.args.first().cloned().unwrap_or_default();
+                Ok(Client { pid, pidfd, errors, pid_file: client.pid_file.clone(), program })
             }
         }
+    }
+
+    /// Waits until what it has left is the program that was asked for. Runtimes tell of a start just before that, and a signal
+    /// that came in between would meet the runtime's own code, which makes of it what it likes.
+    pub(crate) fn executed(&self, orphan: &Orphan) {
+        for _ in 0..LOOKS {
+            if !self.is_runtime(orphan.pid) {
+                return;
+            }
+            // One that ends meanwhile is not looked at any more.
+            let mut fds = [PollFd::new(&orphan.pidfd, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, Some(&BETWEEN_LOOKS));
+        }
+    }
+
+    /// Whether a process executes the runtime's program, or the copy in memory that runtimes make of it.
+    fn is_runtime(&self, pid: u32) -> bool {
+        let link = format!("/proc/{pid}/exe");
+        // There is none of one that has ended.
+        let Ok(name) = rustix::fs::readlink(&link, Vec::new()) else { return false };
+        let file = |path: &str| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+        name.as_bytes().starts_with(b"/memfd:") || file(&link).is_ok_and(|it| file(&self.program) == Ok(it))
     }
 
     /// Ends it; what it was about to start may still come to life, in the container's cgroup.

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::Command;
+use std::thread;
 
 use engine_tests::garden::Garden;
 use engine_tests::{Engine, until};
@@ -265,6 +266,32 @@ fn a_client_that_reads_one_output_before_the_other_gets_to_its_end() {
     engine.finish();
 }
 
+/// A process is there for others once it is wholly there: whoever attaches while it is being started is told that there is none
+/// yet, or gets all of it.
+#[test]
+fn who_attaches_while_a_process_is_being_started_gets_all_of_it_or_nothing() {
+    let (engine, garden, handle) = started();
+    for number in 0..10 {
+        let id = format!("early-{number}");
+        let mut spec = script("read line; exit 7");
+        (spec["id"], spec["image"]) = (json!(id), json!({ "uri": engine.image() }));
+        let begun = thread::spawn({
+            let (garden, handle) = (garden.clone(), handle.clone());
+            move || garden.run(&handle, &spec).unwrap()
+        });
+        let mut early = loop {
+            match garden.attach(&handle, &id) {
+                Ok(early) => break early,
+                Err(answer) => drop(answer.expect_error(404, "ProcessNotFoundError")),
+            }
+        };
+        early.input("go\n");
+        early.finish().expect(7);
+        begun.join().unwrap().finish().expect(7);
+    }
+    engine.finish();
+}
+
 /// A signal, and a client's going, count also while the process reads none of its input.
 #[test]
 fn signals_overtake_input_that_is_not_read_and_whoever_leaves_it_has_gone() {
@@ -283,6 +310,6 @@ fn signals_overtake_input_that_is_not_read_and_whoever_leaves_it_has_gone() {
     deaf.overflow();
     deaf.leave();
     // A list names nobody.
-    until("the container to be alone", || !garden.get("/containers").text().contains(&short));
+    until("the container to be alone", || !engine.handles().contains(&short));
     engine.finish();
 }

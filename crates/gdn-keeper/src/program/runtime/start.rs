@@ -82,6 +82,7 @@ impl Process {
     ) -> Result<(Streams, Vec<OwnedFd>)> {
         pending.client.outcome(wait_status)?;
         let orphan = pending.client.orphan(early)?;
+        pending.client.executed(&orphan);
         (self.pid, self.pidfd) = (orphan.pid, orphan.pidfd);
         self.wire(pending).inspect_err(|_| {
             // It fails only for one that has ended by itself.
