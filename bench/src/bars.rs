@@ -20,9 +20,10 @@ pub(crate) struct Results {
 }
 
 /// `p50(ours) <= factor x p50(theirs)`.
-const RATIOS: [(&str, &str, f64); 7] = [
+const RATIOS: [(&str, &str, f64); 8] = [
     ("gdn cycle", "floor cycle", 1.8),
     ("gdn net cycle", "floor net cycle", 2.0),
+    ("gdn net cycle", "podman run", 1.0 / 40.0),
     ("gdn cycle", "runc run", 1.0 / 4.0),
     ("gdn cycle", "crun run", 1.0 / 2.0),
     ("gdn exec", "floor exec", 2.5),

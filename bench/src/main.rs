@@ -8,6 +8,7 @@ mod garden;
 mod hogs;
 mod page;
 mod peers;
+mod podman;
 mod processor;
 mod ramp;
 mod report;

@@ -13,6 +13,7 @@ use crate::figures::{Amounts, Figures};
 use crate::floor::Floor;
 use crate::garden::Garden;
 use crate::peers::Peer;
+use crate::podman::Podman;
 use crate::rootfs;
 use crate::samples::Samples;
 use crate::view::View;
@@ -30,12 +31,13 @@ const STEP: Duration = Duration::from_secs(10);
 const FIGURES: Duration = Duration::from_secs(400);
 
 /// Rows in the order of a round.
-const ROWS: [&str; 14] = [
+const ROWS: [&str; 15] = [
     "floor cycle",
     "floor net cycle",
     "gdn cycle",
     "gdn http cycle",
     "gdn net cycle",
+    "podman run",
     "runc run",
     "crun run",
     "floor exec",
@@ -57,6 +59,7 @@ pub(crate) struct Contest {
     floor_exec: Floor,
     runc: Peer,
     crun: Peer,
+    podman: Option<Podman>,
     engine: Option<Engine>,
     garden: Option<Garden>,
     networked: Option<Engine>,
@@ -85,6 +88,7 @@ impl Contest {
             floor_exec: Floor::start("exec", &root, &work.join("floor-exec"))?,
             runc: Peer::start("runc", &root, &work.join("runc"), None).await?,
             crun: Peer::start("crun", &root, &work.join("crun"), View::without_unified_tree().await?).await?,
+            podman: Podman::start(&root, &work.join("podman")).await?,
             engine,
             garden,
             networked,
@@ -116,7 +120,7 @@ impl Contest {
         self.floor_cycle.stop().await?;
         self.floor_net.stop().await?;
         self.floor_exec.stop().await?;
-        drop((self.runc, self.crun));
+        drop((self.runc, self.crun, self.podman));
         // One that cannot be stopped does not keep the other from it.
         let mut outcome = Ok(());
         for engine in [self.engine, self.networked].into_iter().flatten() {
@@ -128,7 +132,11 @@ impl Contest {
 
     fn takes_part(&self, row: &str, options: &Options) -> bool {
         let asked = options.rows.is_empty() || options.rows.iter().any(|word| row.contains(word.as_str()));
-        asked && (self.engine.is_some() || !row.starts_with("gdn"))
+        let there = match row {
+            "podman run" => self.podman.is_some(),
+            row => self.engine.is_some() || !row.starts_with("gdn"),
+        };
+        asked && there
     }
 
     async fn turn(&mut self, row: &str, kept: &mut Vec<(&'static str, f64)>) -> Result<()> {
@@ -140,6 +148,10 @@ impl Contest {
                     for _ in 0..EXECS {
                         kept.push(("floor exec", self.floor_exec.round().await?));
                     }
+                }
+                ("podman run", _) => {
+                    let podman = self.podman.as_ref().context("there is no podman")?;
+                    kept.push(("podman run", podman.run().await?));
                 }
                 ("runc run", _) => kept.push(("runc run", self.runc.run().await?)),
                 ("crun run", _) => kept.push(("crun run", self.crun.run().await?)),

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::head::{self, Head, Length, MAX_HEAD, Refusal};
 use crate::socket::Socket;
@@ -60,6 +60,8 @@ impl Connection {
     /// Waits for a request: `idle` for its first byte, and `patience` from then on for all of its head.
     pub(crate) async fn hear(&mut self, idle: Duration, patience: Duration) -> Heard {
         if self.buffer.is_empty() {
+            // Many connections are kept for requests that never come.
+            self.buffer = BytesMut::new();
             match tokio::time::timeout(idle, self.read()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Heard::Nothing,
@@ -104,8 +106,7 @@ impl Connection {
     }
 
     async fn read(&mut self) -> io::Result<usize> {
-        self.buffer.reserve(FIRST_BUFFER);
-        self.socket.read_buf(&mut self.buffer).await
+        self.socket.read_beside(&mut self.buffer, FIRST_BUFFER).await
     }
 
     /// Says that the body may come, if the client waits for that.
@@ -214,8 +215,7 @@ impl Body {
 async fn piece(connection: &mut Connection, left: u64) -> Result<Bytes, BodyError> {
     if connection.buffer.is_empty() {
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).clamp(FIRST_BUFFER, LARGE_READ);
-        connection.buffer.reserve(wanted);
-        if connection.socket.read_buf(&mut connection.buffer).await? == 0 {
+        if connection.socket.read_beside(&mut connection.buffer, wanted).await? == 0 {
             return Err(BodyError::CutOff);
         }
     }

@@ -8,7 +8,8 @@ use gardener_core::Gardener;
 use gdn_types::{AttachFrom, Error, ExitStatus, Handle, ProcessId, Result};
 use std::os::fd::OwnedFd;
 
-use crate::pipes::Reader;
+use crate::pipes::{Led, Reader};
+use crate::socket::Socket;
 
 /// One of the two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,17 @@ pub(crate) struct Output {
     next: u64,
 }
 
+/// What became of the next bytes of an output.
+#[derive(Debug)]
+pub(crate) enum Forwarded<'a> {
+    /// They are in the socket.
+    Led,
+    /// The socket takes none now.
+    Full,
+    /// They were read; none at the end.
+    Piece(Option<&'a [u8]>),
+}
+
 impl Output {
     pub(crate) fn new(target: &Arc<Target>, which: Which, source: OwnedFd, first: u64) -> Result<Self> {
         Ok(Output { target: Arc::clone(target), which, reader: Reader::new(source)?, next: first })
@@ -81,6 +93,22 @@ impl Output {
 
     pub(crate) fn which(&self) -> Which {
         self.which
+    }
+
+    /// Leads what comes next to a socket, without a copy through here, or reads it where that does not pay or is not possible.
+    /// A dropped future loses nothing.
+    pub(crate) async fn forward(&mut self, socket: &Socket) -> Result<Forwarded<'_>> {
+        if self.reader.flows() {
+            match self.reader.lead(socket).await {
+                Led::Bytes(number) => {
+                    self.next += number as u64;
+                    return Ok(Forwarded::Led);
+                }
+                Led::Full => return Ok(Forwarded::Full),
+                Led::Not => {}
+            }
+        }
+        self.next().await.map(Forwarded::Piece)
     }
 
     /// The next bytes, never empty; `None` at the end. A dropped future loses nothing.

@@ -7,10 +7,12 @@ use gdn_traits::Attachment;
 use gdn_types::{Error, ErrorKind, Result};
 use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
-use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use tokio::io::AsyncWriteExt;
+use rustix::io::{Errno, ioctl_fionread};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
+
+use crate::socket::Socket;
 
 /// The most that is read at once. More gains nothing.
 const MAX_CHUNK: usize = 256 * 1024;
@@ -39,17 +41,31 @@ enum Source {
     },
 }
 
+/// What became of the bytes in a pipe that were to be led to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Led {
+    /// So many of them are in the socket.
+    Bytes(usize),
+    /// The socket takes none now.
+    Full,
+    /// They are to be read: it is the end, or no pipe.
+    Not,
+}
+
 impl Reader {
     /// Takes over the read end.
     pub(crate) fn new(source: OwnedFd) -> Result<Self> {
         set_nonblocking(&source)?;
-        Ok(Reader { source: Source::Early(source), buffer: Vec::with_capacity(FIRST_CHUNK) })
+        Ok(Reader { source: Source::Early(source), buffer: Vec::new() })
     }
 
     /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>> {
         // What filled the buffer once will do so again.
-        if self.buffer.len() == self.buffer.capacity() && self.buffer.len() < MAX_CHUNK {
+        if !self.buffer.is_empty()
+            && self.buffer.len() == self.buffer.capacity()
+            && self.buffer.len() < MAX_CHUNK
+        {
             self.buffer = Vec::with_capacity(MAX_CHUNK);
             match &self.source {
                 Source::Early(pipe) => enlarge(pipe),
@@ -59,15 +75,16 @@ impl Reader {
         }
         self.buffer.clear();
         loop {
+            if let Source::Watched(pipe) = &self.source {
+                pipe.readable().await.map_err(|error| caused("watch a pipe", error))?;
+            }
+            self.buffer.reserve(FIRST_CHUNK);
             let read = match &self.source {
                 Source::Ended { .. } => return Ok(None),
                 Source::Early(pipe) => {
                     rustix::io::read(pipe, spare_capacity(&mut self.buffer)).map_err(io::Error::from)
                 }
-                Source::Watched(pipe) => {
-                    pipe.readable().await.map_err(|error| caused("watch a pipe", error))?;
-                    pipe.try_read_buf(&mut self.buffer)
-                }
+                Source::Watched(pipe) => pipe.try_read_buf(&mut self.buffer),
             };
             match read {
                 Ok(0) => return self.end().map(|()| None),
@@ -76,6 +93,42 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.watch()?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(caused("read a pipe", error)),
+            }
+        }
+    }
+
+    /// Whether so much comes that it is worth being led past here.
+    pub(crate) fn flows(&self) -> bool {
+        matches!(self.source, Source::Watched(_)) && self.buffer.capacity() >= MAX_CHUNK
+    }
+
+    /// Leads what is in the pipe, or comes, to a socket, without a copy through here. Whatever is the matter with either is
+    /// found by reading and writing. A dropped future loses nothing.
+    pub(crate) async fn lead(&self, socket: &Socket) -> Led {
+        let Source::Watched(pipe) = &self.source else { return Led::Not };
+        loop {
+            if pipe.readable().await.is_err() {
+                return Led::Not;
+            }
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            let through_pipe = || match splice(pipe, None, socket, None, LARGE_PIPE, flags) {
+                Ok(number) => Ok(Some(number)),
+                // Both say so: a pipe that has nothing, and a socket that takes nothing.
+                Err(Errno::AGAIN) if ioctl_fionread(pipe)? == 0 => Ok(None),
+                Err(errno) => Err(errno.into()),
+            };
+            let led = pipe.try_io(|| match socket.try_io(Interest::WRITABLE, through_pipe) {
+                Ok(Some(number @ 1..)) => Ok(Led::Bytes(number)),
+                Ok(Some(0)) => Ok(Led::Not),
+                Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Led::Full),
+                Err(error) => Err(error),
+            });
+            match led {
+                Ok(led) => return led,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return Led::Not,
             }
         }
     }
@@ -102,6 +155,8 @@ impl Reader {
     }
 
     fn watch(&mut self) -> Result<()> {
+        // A process that says nothing costs no memory.
+        self.buffer = Vec::new();
         let early = matches!(self.source, Source::Early(_));
         if early
             && let Source::Early(pipe) = std::mem::replace(&mut self.source, Source::Ended { cut_off: false })
@@ -222,6 +277,41 @@ mod tests {
         assert!(got == sent);
         assert!(!reader.was_cut_off());
         assert!(reader.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_led_to_a_socket_is_what_was_written_however_slowly_it_is_read() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let copy = sent.clone();
+        let writer = std::thread::spawn(move || std::fs::File::from(write).write_all(&copy).unwrap());
+        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let mut theirs = theirs.into_std().unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        let client = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            io::Read::read_to_end(&mut theirs, &mut got).unwrap();
+            got
+        });
+        let (mut socket, mut reader) = (Socket::Unix(ours), Reader::new(read).unwrap());
+        let (mut led, mut full) = (0, 0);
+        loop {
+            match reader.lead(&socket).await {
+                Led::Bytes(number) => led += number,
+                Led::Full => {
+                    full += 1;
+                    socket.writable().await.unwrap();
+                }
+                Led::Not => match reader.next().await.unwrap() {
+                    Some(piece) => socket.write_all(piece).await.unwrap(),
+                    None => break,
+                },
+            }
+        }
+        drop(socket);
+        writer.join().unwrap();
+        assert!(client.join().unwrap() == sent);
+        assert!(led > 0, "{led} bytes were led, {full} times the socket was full");
     }
 
     #[tokio::test]

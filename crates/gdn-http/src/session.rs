@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future;
 use gardener_core::{Gardener, RunningProcess};
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, Result};
@@ -267,8 +267,10 @@ impl Target {
                     Err(error) => subject.log(&error, "a client's message came to nothing"),
                 }
             }
-            messages.buffer.reserve(READ);
-            if !matches!(socket.read_beside(&mut messages.buffer).await, Ok(1..)) {
+            if messages.buffer.is_empty() {
+                messages.buffer = BytesMut::new();
+            }
+            if !matches!(socket.read_beside(&mut messages.buffer, READ).await, Ok(1..)) {
                 return End::Client;
             }
         }

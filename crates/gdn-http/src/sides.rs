@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use gdn_types::{Error, ErrorKind, Result};
 use rustix::rand::GetRandomFlags;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Connection, Framing, response_head};
-use crate::output::{Output, Target, Which};
+use crate::output::{Forwarded, Output, Target, Which};
 use crate::route::Route;
 use crate::socket::{self, Socket};
 
@@ -47,6 +47,9 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// How long a client may leave one output unread while it waits for more of the other.
 const ONE_SIDED: Duration = Duration::from_secs(15);
+
+/// How much is read at once of what clients say that nobody listens to.
+const IGNORED: usize = 256;
 
 /// Between two looks at a client that does not read.
 const LOOK: Duration = Duration::from_secs(1);
@@ -221,6 +224,8 @@ impl Side {
 
     /// Writes all of the output, and closes.
     async fn copy(&mut self, mut connection: Connection) -> io::Result<()> {
+        // What the client said beyond its request means nothing.
+        connection.buffer = BytesMut::new();
         let head = response_head(200, Framing::Raw, true, None);
         connection.socket.write_all(head.as_bytes()).await?;
         let detached = self.ties.detached.clone();
@@ -246,7 +251,7 @@ impl Side {
 
     /// Writes what was kept and what comes, until the output ends, its client goes, or the conversation is over.
     async fn write(&mut self, connection: &mut Connection, open: &mut bool) -> io::Result<End> {
-        let mut ignored = [0; 256];
+        let mut ignored = BytesMut::new();
         // Whether the client was ever seen to read.
         let mut reads = false;
         loop {
@@ -258,18 +263,30 @@ impl Side {
                 return Ok(End::Over);
             }
             let hungry = Hungry::new(&self.ties.hungry);
-            let piece = tokio::select! {
+            ignored.clear();
+            let said = connection.socket.read_beside(&mut ignored, IGNORED);
+            let forwarded = tokio::select! {
                 biased;
                 () = self.ties.detached.cancelled() => return Ok(End::Over),
-                read = connection.socket.read(&mut ignored) => {
+                read = said => {
                     if read? == 0 {
                         return Ok(End::Left);
                     }
                     continue;
                 }
-                piece = self.output.next() => piece,
+                forwarded = self.output.forward(&connection.socket) => forwarded,
             };
             drop(hungry);
+            let piece = match forwarded {
+                Ok(Forwarded::Led) => continue,
+                Ok(Forwarded::Full) if waited_for(&connection.socket).await? => {
+                    reads = true;
+                    continue;
+                }
+                Ok(Forwarded::Full) => self.output.next().await,
+                Ok(Forwarded::Piece(piece)) => Ok(piece),
+                Err(error) => Err(error),
+            };
             match piece {
                 Ok(Some(piece)) => {
                     let written =
@@ -342,6 +359,11 @@ impl Drop for Hungry<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether a client that took nothing takes something again soon.
+async fn waited_for(socket: &Socket) -> io::Result<bool> {
+    tokio::time::timeout(LOOK, socket.writable()).await.map_or(Ok(false), |writable| writable.map(|()| true))
 }
 
 /// Writes a piece, and tells how much of it: less than all when a client that was never seen to read takes nothing for long,

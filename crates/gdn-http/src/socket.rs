@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendFlags, sockopt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A TCP connection on which nothing was heard for this long is asked whether it lives, and asked again every so often.
@@ -41,18 +41,18 @@ impl Socket {
         Ok(Socket::Tcp(stream))
     }
 
-    /// Reads while somebody else may write. A dropped future loses nothing.
-    pub(crate) async fn read_beside(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    /// Reads while somebody else may write, at least so much at once if it is there. A dropped future loses nothing, and a
+    /// client that says nothing costs no memory.
+    pub(crate) async fn read_beside(&self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
         loop {
+            match self {
+                Socket::Unix(stream) => stream.readable().await?,
+                Socket::Tcp(stream) => stream.readable().await?,
+            }
+            buffer.reserve(room);
             let read = match self {
-                Socket::Unix(stream) => {
-                    stream.readable().await?;
-                    stream.try_read_buf(buffer)
-                }
-                Socket::Tcp(stream) => {
-                    stream.readable().await?;
-                    stream.try_read_buf(buffer)
-                }
+                Socket::Unix(stream) => stream.try_read_buf(buffer),
+                Socket::Tcp(stream) => stream.try_read_buf(buffer),
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -82,6 +82,26 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Does something as soon as the runtime believes that it can be done; `WouldBlock` says that it could not.
+    pub(crate) fn try_io<T>(
+        &self,
+        interest: Interest,
+        work: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Socket::Unix(stream) => stream.try_io(interest, work),
+            Socket::Tcp(stream) => stream.try_io(interest, work),
+        }
+    }
+
+    /// Waits until something can be written, or nothing any more.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        match self {
+            Socket::Unix(stream) => stream.writable().await,
+            Socket::Tcp(stream) => stream.writable().await,
+        }
     }
 
     /// Writes what can be written at once.

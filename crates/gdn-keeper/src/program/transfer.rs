@@ -18,6 +18,12 @@ use super::exec::make_missing;
 use super::failure::{During, Result, failure};
 use crate::protocol::{FailureKind, Transfer};
 
+/// The most that is written into a file at once. More gains nothing.
+const MAX_WRITE: usize = 256 * 1024;
+
+/// Below this a buffer gains nothing.
+const MIN_WRITE: usize = 8 * 1024;
+
 /// Two blocks of zeros end a complete archive.
 const BLOCK: usize = 512;
 
@@ -145,7 +151,8 @@ fn extract<R: Read>(entry: &mut tar::Entry<'_, R>, directories: &mut Vec<Directo
         }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let xattrs = entry.pax_extensions().ok().flatten().map(collect_xattrs).unwrap_or_default();
-            write_file(entry, &path, &xattrs).map(|file| written = Some(file))
+            let size = entry.size();
+            write_file(entry, size, &path, &xattrs).map(|file| written = Some(file))
         }
         EntryType::Symlink | EntryType::Link => {
             let link = entry.link_name().during(FailureKind::BadArchive, during)?;
@@ -212,11 +219,15 @@ fn collect_xattrs(extensions: tar::PaxExtensions<'_>) -> Xattrs {
         .collect()
 }
 
-fn write_file(content: &mut impl Read, path: &Path, xattrs: &Xattrs) -> io::Result<File> {
+fn write_file(content: &mut impl Read, size: u64, path: &Path, xattrs: &Xattrs) -> io::Result<File> {
     remove_existing(path)?;
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    let mut file = File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
-    io::copy(content, &mut file)?;
+    let file = File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+    // Its buffer is where the content is read to.
+    let piece = usize::try_from(size).unwrap_or(MAX_WRITE).clamp(MIN_WRITE, MAX_WRITE);
+    let mut writer = io::BufWriter::with_capacity(piece, file);
+    io::copy(content, &mut writer)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     for (name, value) in xattrs {
         match rustix::fs::fsetxattr(&file, name.as_str(), value, rustix::fs::XattrFlags::empty()) {
             // As GNU tar does for names that the file system or the user may not have.
