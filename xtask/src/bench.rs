@@ -13,6 +13,9 @@ const PAGE: &str = "docs/bench/index.html";
 /// Builds the release server and the benchmark, and runs it.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     packages::install_for_tests()?;
+    if arguments.is_empty() {
+        packages::install_peers()?;
+    }
     shell::run(&mut cargo(
         root,
         &["build", "--release", "--locked", "--package", "gdn", "--package", "gdn-bench", "--bins"],

@@ -60,9 +60,25 @@ const TESTS: [Package; 16] = [
     Package { name: "nftables", shows: Program("nft"), reason: "an oracle for rules, sets and maps" },
 ];
 
-/// Installs what is missing, announcing each package and why.
+/// For a whole run of the benchmark.
+const PEERS: [Package; 3] = [
+    Package { name: "podman", shows: Program("podman"), reason: "a peer with a network to compare with" },
+    Package { name: "netavark", shows: File("/usr/lib/podman/netavark"), reason: "podman's network" },
+    Package { name: "aardvark-dns", shows: File("/usr/lib/podman/aardvark-dns"), reason: "podman's names" },
+];
+
+/// Installs what tests and short benchmarks need and is missing, announcing each package and why.
 pub(crate) fn install_for_tests() -> Result<()> {
-    let missing: Vec<&Package> = TESTS.iter().filter(|package| !package.is_there()).collect();
+    install(&TESTS)
+}
+
+/// Installs the peers of a whole run of the benchmark.
+pub(crate) fn install_peers() -> Result<()> {
+    install(&PEERS)
+}
+
+fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages.iter().filter(|package| !package.is_there()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -75,7 +91,7 @@ pub(crate) fn install_for_tests() -> Result<()> {
         &["install", "-y", "-q", "--no-install-recommends"].into_iter().chain(names).collect::<Vec<_>>(),
     )?;
     if let Some(package) = missing.iter().find(|package| !package.is_there()) {
-        bail!("package {} is installed, but what the tests need of it is still not found", package.name);
+        bail!("package {} is installed, but what is needed of it is still not found", package.name);
     }
     Ok(())
 }
@@ -91,5 +107,5 @@ impl Package {
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
     shell::run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-        .context("install the tests' needs (this must run as root on a Debian machine)")
+        .context("install what is needed (this must run as root on a Debian machine)")
 }
