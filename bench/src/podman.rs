@@ -4,12 +4,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use crate::view::View;
+
+/// How long its first container may take.
+const FIRST: Duration = Duration::from_secs(30);
 
 /// The node below which it makes its control groups.
 const PARENT: &str = "gdn-bench-podman";
@@ -28,11 +31,19 @@ impl Podman {
         if !version.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
-        let podman =
-            Podman { rootfs: rootfs.to_owned(), work: work.to_owned(), view: View::of_a_host().await? };
-        // The first container makes the bridge, and the storage.
-        podman.run().await?;
-        Ok(Some(podman))
+        let works = async {
+            let view = View::of_a_host().await?;
+            let podman = Podman { rootfs: rootfs.to_owned(), work: work.to_owned(), view };
+            // The first container makes the bridge, and the storage.
+            podman.run().await.map(|_| podman)
+        };
+        match tokio::time::timeout(FIRST, works).await.context("it took longer than 30 s").flatten() {
+            Ok(podman) => Ok(Some(podman)),
+            Err(error) => {
+                eprintln!("bench: podman does not work here, and is left out: {error:#}");
+                Ok(None)
+            }
+        }
     }
 
     /// The whole life of a container with a network and a mapped port, in microseconds.
@@ -74,10 +85,15 @@ impl Podman {
 impl Drop for Podman {
     /// Removes the control groups that it leaves.
     fn drop(&mut self) {
-        let Ok(hierarchies) = std::fs::read_dir("/sys/fs/cgroup") else { return };
-        for hierarchy in hierarchies.flatten() {
-            // It is there only in those that podman uses.
-            let _ = std::fs::remove_dir(hierarchy.path().join(PARENT));
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let nodes = hierarchies.map(|hierarchy| hierarchy.path()).chain([PathBuf::from("/sys/fs/cgroup")]);
+        // It is there only in those that podman uses.
+        for node in nodes.map(|node| node.join(PARENT)).filter(|node| node.exists()) {
+            let below = std::fs::read_dir(&node).into_iter().flatten().flatten().map(|child| child.path());
+            let removed = below.filter(|child| child.is_dir()).try_for_each(std::fs::remove_dir);
+            if let Err(error) = removed.and_then(|()| std::fs::remove_dir(&node)) {
+                eprintln!("bench: podman may have left {}: {error}", node.display());
+            }
         }
     }
 }

@@ -28,26 +28,21 @@ impl Clients {
         }
     }
 
-    /// Waits until the last one has gone, and lets no other in. Who connects while it goes is served, and waited for.
+    /// Waits until the last one has gone, and nobody else is let in. Who connects while it goes is served, and waited for.
     /// To be called while the gate serves.
     pub async fn last_gone(&self) {
-        self.none().await;
         self.closing.cancel();
         self.closed.cancelled().await;
-        self.none().await;
     }
 
-    async fn none(&self) {
+    /// Waits until nobody is there, once that is the end.
+    pub(crate) async fn leaving(&self) {
+        self.closing.cancelled().await;
         // Its sender is here, so it does not end.
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Set once nobody else is to be let in.
-    pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.closing
-    }
-
-    /// All who had connected by then are counted.
+    /// Nobody is there, and nobody is let in any more.
     pub(crate) fn closed(&self) {
         self.closed.cancel();
     }

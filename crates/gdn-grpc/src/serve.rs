@@ -49,7 +49,7 @@ pub async fn serve(
     config: GrpcConfig,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    Gate::open(config).await?.serve(gardener, shutdown).await
+    Box::pin(Gate::open(config).await?.serve(gardener, shutdown)).await
 }
 
 /// An open gate: clients can connect, and are answered once [`Gate::serve`] runs.

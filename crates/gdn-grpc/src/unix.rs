@@ -1,6 +1,7 @@
 //! The gate's socket in the file system, open to chosen users only.
 
 use std::io;
+use std::time::Duration;
 
 use futures::Stream;
 use gdn_sockets::{OnDisk, SocketSpec, listen};
@@ -10,6 +11,9 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::clients::{Clients, Counted};
 use crate::config::{ServeError, UnixListenerSpec};
+
+/// How long nobody is let in after somebody could not be.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(10);
 
 /// A socket that listens. Dropping it removes it from the file system.
 #[derive(Debug)]
@@ -58,23 +62,42 @@ impl UnixSocket {
         }
     }
 
-    /// Lets the next one in; once nobody else is to be let in, those who had connected before that was said.
+    /// Lets the next one in, until the last one has gone who was to be waited for.
     async fn accept(&mut self) -> io::Result<UnixStream> {
-        let closing = self.clients.closing().clone();
-        if let Some(accepted) = closing.run_until_cancelled(self.listener.accept()).await {
-            return Ok(accepted?.0);
+        let accepted = tokio::select! {
+            biased;
+            accepted = self.listener.accept() => accepted.map(|(stream, _)| stream),
+            () = self.clients.leaving() => match self.waiting() {
+                Ok(Some(stream)) => Ok(stream),
+                Ok(None) => return self.close().await,
+                Err(error) => Err(error),
+            },
+        };
+        if accepted.is_err() {
+            // For want of descriptors, most of the time: it would be so again at once.
+            tokio::time::sleep(NO_DESCRIPTORS).await;
         }
-        // From here on nobody finds the socket.
-        drop(self.on_disk.take());
-        // The kernel is asked: the runtime may not have heard yet of those who wait.
+        accepted
+    }
+
+    /// One who has connected. The kernel is asked: the runtime may not have heard yet.
+    fn waiting(&self) -> io::Result<Option<UnixStream>> {
         match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok(waited) => UnixStream::from_std(waited.into()),
-            Err(Errno::AGAIN) => {
-                self.clients.closed();
-                std::future::pending().await
-            }
+            Ok(waited) => UnixStream::from_std(waited.into()).map(Some),
+            Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Lets nobody in any more: from here on nobody finds the socket. Whoever connected in this moment is sent away, finds no
+    /// socket when it tries again, and may be the next engine.
+    async fn close(&mut self) -> io::Result<UnixStream> {
+        drop(self.on_disk.take());
+        while let Ok(Some(late)) = self.waiting() {
+            drop(late);
+        }
+        self.clients.closed();
+        std::future::pending().await
     }
 }
 
@@ -87,8 +110,6 @@ impl Drop for UnixSocket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures::StreamExt;
     use tokio::time::timeout;
 
@@ -115,13 +136,17 @@ mod tests {
         // It has connected, and nobody has let it in yet when the first one goes.
         let second = UnixStream::connect(&path).await.unwrap();
         drop((first, served));
-        clients.closing().cancelled().await;
         let late = connections.next().await.unwrap().unwrap();
+        // Now it is there like any other, and others come beside it.
+        let third = UnixStream::connect(&path).await.unwrap();
+        let beside = connections.next().await.unwrap().unwrap();
+        drop((third, beside));
         let mut rest = connections.next();
-        assert!(timeout(MOMENT, &mut rest).await.is_err(), "nobody else is let in");
-        assert!(UnixStream::connect(&path).await.is_err());
+        assert!(timeout(MOMENT, &mut rest).await.is_err(), "nobody else comes");
         assert!(timeout(MOMENT, &mut waiting).await.is_err(), "the second client is connected");
         drop((second, late));
+        assert!(timeout(MOMENT, &mut rest).await.is_err(), "nobody else is let in");
+        UnixStream::connect(&path).await.unwrap_err();
         waiting.await.unwrap();
     }
 }

@@ -99,6 +99,8 @@ impl Output {
     /// A dropped future loses nothing.
     pub(crate) async fn forward(&mut self, socket: &Socket) -> Result<Forwarded<'_>> {
         if self.reader.flows() {
+            // However fast it comes, other tasks have their turn.
+            tokio::task::consume_budget().await;
             match self.reader.lead(socket).await {
                 Led::Bytes(number) => {
                     self.next += number as u64;

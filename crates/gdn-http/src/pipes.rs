@@ -28,6 +28,8 @@ const LARGE_PIPE: usize = 1024 * 1024;
 pub(crate) struct Reader {
     source: Source,
     buffer: Vec<u8>,
+    /// Whether so much comes that a large buffer is worth it.
+    flows: bool,
 }
 
 /// A read end.
@@ -56,17 +58,14 @@ impl Reader {
     /// Takes over the read end.
     pub(crate) fn new(source: OwnedFd) -> Result<Self> {
         set_nonblocking(&source)?;
-        Ok(Reader { source: Source::Early(source), buffer: Vec::new() })
+        Ok(Reader { source: Source::Early(source), buffer: Vec::new(), flows: false })
     }
 
     /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>> {
         // What filled the buffer once will do so again.
-        if !self.buffer.is_empty()
-            && self.buffer.len() == self.buffer.capacity()
-            && self.buffer.len() < MAX_CHUNK
-        {
-            self.buffer = Vec::with_capacity(MAX_CHUNK);
+        if !self.flows && !self.buffer.is_empty() && self.buffer.len() == self.buffer.capacity() {
+            self.flows = true;
             match &self.source {
                 Source::Early(pipe) => enlarge(pipe),
                 Source::Watched(pipe) => enlarge(pipe),
@@ -78,7 +77,7 @@ impl Reader {
             if let Source::Watched(pipe) = &self.source {
                 pipe.readable().await.map_err(|error| caused("watch a pipe", error))?;
             }
-            self.buffer.reserve(FIRST_CHUNK);
+            self.buffer.reserve(if self.flows { MAX_CHUNK } else { FIRST_CHUNK });
             let read = match &self.source {
                 Source::Ended { .. } => return Ok(None),
                 Source::Early(pipe) => {
@@ -99,23 +98,29 @@ impl Reader {
 
     /// Whether so much comes that it is worth being led past here.
     pub(crate) fn flows(&self) -> bool {
-        matches!(self.source, Source::Watched(_)) && self.buffer.capacity() >= MAX_CHUNK
+        self.flows && matches!(self.source, Source::Watched(_))
     }
 
     /// Leads what is in the pipe, or comes, to a socket, without a copy through here. Whatever is the matter with either is
     /// found by reading and writing. A dropped future loses nothing.
-    pub(crate) async fn lead(&self, socket: &Socket) -> Led {
+    pub(crate) async fn lead(&mut self, socket: &Socket) -> Led {
+        // It may not be needed any more.
+        self.buffer = Vec::new();
         let Source::Watched(pipe) = &self.source else { return Led::Not };
         loop {
             if pipe.readable().await.is_err() {
                 return Led::Not;
             }
             let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-            let through_pipe = || match splice(pipe, None, socket, None, LARGE_PIPE, flags) {
-                Ok(number) => Ok(Some(number)),
-                // Both say so: a pipe that has nothing, and a socket that takes nothing.
-                Err(Errno::AGAIN) if ioctl_fionread(pipe)? == 0 => Ok(None),
-                Err(errno) => Err(errno.into()),
+            let through_pipe = || {
+                // Both say so: a pipe that has nothing, and a socket that takes nothing. Nobody else reads the pipe, so what
+                // was there before is there still; what comes only now is an event of its own.
+                let there = ioctl_fionread(pipe)?;
+                match splice(pipe, None, socket, None, LARGE_PIPE, flags) {
+                    Ok(number) => Ok(Some(number)),
+                    Err(Errno::AGAIN) if there == 0 => Ok(None),
+                    Err(errno) => Err(errno.into()),
+                }
             };
             let led = pipe.try_io(|| match socket.try_io(Interest::WRITABLE, through_pipe) {
                 Ok(Some(number @ 1..)) => Ok(Led::Bytes(number)),

@@ -44,6 +44,8 @@ impl Socket {
     /// Reads while somebody else may write, at least so much at once if it is there. A dropped future loses nothing, and a
     /// client that says nothing costs no memory.
     pub(crate) async fn read_beside(&self, buffer: &mut BytesMut, room: usize) -> io::Result<usize> {
+        // However fast it comes, other tasks have their turn.
+        tokio::task::consume_budget().await;
         loop {
             match self {
                 Socket::Unix(stream) => stream.readable().await?,
@@ -55,7 +57,11 @@ impl Socket {
                 Socket::Tcp(stream) => stream.try_read_buf(buffer),
             };
             match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if buffer.is_empty() {
+                        *buffer = BytesMut::new();
+                    }
+                }
                 read => return read,
             }
         }

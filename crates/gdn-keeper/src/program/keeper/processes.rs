@@ -8,17 +8,22 @@ use super::{Answer, Keeper};
 use crate::program::failure::{Result, failure};
 use crate::program::process::{Job, Process};
 use crate::program::pump::Side;
-use crate::protocol::{Attach, Body, FailureKind, Message, Started, Streams};
+use crate::protocol::{Attach, Body, Failure, FailureKind, Message, Started, Streams};
 
 /// Most bytes kept of all processes that have ended: the keeper's memory is the host's, not the container's.
 const MAX_HELD: usize = 16 * 1024 * 1024;
+
+fn no_process(name: &str) -> Failure {
+    failure(FailureKind::NoProcess, format!("no process {name} is running"))
+}
 
 impl Keeper {
     pub(super) fn process(&mut self, name: &str) -> Result<&mut Process> {
         self.processes
             .iter_mut()
-            .find(|process| process.name == name && !process.ended)
-            .ok_or_else(|| failure(FailureKind::NoProcess, format!("no process {name} is running")))
+            // One that a runtime is still starting has no number, no terminal and no descriptor of its own.
+            .find(|process| process.name == name && !process.ended && process.client.is_none())
+            .ok_or_else(|| no_process(name))
     }
 
     /// Attaches to a process that runs, of which some is kept, or of which is known how much it said.
@@ -27,6 +32,7 @@ impl Keeper {
             process.name == attach.process && (!process.ended || process.outputs.iter().any(Option::is_some))
         });
         match place {
+            Some(place) if self.processes[place].client.is_some() => Err(no_process(&attach.process)),
             Some(place) => self.processes[place].attach([attach.stdout_from, attach.stderr_from]),
             None => self.past.attach(&attach.process),
         }
