@@ -23,7 +23,7 @@ pub(super) async fn of(container: &Container, bundle: &Bundle, what: &str, error
     let said = last_complaint(bundle);
     let message = said.as_deref().unwrap_or_default();
     let kind = kind_of(message);
-    let text = if message.is_empty() { String::new() } else { format!(": {message}") };
+    let text = if message.is_empty() { String::new() } else { format!(": {}", in_usual_words(message)) };
     Error::new(kind, format!("{what}: the runtime ended with {error}{text}"))
 }
 
@@ -40,6 +40,15 @@ fn kind_of(message: &str) -> ErrorKind {
     } else {
         ErrorKind::Internal
     }
+}
+
+/// Clients look for the words of runc in what they are told of a program that is not there.
+fn in_usual_words(message: &str) -> String {
+    let crun = message.split_once("executable file `").and_then(|(before, rest)| {
+        let (program, _) = rest.split_once("` not found in $PATH")?;
+        Some(format!("{before}exec: \"{program}\": executable file not found in $PATH"))
+    });
+    crun.unwrap_or_else(|| message.to_owned())
 }
 
 /// The last message of the log; a runtime tells the cause last.
@@ -76,11 +85,14 @@ mod tests {
         let runc = br#"{"level":"error","msg":"exec failed: unable to start container process: exec: \"nope\": executable file not found in $PATH","time":"t"}"#;
         let crun = b"{\"msg\":\"executable file `/nope` not found in $PATH: No such file or directory\",\"level\":\"error\"}\n";
         for log in [&runc[..], crun] {
-            assert_eq!(kind_of(&complaint(log).unwrap()), ErrorKind::ExecutableNotFound);
+            let said = complaint(log).unwrap();
+            assert_eq!(kind_of(&said), ErrorKind::ExecutableNotFound);
+            assert!(in_usual_words(&said).contains("ope\": executable file not found in $PATH"), "{said}");
         }
         assert_eq!(kind_of("chdir `/nodir`: No such file or directory"), ErrorKind::InvalidArgument);
         assert_eq!(kind_of("container does not exist"), ErrorKind::Lost);
         assert_eq!(kind_of("something else"), ErrorKind::Internal);
+        assert_eq!(in_usual_words("something else"), "something else");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Mounts on their way to the runtime: detached ones, which the keeper shows to it on a stage.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gdn_mounts::Root;
 use gdn_traits::ImageMount;
 use gdn_types::{BindMount, Error, ErrorKind, Result};
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -15,6 +16,14 @@ const INIT: &str = "garden-init";
 
 /// Where runtimes mount file systems, and then write by path.
 const MOUNT_POINTS: [&str; 3] = ["dev", "proc", "sys"];
+
+/// What a mount forbids, as runtimes are asked for it.
+const ATTRIBUTES: [(StatVfsMountFlags, &str); 4] = [
+    (StatVfsMountFlags::RDONLY, "ro"),
+    (StatVfsMountFlags::NOSUID, "nosuid"),
+    (StatVfsMountFlags::NODEV, "nodev"),
+    (StatVfsMountFlags::NOEXEC, "noexec"),
+];
 
 /// The mounts of one container or sidecar, the root file system first.
 pub(super) struct Mounts {
@@ -45,25 +54,31 @@ impl Mounts {
             descriptors: vec![rootfs],
         };
         for ImageMount { mount, target } in image {
-            mounts.add(&target.display().to_string(), mount);
+            mounts.add(&target.display().to_string(), mount)?;
         }
         for (bind, mount) in binds.iter().zip(detached) {
-            mounts.add(&bind.target.display().to_string(), mount);
+            mounts.add(&bind.target.display().to_string(), mount)?;
         }
         Ok(mounts)
     }
 
-    fn add(&mut self, target: &str, mount: OwnedFd) {
+    fn add(&mut self, target: &str, mount: OwnedFd) -> Result<()> {
         let name = self.entries.len().to_string();
-        self.entries.push(self.bind(&name, target));
+        self.entries.push(self.bind(&name, target, mount.as_fd())?);
         self.names.push(name);
         self.descriptors.push(mount);
+        Ok(())
     }
 
-    /// A bind mount of something on the stage. It keeps the attributes that were set when its source was made.
-    pub(super) fn bind(&self, name: &str, target: &str) -> Value {
+    /// A bind mount of something on the stage, with the attributes that were set when it was made: crun takes away what it is
+    /// not asked for where it can, from containers without a user namespace of their own.
+    pub(super) fn bind(&self, name: &str, target: &str, mount: BorrowedFd<'_>) -> Result<Value> {
+        let about = rustix::fs::fstatvfs(mount)
+            .map_err(|errno| crate::failures::os(format!("look at the mount for {target}"))(errno.into()))?;
+        let asked = ATTRIBUTES.iter().filter(|(flag, _)| about.f_flag.contains(*flag)).map(|(_, name)| *name);
+        let options: Vec<&str> = std::iter::once("rbind").chain(asked).collect();
         let source = format!("{}/{name}", self.stage);
-        json!({ "type": "bind", "source": source, "destination": target, "options": ["rbind"] })
+        Ok(json!({ "type": "bind", "source": source, "destination": target, "options": options }))
     }
 
     /// The root file system, as the runtime sees it.

@@ -146,7 +146,8 @@ fn share_files(container: &Container, mounts: &mut Mounts) -> Result<Vec<String>
             continue;
         }
         let name = format!("shared-{number}");
-        mounts.entries.insert(0, mounts.bind(&name, path));
+        let entry = mounts.bind(&name, path, file.as_fd())?;
+        mounts.entries.insert(0, entry);
         shared.extend([path.to_owned(), name]);
     }
     Ok(shared)

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use engine_tests::session::{as_user, collect, program, read_until, script};
 use engine_tests::{Engine, until};
 use gdn_types::{
-    ContainerSpec, Environment, ErrorKind, ExitStatus, Handle, ImageRef, Limits, MemoryLimits, ProcessId,
-    ProcessSpec, Signal, WindowSize,
+    BindMode, BindMount, ContainerSpec, Environment, ErrorKind, ExitStatus, Handle, ImageRef, Limits,
+    MemoryLimits, ProcessId, ProcessSpec, Signal, WindowSize,
 };
 
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
@@ -217,6 +217,37 @@ fn a_sidecar_of_a_runtime_shares_all_but_the_mounts() {
         let ran = engine.run(&handle, sidecar(&format!("ls /only-here; {namespaces}"))).expect(0);
         assert_eq!(ran.text(), format!("/only-here\n{own}"), "{runtime}");
         engine.run(&handle, sidecar("exit 9")).expect(9);
+        engine.finish();
+    }
+}
+
+/// Conformance: Q281-282
+#[test]
+fn mounts_of_a_runtime_are_as_read_only_as_they_were_asked_for() {
+    for runtime in RUNTIMES {
+        let engine = engine_with(runtime);
+        let bind = |name: &str, mode| {
+            let source = engine.scratch().join(name);
+            fs::create_dir_all(&source).unwrap();
+            BindMount::new(source, format!("/mnt/{name}"), mode).unwrap()
+        };
+        let binds = vec![bind("closed", BindMode::ReadOnly), bind("open", BindMode::ReadWrite)];
+        let write = "touch /mnt/open/new && touch /mnt/closed/new";
+        for privileged in [false, true] {
+            let spec = ContainerSpec { privileged, bind_mounts: binds.clone(), ..ContainerSpec::default() };
+            let handle = engine.create_from(spec);
+            let image = Some(ImageRef::uri(engine.image()));
+            let sidecar = ProcessSpec { image, bind_mounts: binds.clone(), ..script(write) };
+            for spec in [script(write), sidecar] {
+                // Others than the owner may write there, too.
+                fs::set_permissions(engine.scratch().join("open"), fs::Permissions::from_mode(0o777))
+                    .unwrap();
+                let ran = engine.run(&handle, spec).expect(1);
+                assert!(ran.errors().contains("Read-only file system"), "{runtime}: {}", ran.errors());
+                assert!(engine.scratch().join("open/new").exists(), "{runtime}");
+                fs::remove_file(engine.scratch().join("open/new")).unwrap();
+            }
+        }
         engine.finish();
     }
 }
