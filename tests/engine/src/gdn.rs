@@ -13,7 +13,11 @@ use crate::wait::{PATIENCE, eventually};
 
 /// The binary under test: `GDN_BIN`, else this workspace's development build.
 pub fn binary() -> PathBuf {
-    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/gdn");
+    let built = || {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/gdn");
+        // As the program itself tells its path. Where it is not built yet, starting it says so.
+        path.canonicalize().unwrap_or(path)
+    };
     std::env::var_os("GDN_BIN").map_or_else(built, PathBuf::from)
 }
 
