@@ -60,8 +60,6 @@ impl Connection {
     /// Waits for a request: `idle` for its first byte, and `patience` from then on for all of its head.
     pub(crate) async fn hear(&mut self, idle: Duration, patience: Duration) -> Heard {
         if self.buffer.is_empty() {
-            // Many connections are kept for requests that never come.
-            self.buffer = BytesMut::new();
             match tokio::time::timeout(idle, self.read()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Heard::Nothing,

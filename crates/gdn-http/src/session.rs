@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future;
 use gardener_core::{Gardener, RunningProcess};
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, Result};
@@ -266,9 +266,6 @@ impl Target {
                     // The protocol has no answer to a message; the client learns how the process ends.
                     Err(error) => subject.log(&error, "a client's message came to nothing"),
                 }
-            }
-            if messages.buffer.is_empty() {
-                messages.buffer = BytesMut::new();
             }
             if !matches!(socket.read_beside(&mut messages.buffer, READ).await, Ok(1..)) {
                 return End::Client;

@@ -58,6 +58,7 @@ impl Socket {
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Many connections are kept for words that never come.
                     if buffer.is_empty() {
                         *buffer = BytesMut::new();
                     }
