@@ -6,10 +6,8 @@
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use gdn_namespaces::{Namespaces, Spawned, pidfd_open, pidfd_signal, spawn};
+use gdn_namespaces::{Namespaces, Spawned, pidfd_signal, spawn};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::container::Container;
 use super::exec::{Stdio, place_streams};
@@ -19,11 +17,14 @@ use super::pump::pipe_nonblocking;
 use super::system;
 use crate::protocol::{self, Failure, FailureKind};
 
+mod orphan;
 mod sandbox;
 mod stage;
 mod start;
 mod terminal;
 
+pub(crate) use orphan::Orphan;
+use orphan::adopted;
 pub(crate) use sandbox::sandbox;
 pub(crate) use start::Pending;
 pub(crate) use terminal::Console;
@@ -31,10 +32,6 @@ pub(crate) use terminal::Console;
 /// The whole environment of a client: nothing of the engine's.
 const ENVIRONMENT: [&std::ffi::CStr; 1] =
     [c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
-/// Most processes between a runtime and what it has started.
-const MAX_PARENTS: usize = 4;
-/// How long each of those may outlive the runtime. Nothing else of the container's keeper goes on meanwhile.
-const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How often it is looked whether the runtime's own child has become the program, and how long after one another.
 const LOOKS: usize = 100;
 const BETWEEN_LOOKS: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
@@ -49,12 +46,6 @@ pub(crate) struct Client {
     errors: OwnedFd,
     pid_file: String,
     program: String,
-}
-
-/// A process that a client has started: its number, and a descriptor for it unless it has ended already.
-pub(crate) struct Orphan {
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
 }
 
 impl Client {
@@ -148,44 +139,11 @@ impl Client {
                 self.pidfd.try_clone().during(FailureKind::Exhausted, || "copy a descriptor".into())?;
             return Ok(Orphan { pid, pidfd });
         }
-        let not_ours = || wrong(format!("names process {pid}, which the runtime has not left"));
-        let pidfd = pidfd_open(pid).map_err(|_| not_ours())?;
-        for _ in 0..MAX_PARENTS {
-            if is_child(pidfd.as_fd())? {
-                return Ok(Orphan { pid, pidfd });
-            }
-            // crun joins a pid namespace by a process in between, which may outlive crun for a moment.
-            if !outlived(parent(pid).ok_or_else(not_ours)?) {
-                break;
-            }
+        match adopted(pid)? {
+            Some(pidfd) => Ok(Orphan { pid, pidfd }),
+            None => Err(wrong(format!("names process {pid}, which the runtime has not left"))),
         }
-        Err(not_ours())
     }
-}
-
-/// Whether it can be waited for: any number but a child's would be a stranger's.
-fn is_child(pidfd: BorrowedFd<'_>) -> Result<bool> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    match waitid(WaitId::PidFd(pidfd), options) {
-        Ok(_) => Ok(true),
-        Err(Errno::CHILD) => Ok(false),
-        Err(errno) => Err(errno).during(FailureKind::Internal, || "look at the runtime's process".into()),
-    }
-}
-
-/// The parent of a process, as the kernel tells it now.
-fn parent(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the state and the parent follow it.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Whether that process of the runtime's is gone within the patience there is: then its children have another parent.
-fn outlived(between: u32) -> bool {
-    // One that cannot be opened is gone.
-    let Ok(pidfd) = pidfd_open(between) else { return true };
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    matches!(rustix::event::poll(&mut fds, Some(&PATIENCE)), Ok(1))
 }
 
 /// The child's side. Returns only when the program could not be executed.
