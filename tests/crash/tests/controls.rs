@@ -25,7 +25,10 @@ fn killed_half_way(bed: &mut Bed, first: u64) -> Played {
     let mut kill_at = first;
     loop {
         let played = bed.play(Some(kill_at)).unwrap();
-        assert!(!played.ledger.acknowledged(Step::Create), "no kill up to call {kill_at} leaves all of {KINDS:?}");
+        assert!(
+            !played.ledger.acknowledged(Step::Create),
+            "no kill up to call {kill_at} leaves all of {KINDS:?}"
+        );
         if leaves_all_kinds(bed) {
             return played;
         }

@@ -68,3 +68,12 @@ pub fn cgroup_file(init: u32, v1: (&str, &str), v2: &str) -> String {
 pub fn cgroups_are_v1() -> bool {
     PathBuf::from("/sys/fs/cgroup/memory").exists()
 }
+
+/// A shell's busy loop on one processor, the same for all who ask. Between processors the kernel evens loops out only after a
+/// while, and may leave a light one a whole processor to itself meanwhile.
+pub fn busy_loop() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = allowed.trim().split([',', '-']).next().unwrap();
+    format!("exec taskset -c {first} sh -c 'while :; do :; done'")
+}

@@ -65,9 +65,11 @@ fn told_shares(engine: &Engine, handle: &Handle) -> u64 {
 fn a_hog_gives_way_to_a_neighbour_that_wakes_up() {
     let mut engine = Engine::new();
     engine.start_server(&OPTIONS);
+    let busy_loop = inside::busy_loop();
+    let one_loop = |handle: &Handle| ["exec", handle.as_str(), "sh", "-c", &busy_loop].map(str::to_owned);
     let (hog, idle) = (create(&engine), create(&engine));
     let whole = whole_weight(&engine, &hog);
-    let hogs = busy(&engine, &hog);
+    let hogs = engine.begin(one_loop(&hog));
     until("the hog to be demoted", || cpu(&engine, &hog).demoted);
     assert!(weight(&engine, &hog) * 5 < whole, "{} of {whole}", weight(&engine, &hog));
     assert_eq!(told_shares(&engine, &hog), whole, "what was asked for is kept");
@@ -75,12 +77,12 @@ fn a_hog_gives_way_to_a_neighbour_that_wakes_up() {
 
     // The neighbour has saved up; equal shares would give it as much as the hog.
     until("the neighbour to have saved up", || credit(&engine, &idle) > Duration::from_secs(1));
-    let neighbours = busy(&engine, &idle);
+    let neighbours = engine.begin(one_loop(&idle));
     until("the neighbour to run", || cpu(&engine, &idle).usage > Duration::from_millis(100));
     let before = (cpu(&engine, &hog).usage, cpu(&engine, &idle).usage);
     let (hogs_time, idles_time) = until_some("the neighbour to have worked", || {
         let now = (cpu(&engine, &hog).usage, cpu(&engine, &idle).usage);
-        // As long as its savings last: the kernel spreads loops over processors only after a while.
+        // As long as its savings last.
         (now.1 - before.1 > Duration::from_millis(700)).then(|| (now.0 - before.0, now.1 - before.1))
     });
     assert!(!cpu(&engine, &idle).demoted, "the neighbour is within its part");

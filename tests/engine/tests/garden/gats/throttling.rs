@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use engine_tests::garden::Conversation;
-use engine_tests::{until, until_some};
+use engine_tests::{inside, until, until_some};
 use serde_json::{Value, json};
 
 use super::{Bed, script};
@@ -24,30 +23,24 @@ fn times(bed: &Bed, handle: &str) -> (Duration, Duration) {
     (time(&told["CPUStat"]["Usage"]), time(&told["CPUEntitlement"]))
 }
 
-/// As many busy loops as there are processors.
-fn busy(bed: &Bed, handle: &str) -> Conversation {
-    let loops = std::thread::available_parallelism().unwrap().get();
-    let text = format!("for i in $(seq {loops}); do while :; do :; done & done; wait");
-    bed.garden.run(handle, &script(&text)).unwrap()
-}
-
 /// Conformance: G11
 #[test]
 fn a_hog_gives_way_to_an_idle_neighbour_that_wakes_up() {
     let bed = Bed::start_with(&OPTIONS);
     let create = || bed.create(json!({ "limits": { "cpu_limits": { "weight": 64 } } }));
     let (hog, idle) = (create(), create());
-    let hogs = busy(&bed, &hog);
+    let busy = |handle: &str| bed.garden.run(handle, &script(&inside::busy_loop())).unwrap();
+    let hogs = busy(&hog);
     until("the neighbour to have saved up, and the hog to be far beyond", || {
         let ((used, entitled), (own, saved)) = (times(&bed, &hog), times(&bed, &idle));
         used > entitled * 2 && saved > own + Duration::from_secs(1)
     });
-    let neighbours = busy(&bed, &idle);
+    let neighbours = busy(&idle);
     until("the neighbour to run", || times(&bed, &idle).0 > Duration::from_millis(100));
     let before = (times(&bed, &hog).0, times(&bed, &idle).0);
     let (hogs_time, idles_time) = until_some("the neighbour to have worked", || {
         let now = (times(&bed, &hog).0, times(&bed, &idle).0);
-        // As long as its savings last: the kernel spreads loops over processors only after a while.
+        // As long as its savings last.
         (now.1 - before.1 > Duration::from_millis(700)).then(|| (now.0 - before.0, now.1 - before.1))
     });
     assert!(hogs_time * 2 < idles_time, "the hog had {hogs_time:?}, the neighbour {idles_time:?}");
