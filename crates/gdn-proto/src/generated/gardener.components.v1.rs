@@ -3308,6 +3308,19 @@ pub struct MapPortResponse {
     #[prost(message, optional, tag = "1")]
     pub port: ::core::option::Option<super::super::super::garden::v1::PortMap>,
 }
+/// Asks for a mapping to be taken away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnmapPortRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// The mapping with both its ports.
+    #[prost(message, optional, tag = "2")]
+    pub port: ::core::option::Option<super::super::super::garden::v1::PortMap>,
+}
+/// The port is nobody's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnmapPortResponse {}
 /// Asks for further rules.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddRulesRequest {
@@ -3321,6 +3334,74 @@ pub struct AddRulesRequest {
 /// The rules are in force.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AddRulesResponse {}
+/// Asks for other rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplaceRulesRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// All rules that are in force afterwards.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<super::super::super::garden::v1::NetOutRule>,
+    /// The generation of the rules that are to be replaced; FAILED_PRECONDITION when others are in force. Absent: whatever is.
+    #[prost(uint64, optional, tag = "3")]
+    pub expected_generation: ::core::option::Option<u64>,
+}
+/// The rules are in force, and no others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaceRulesResponse {
+    /// How many times rules were replaced.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+/// Asks for the rules in force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRulesRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+/// The rules in force.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRulesResponse {
+    /// How many times rules were replaced.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// The rules, oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<super::super::super::garden::v1::NetOutRule>,
+}
+/// Asks for other limits.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeBandwidthRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// The limits from now on; absent means unlimited.
+    #[prost(message, optional, tag = "2")]
+    pub bandwidth: ::core::option::Option<
+        super::super::super::garden::v1::BandwidthLimits,
+    >,
+}
+/// The limits are in force.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeBandwidthResponse {}
+/// Asks for the limits.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NetworkBandwidthRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+/// The limits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NetworkBandwidthResponse {
+    /// Absent means unlimited.
+    #[prost(message, optional, tag = "1")]
+    pub bandwidth: ::core::option::Option<
+        super::super::super::garden::v1::BandwidthLimits,
+    >,
+}
 /// Asks for figures.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NetworkMetricsRequest {
@@ -3344,6 +3425,16 @@ pub struct NetworkCapacityResponse {
     /// How many containers the pools can serve in all; absent when nothing limits them.
     #[prost(uint64, optional, tag = "1")]
     pub containers: ::core::option::Option<u64>,
+}
+/// Asks how full the pools are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPoolsRequest {}
+/// The pools.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPoolsResponse {
+    /// None where nothing limits what is handed out.
+    #[prost(message, repeated, tag = "1")]
+    pub pools: ::prost::alloc::vec::Vec<super::super::super::garden::v1::PoolUsage>,
 }
 /// Generated client implementations.
 pub mod networker_client {
@@ -3574,6 +3665,33 @@ pub mod networker_client {
                 .insert(GrpcMethod::new("gardener.components.v1.Networker", "MapPort"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes a mapped port away, and ends the connections that came by it. Succeeds for one that is not mapped.
+        pub async fn unmap_port(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnmapPortRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnmapPortResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/UnmapPort",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("gardener.components.v1.Networker", "UnmapPort"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Adds rules, all or none.
         pub async fn add_rules(
             &mut self,
@@ -3597,6 +3715,121 @@ pub mod networker_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("gardener.components.v1.Networker", "AddRules"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts rules in the place of all that were added, in one step. Connections that the container began under the old ones are
+        /// judged anew.
+        pub async fn replace_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplaceRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/ReplaceRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("gardener.components.v1.Networker", "ReplaceRules"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The rules in force.
+        pub async fn list_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/ListRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("gardener.components.v1.Networker", "ListRules"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Limits what the container sends and receives from now on, durably. FAILED_PRECONDITION for one without a network.
+        pub async fn change_bandwidth(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeBandwidthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeBandwidthResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/ChangeBandwidth",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Networker",
+                        "ChangeBandwidth",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The limits of what the container sends and receives.
+        pub async fn network_bandwidth(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NetworkBandwidthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NetworkBandwidthResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/NetworkBandwidth",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Networker",
+                        "NetworkBandwidth",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Bytes through the container's interface.
@@ -3656,6 +3889,33 @@ pub mod networker_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How full the pools are, and how often one was empty.
+        pub async fn list_pools(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPoolsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPoolsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/ListPools",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("gardener.components.v1.Networker", "ListPools"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3709,12 +3969,53 @@ pub mod networker_server {
             &self,
             request: tonic::Request<super::MapPortRequest>,
         ) -> std::result::Result<tonic::Response<super::MapPortResponse>, tonic::Status>;
+        /// Takes a mapped port away, and ends the connections that came by it. Succeeds for one that is not mapped.
+        async fn unmap_port(
+            &self,
+            request: tonic::Request<super::UnmapPortRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnmapPortResponse>,
+            tonic::Status,
+        >;
         /// Adds rules, all or none.
         async fn add_rules(
             &self,
             request: tonic::Request<super::AddRulesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::AddRulesResponse>,
+            tonic::Status,
+        >;
+        /// Puts rules in the place of all that were added, in one step. Connections that the container began under the old ones are
+        /// judged anew.
+        async fn replace_rules(
+            &self,
+            request: tonic::Request<super::ReplaceRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplaceRulesResponse>,
+            tonic::Status,
+        >;
+        /// The rules in force.
+        async fn list_rules(
+            &self,
+            request: tonic::Request<super::ListRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRulesResponse>,
+            tonic::Status,
+        >;
+        /// Limits what the container sends and receives from now on, durably. FAILED_PRECONDITION for one without a network.
+        async fn change_bandwidth(
+            &self,
+            request: tonic::Request<super::ChangeBandwidthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeBandwidthResponse>,
+            tonic::Status,
+        >;
+        /// The limits of what the container sends and receives.
+        async fn network_bandwidth(
+            &self,
+            request: tonic::Request<super::NetworkBandwidthRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NetworkBandwidthResponse>,
             tonic::Status,
         >;
         /// Bytes through the container's interface.
@@ -3731,6 +4032,14 @@ pub mod networker_server {
             request: tonic::Request<super::NetworkCapacityRequest>,
         ) -> std::result::Result<
             tonic::Response<super::NetworkCapacityResponse>,
+            tonic::Status,
+        >;
+        /// How full the pools are, and how often one was empty.
+        async fn list_pools(
+            &self,
+            request: tonic::Request<super::ListPoolsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPoolsResponse>,
             tonic::Status,
         >;
     }
@@ -4034,6 +4343,51 @@ pub mod networker_server {
                     };
                     Box::pin(fut)
                 }
+                "/gardener.components.v1.Networker/UnmapPort" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnmapPortSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::UnmapPortRequest>
+                    for UnmapPortSvc<T> {
+                        type Response = super::UnmapPortResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnmapPortRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::unmap_port(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnmapPortSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/gardener.components.v1.Networker/AddRules" => {
                     #[allow(non_camel_case_types)]
                     struct AddRulesSvc<T: Networker>(pub Arc<T>);
@@ -4064,6 +4418,186 @@ pub mod networker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/ReplaceRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplaceRulesSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::ReplaceRulesRequest>
+                    for ReplaceRulesSvc<T> {
+                        type Response = super::ReplaceRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplaceRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::replace_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplaceRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/ListRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRulesSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::ListRulesRequest>
+                    for ListRulesSvc<T> {
+                        type Response = super::ListRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::list_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/ChangeBandwidth" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeBandwidthSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::ChangeBandwidthRequest>
+                    for ChangeBandwidthSvc<T> {
+                        type Response = super::ChangeBandwidthResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeBandwidthRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::change_bandwidth(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeBandwidthSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/NetworkBandwidth" => {
+                    #[allow(non_camel_case_types)]
+                    struct NetworkBandwidthSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::NetworkBandwidthRequest>
+                    for NetworkBandwidthSvc<T> {
+                        type Response = super::NetworkBandwidthResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NetworkBandwidthRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::network_bandwidth(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NetworkBandwidthSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4154,6 +4688,51 @@ pub mod networker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NetworkCapacitySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/ListPools" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPoolsSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::ListPoolsRequest>
+                    for ListPoolsSvc<T> {
+                        type Response = super::ListPoolsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPoolsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::list_pools(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPoolsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
