@@ -84,7 +84,7 @@ impl Capabilities {
     /// # Errors
     /// `EPERM` when the set would grow beyond the bounding set.
     pub fn inherit(&self) -> io::Result<()> {
-        set(self.held()?, self.allowed_inheritable())
+        self.take_on(self.held()?)
     }
 
     /// Takes on the sets: for root (`uid` 0 inside) permitted and effective are the bounding set, for others empty. Done
@@ -95,14 +95,17 @@ impl Capabilities {
     pub fn apply(&self, uid: u32) -> io::Result<()> {
         let held = self.held()?;
         let wanted = if uid == 0 { self.bounding.intersection(held) } else { CapabilitySet::EMPTY };
-        set(wanted, self.allowed_inheritable())
+        self.take_on(wanted)
     }
 
-    /// What the kernel lets be inherited. For nothing it needs not be asked.
-    fn allowed_inheritable(&self) -> CapabilitySet {
-        match self.inheritable {
-            CapabilitySet::EMPTY => CapabilitySet::EMPTY,
-            some => some.intersection(bounding_now()),
+    /// Takes on these as permitted, and what the kernel lets be inherited.
+    fn take_on(&self, permitted: CapabilitySet) -> io::Result<()> {
+        match set(permitted, self.inheritable.intersection(self.bounding)) {
+            // An engine that lacks some cannot give them. It is rare, and asking for each is dear: they are asked only now.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                set(permitted, self.inheritable.intersection(self.bounding).intersection(bounding_now()))
+            }
+            other => other,
         }
     }
 
@@ -159,4 +162,29 @@ fn bounding_now() -> CapabilitySet {
         }
     }
     CapabilitySet(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_itself_lacks_is_not_inherited_and_the_rest_is() {
+        const CHOWN: u32 = 0;
+        const SYS_BOOT: u32 = 22;
+        // Capabilities are a thread's: this one is not used for anything else afterwards.
+        let asked = CapabilitySet(1 << CHOWN | 1 << SYS_BOOT);
+        let inherited = std::thread::spawn(move || {
+            // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory of ours.
+            assert_eq!(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, SYS_BOOT, 0, 0, 0) }, 0);
+            Capabilities { bounding: CapabilitySet::PRIVILEGED, inheritable: asked }.inherit().unwrap();
+            get().unwrap()[0].inheritable
+        });
+        assert_eq!(inherited.join().unwrap(), 1 << CHOWN);
+        let held = std::thread::spawn(move || {
+            Capabilities { bounding: CapabilitySet::PRIVILEGED, inheritable: asked }.inherit().unwrap();
+            get().unwrap()[0].inheritable
+        });
+        assert_eq!(u64::from(held.join().unwrap()), asked.0);
+    }
 }
