@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future;
+use futures::{FutureExt, future};
 use gardener_core::{Gardener, RunningProcess};
 use gdn_types::{Error, ErrorKind, ExitStatus, Handle, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -94,18 +94,27 @@ impl Session {
         let (ended, detached) = (CancellationToken::new(), self.shutdown.child_token());
         let left = detached.clone().drop_guard();
         let mut tie = Ties::of_conversation(&ended, &detached);
-        let open = |output| {
-            let ties = tie();
-            self.tasks.spawn(Side::open(&self.streams, number, output, ties.clone()).serve());
-            ties
-        };
-        let ties: Vec<Ties> = outputs.into_iter().map(open).collect();
+        let open = |output| Side::open(&self.streams, number, output, tie());
+        let sides: Vec<Side> = outputs.into_iter().map(open).collect();
+        let ties: Vec<Ties> = sides.iter().map(Side::ties).collect();
 
         let id = target.id.as_str();
         let socket = connection.socket;
         let mut first = response_head(self.status, Framing::Raw, true, None).into_bytes();
         first.extend(json::document(&Started { process_id: id, stream_id: number.to_string() }));
-        if say(&socket, &first).await.is_err() {
+        let told = {
+            let mut telling = pin!(say(&socket, &first));
+            // Before the outputs' tasks are started, which wakes threads; a client that does not read holds up nobody else.
+            let told = (&mut telling).now_or_never();
+            for side in sides {
+                self.tasks.spawn(side.serve());
+            }
+            match told {
+                Some(told) => told,
+                None => telling.await,
+            }
+        };
+        if told.is_err() {
             return Ok(());
         }
         let messages = Messages::new(connection.buffer);

@@ -168,6 +168,11 @@ impl Side {
         Side { streams: Arc::clone(streams), place, output, claims, kept, ties, _finished: finished }
     }
 
+    /// What it shares with its conversation.
+    pub(crate) fn ties(&self) -> Ties {
+        self.ties.clone()
+    }
+
     /// Brings the output to its client, if one comes in time.
     pub(crate) async fn serve(mut self) {
         let in_time = self.client().await;
