@@ -28,6 +28,9 @@ use sink::Sink;
 
 /// Most bytes moved at once: a pipe's default capacity.
 const CHUNK: usize = 64 * 1024;
+/// Size of the pipe of a process that fills one of the default size: the most that a user may ask for. The fewer times such a
+/// process waits for room, the fewer switches between it, this program and the reader.
+const LARGE_PIPE: usize = 1024 * 1024;
 /// How many chunks are moved before others have their turn.
 const TURN: usize = 16;
 
@@ -63,6 +66,8 @@ pub(crate) struct Output {
     full: bool,
     /// Pipes can be spliced, terminals only read.
     spliceable: bool,
+    /// So much comes that a large pipe is worth it.
+    flows: bool,
     /// The process has ended: so many bytes at most are there for the sinks. Others may hold the other end and write on.
     left: Option<usize>,
     /// Nobody holds the other end any more.
@@ -88,6 +93,7 @@ impl Output {
             pace: None,
             full: false,
             spliceable: !terminal,
+            flows: false,
             left: None,
             closed: false,
         }
@@ -271,6 +277,11 @@ impl Output {
     fn took(&mut self, length: usize) {
         self.position += length as u64;
         self.left = self.left.map(|left| left.saturating_sub(length));
+        if length >= CHUNK && self.spliceable && !self.flows {
+            self.flows = true;
+            // Only a matter of speed: where the kernel does not permit it, the pipe stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.source, LARGE_PIPE);
+        }
     }
 
     fn splice(&mut self) -> Step {

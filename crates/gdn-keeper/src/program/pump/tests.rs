@@ -28,6 +28,25 @@ fn one_reader_gets_everything_and_then_the_end() {
 }
 
 #[test]
+fn who_fills_a_pipe_gets_a_larger_one_and_no_one_else() {
+    let (source, process) = pipe_nonblocking(true).unwrap();
+    let (reader, sink) = pipe_nonblocking(false).unwrap();
+    let mut output = Output::new(source, THROW_AWAY, false);
+    output.attach(sink, None);
+    let mut written = 0_u8;
+    let mut pass_on = |length: usize| {
+        written += 1;
+        rustix::io::write(&process, &vec![written; length]).unwrap();
+        output.advance();
+        assert_eq!(take(&reader), vec![written; length]);
+        rustix::pipe::fcntl_getpipe_size(&process).unwrap()
+    };
+    assert_eq!(pass_on(CHUNK - 1), CHUNK);
+    assert_eq!(pass_on(CHUNK), LARGE_PIPE);
+    assert_eq!(pass_on(1), LARGE_PIPE);
+}
+
+#[test]
 fn a_slow_reader_loses_nothing_and_a_late_one_starts_where_it_came() {
     let (source, process) = pipe_nonblocking(true).unwrap();
     rustix::io::ioctl_fionbio(&process, true).unwrap();
