@@ -250,7 +250,7 @@ impl Side {
         connection.socket.shutdown().await?;
         // The conversation waits for nothing but the last byte.
         self.ties.finished.cancel();
-        socket::close(connection.socket).await;
+        socket::part(connection.socket).await;
         Ok(())
     }
 

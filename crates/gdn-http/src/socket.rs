@@ -143,9 +143,13 @@ impl AsFd for Socket {
 
 /// Ends a connection so that the other side reads an end of file and no reset: a close with unread bytes would be one.
 pub(crate) async fn close(mut socket: Socket) {
-    if socket.shutdown().await.is_err() {
-        return;
+    if socket.shutdown().await.is_ok() {
+        part(socket).await;
     }
+}
+
+/// Waits a while for the other side to close a connection on which nothing more is written.
+pub(crate) async fn part(mut socket: Socket) {
     // A client that goes on sending is not waited for any longer.
     let _ = tokio::time::timeout(FAREWELL, drain(&mut socket)).await;
 }

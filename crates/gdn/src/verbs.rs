@@ -1,6 +1,7 @@
 //! The verbs, one module each, and the runtime they run on.
 
 use std::future::Future;
+use std::num::NonZero;
 
 use anyhow::Context;
 use tokio::runtime::Builder;
@@ -82,9 +83,14 @@ fn single(verb: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> 
     on(Builder::new_current_thread(), verb)
 }
 
-/// Runs what may be a server: as many threads as there are processors.
+/// Runs what may be a server, by half as many threads as there are processors: the others have the clients, the keepers and
+/// the containers to run. A thread that wakes another one often gives up its processor to it, and each such switch is time
+/// of somebody's call.
 fn threaded(verb: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
-    on(Builder::new_multi_thread(), verb)
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(processors.div_ceil(2));
+    on(runtime, verb)
 }
 
 fn on(mut runtime: Builder, verb: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
