@@ -36,11 +36,8 @@ impl Connection {
     ) -> Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)
             .map_err(|errno| Error::io("set a socket non-blocking")(errno.into()))?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        // SAFETY: the descriptor is owned by the value that is registered, which nothing takes out before it is dropped.
-        #[allow(unsafe_code, reason = "tokio asks for the promise that a watched descriptor stays the same")]
-        let socket = unsafe { AsyncFd::register_with_interest(socket, interest) }
-            .map_err(|refused| Error::io("watch a socket")(refused.into()))?;
+        // Not for room to write: the other side would wake us whenever it has read something.
+        let socket = watch(socket, Interest::READABLE).map_err(Error::io("watch a socket"))?;
         let socket = Arc::new(socket);
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting), news));
@@ -83,15 +80,22 @@ impl Connection {
     }
 
     async fn send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        // At once as a rule: to learn that a fresh socket is writable would cost a turn of the runtime.
+        // At once as a rule.
         match wire::send(self.socket.get_ref().as_fd(), request, descriptors) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             sent => return sent,
         }
-        self.socket
-            .async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors))
-            .await
+        let full = watch(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+        full.async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors)).await
     }
+}
+
+/// Has the runtime tell of a descriptor.
+fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by the value that is registered, which nothing takes out before it is dropped.
+    #[allow(unsafe_code, reason = "tokio asks for the promise that a watched descriptor stays the same")]
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
+    Ok(watched?)
 }
 
 impl Drop for Connection {
@@ -138,4 +142,50 @@ fn out_of_descriptors() -> Failure {
 
 fn lock(waiting: &Mutex<Option<Waiting>>) -> MutexGuard<'_, Option<Waiting>> {
     waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use gdn_keeper::protocol::Hello;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    /// Many more than fit into a socket.
+    const CALLS: usize = 3_000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn calls_wait_for_a_peer_that_does_not_read_and_none_is_lost() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let full = ours.try_clone().unwrap();
+        let connection = Arc::new(Connection::new(ours, "the peer", |_| {}).unwrap());
+        let calls: Vec<_> = (0..CALLS)
+            .map(|_| {
+                let connection = Arc::clone(&connection);
+                tokio::spawn(
+                    async move { connection.call(Call::Hello(Hello::default()), &[]).await.map(drop) },
+                )
+            })
+            .collect();
+        let request = Request { id: 0, call: Some(Call::Hello(Hello::default())) };
+        while wire::send(full.as_fd(), &request, &[]).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let peer = tokio::task::spawn_blocking(move || {
+            let mut answered = 0;
+            while answered < CALLS {
+                let request = wire::receive_any::<Request>(theirs.as_fd()).unwrap().unwrap().message;
+                if request.id > 0 {
+                    let body = Some(Body::Reply(Reply { id: request.id, ..Reply::default() }));
+                    wire::send(theirs.as_fd(), &Message { body }, &[]).unwrap();
+                    answered += 1;
+                }
+            }
+        });
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        peer.await.unwrap();
+    }
 }
