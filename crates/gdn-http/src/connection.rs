@@ -330,7 +330,7 @@ mod tests {
     async fn having(bytes: &[u8]) -> Connection {
         let (mut client, server) = UnixStream::pair().unwrap();
         client.write_all(bytes).await.unwrap();
-        Connection::new(Socket::Unix(server))
+        Connection::new(Socket::unix(server).unwrap())
     }
 
     async fn request(body: &str) -> (Head, Connection) {
@@ -375,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_that_never_ends_is_given_up() {
         let (_client, server) = UnixStream::pair().unwrap();
-        let mut connection = Connection::new(Socket::Unix(server));
+        let mut connection = Connection::new(Socket::unix(server).unwrap());
         connection.buffer.extend_from_slice(b"GET /");
         let Heard::Refused(refusal) = connection.hear(SOON, Duration::from_millis(1)).await else {
             panic!("it was not refused")
@@ -387,7 +387,7 @@ mod tests {
     async fn a_head_without_end_costs_a_bounded_buffer() {
         let (mut client, server) = UnixStream::pair().unwrap();
         let flood = tokio::spawn(async move { while client.write_all(&[b'x'; 4096]).await.is_ok() {} });
-        let mut connection = Connection::new(Socket::Unix(server));
+        let mut connection = Connection::new(Socket::unix(server).unwrap());
         let Heard::Refused(refusal) = connection.hear(SOON, SOON).await else { panic!("it was not refused") };
         assert_eq!(refusal.status, 431);
         assert!(connection.buffer.len() <= 2 * MAX_HEAD);

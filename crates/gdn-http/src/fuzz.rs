@@ -203,7 +203,7 @@ async fn check_body(bytes: &[u8]) {
 /// What there is of a body that arrives in pieces of this size, and how it ends: what is behind it, or that it is none.
 async fn body(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Vec<u8>>) {
     let (mut client, server) = UnixStream::pair().unwrap();
-    let mut connection = Connection::new(Socket::Unix(server));
+    let mut connection = Connection::new(Socket::unix(server).unwrap());
     let reading = async move {
         let (mut body, mut whole) = (Body::new(Length::Chunked), Vec::new());
         loop {

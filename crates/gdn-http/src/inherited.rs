@@ -44,7 +44,7 @@ impl Inherited {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Inherited::Unix(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+            Inherited::Unix(listener) => Socket::unix(listener.accept().await?.0),
             Inherited::Tcp(listener) => Socket::tcp(listener.accept().await?.0),
         }
     }

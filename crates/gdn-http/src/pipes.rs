@@ -9,7 +9,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
 use crate::socket::Socket;
@@ -122,7 +122,7 @@ impl Reader {
                     Err(errno) => Err(errno.into()),
                 }
             };
-            let led = pipe.try_io(|| match socket.try_io(Interest::WRITABLE, through_pipe) {
+            let led = pipe.try_io(|| match socket.write_by(through_pipe) {
                 Ok(Some(number @ 1..)) => Ok(Led::Bytes(number)),
                 Ok(Some(0)) => Ok(Led::Not),
                 Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
@@ -298,7 +298,7 @@ mod tests {
             io::Read::read_to_end(&mut theirs, &mut got).unwrap();
             got
         });
-        let (mut socket, mut reader) = (Socket::Unix(ours), Reader::new(read).unwrap());
+        let (mut socket, mut reader) = (Socket::unix(ours).unwrap(), Reader::new(read).unwrap());
         let (mut led, mut full) = (0, 0);
         loop {
             match reader.lead(&socket).await {

@@ -101,8 +101,8 @@ impl Gate {
         let unix = async {
             let Some(socket) = &self.unix else { return };
             loop {
-                match socket.listener.accept().await {
-                    Ok((stream, _)) => begin(Socket::Unix(stream)),
+                match socket.listener.accept().await.and_then(|(stream, _)| Socket::unix(stream)) {
+                    Ok(socket) => begin(socket),
                     Err(error) => no_connection(&error).await,
                 }
             }

@@ -12,6 +12,8 @@ use rustix::net::{SendFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::unix::UnixConnection;
+
 /// A TCP connection on which nothing was heard for this long is asked whether it lives, and asked again every so often.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// It is given up after this many questions without an answer.
@@ -26,11 +28,16 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    Unix(UnixStream),
+    Unix(UnixConnection),
     Tcp(TcpStream),
 }
 
 impl Socket {
+    /// A connection over a socket in the file system.
+    pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
+        UnixConnection::new(stream).map(Socket::Unix)
+    }
+
     /// A TCP connection whose other end is asked now and then whether it lives.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
@@ -74,7 +81,7 @@ impl Socket {
             let written = match self {
                 Socket::Unix(stream) => {
                     stream.writable().await?;
-                    stream.try_write(bytes)
+                    stream.write_by(|| Ok(rustix::io::write(stream, bytes)?))
                 }
                 Socket::Tcp(stream) => {
                     stream.writable().await?;
@@ -91,15 +98,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Does something as soon as the runtime believes that it can be done; `WouldBlock` says that it could not.
-    pub(crate) fn try_io<T>(
-        &self,
-        interest: Interest,
-        work: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    /// Writes by a system call that does not wait; its `WouldBlock` says that there is no room.
+    pub(crate) fn write_by<T>(&self, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self {
-            Socket::Unix(stream) => stream.try_io(interest, work),
-            Socket::Tcp(stream) => stream.try_io(interest, work),
+            Socket::Unix(stream) => stream.write_by(write),
+            Socket::Tcp(stream) => stream.try_io(Interest::WRITABLE, write),
         }
     }
 

@@ -1,7 +1,17 @@
-//! The gate's socket in the file system.
+//! The gate's socket in the file system, and connections over it.
 
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
 use gdn_sockets::{OnDisk, SocketSpec, listen};
-use tokio::net::UnixListener;
+use rustix::net::Shutdown;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::unix::pipe;
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::config::{OpenError, UnixListenerSpec};
 
@@ -24,5 +34,176 @@ impl UnixSocket {
         let listener = UnixListener::from_std(listener);
         let listener = listener.map_err(|source| OpenError::Watch { path: path.clone(), source })?;
         Ok(UnixSocket { listener, _on_disk: on_disk })
+    }
+}
+
+/// A connection over such a socket.
+///
+/// The reactor watches it for what comes, and for room to write only once there was none: whoever reads from a unix socket
+/// wakes everyone who watches the other end for room, at each read, and pays for that.
+#[derive(Debug)]
+pub(crate) struct UnixConnection {
+    /// To the reactor it is like a pipe that is read.
+    incoming: pipe::Receiver,
+    /// The same connection, as one that is written.
+    room: OnceLock<pipe::Sender>,
+}
+
+impl UnixConnection {
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
+        let incoming = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(stream.into_std()?))?;
+        Ok(UnixConnection { incoming, room: OnceLock::new() })
+    }
+
+    /// Waits until there may be something to read, or nothing any more.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.incoming.readable().await
+    }
+
+    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.incoming.try_read_buf(buffer)
+    }
+
+    /// Waits until something may be written, or nothing any more.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        match self.room.get() {
+            None => Ok(()),
+            Some(room) => room.writable().await,
+        }
+    }
+
+    /// Writes by a system call that does not wait; its `WouldBlock` says that there is no room.
+    pub(crate) fn write_by<T>(&self, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if let Some(room) = self.room.get() {
+            return room.try_io(write);
+        }
+        let written = write();
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.watch_room()?;
+        }
+        written
+    }
+
+    fn watch_room(&self) -> io::Result<()> {
+        let copy = self.incoming.as_fd().try_clone_to_owned()?;
+        // Whoever was faster has made the same.
+        let _ = self.room.set(pipe::Sender::from_owned_fd_unchecked(copy)?);
+        Ok(())
+    }
+
+    /// Writes at once if there is room, otherwise by the reactor.
+    fn poll_write_by(
+        &mut self,
+        at_once: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<usize>,
+        later: impl FnOnce(Pin<&mut pipe::Sender>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(room) = self.room.get_mut() {
+            return later(Pin::new(room));
+        }
+        match self.write_by(|| Ok(at_once(self.as_fd())?)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+        match self.room.get_mut() {
+            Some(room) => later(Pin::new(room)),
+            None => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+        }
+    }
+}
+
+impl AsFd for UnixConnection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.incoming.as_fd()
+    }
+}
+
+impl AsyncRead for UnixConnection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().incoming).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for UnixConnection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let later = |room: Pin<&mut pipe::Sender>| room.poll_write(context, bytes);
+        self.get_mut().poll_write_by(|socket| rustix::io::write(socket, bytes), later)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let later = |room: Pin<&mut pipe::Sender>| room.poll_write_vectored(context, pieces);
+        self.get_mut().poll_write_by(|socket| rustix::io::writev(socket, pieces), later)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(rustix::net::shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::socket::Socket;
+
+    /// Many times as much as a socket holds.
+    const MUCH: usize = 8 << 20;
+
+    async fn read_all(mut client: UnixStream) -> usize {
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(
+            read.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8),
+            "something is out of place"
+        );
+        read.len()
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_waits_and_arrives_in_whatever_way_it_is_written() {
+        let bytes: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
+        for beside in [false, true] {
+            let (client, server) = UnixStream::pair().unwrap();
+            let mut socket = Socket::unix(server).unwrap();
+            let reader = tokio::spawn(read_all(client));
+            if beside {
+                socket.write_beside(&bytes).await.unwrap();
+            } else {
+                let (one, two) = bytes.split_at(MUCH / 3);
+                socket.write_all(one).await.unwrap();
+                socket.write_all_buf(&mut bytes::Buf::chain(&two[..9], &two[9..])).await.unwrap();
+            }
+            socket.shutdown().await.unwrap();
+            assert_eq!(reader.await.unwrap(), MUCH);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_an_error_also_while_there_is_no_room() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let mut socket = Socket::unix(server).unwrap();
+        let bytes = vec![0; MUCH];
+        let (written, ()) = tokio::join!(socket.write_all(&bytes), async {
+            tokio::task::yield_now().await;
+            drop(client);
+        });
+        let kind = written.unwrap_err().kind();
+        assert!(matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{kind:?}");
     }
 }
