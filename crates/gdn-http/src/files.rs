@@ -97,6 +97,8 @@ impl Tar {
         connection.socket.write_all(response.as_bytes()).await?;
         let mut more = self.begun;
         while more {
+            // However fast the client takes it, other tasks have their turn.
+            tokio::task::consume_budget().await;
             send_piece(connection, self.reader.last(), head.modern).await?;
             more = match self.reader.next().await {
                 Ok(piece) => piece.is_some(),

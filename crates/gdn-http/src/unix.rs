@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use gdn_sockets::{OnDisk, SocketSpec, listen};
@@ -17,6 +19,9 @@ use crate::config::{OpenError, UnixListenerSpec};
 
 /// The mode of the socket's directory: whoever the socket lets in must reach it.
 const DIRECTORY_MODE: u32 = 0o711;
+
+/// Between two looks for room while there is no descriptor to watch it by.
+const STARVED: Duration = Duration::from_millis(10);
 
 /// A socket that listens. Dropping it removes it from the file system.
 #[derive(Debug)]
@@ -47,12 +52,14 @@ pub(crate) struct UnixConnection {
     incoming: pipe::Receiver,
     /// The same connection, as one that is written.
     room: OnceLock<pipe::Sender>,
+    /// There was no descriptor for that: it is looked after now and then.
+    starved: AtomicBool,
 }
 
 impl UnixConnection {
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         let incoming = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(stream.into_std()?))?;
-        Ok(UnixConnection { incoming, room: OnceLock::new() })
+        Ok(UnixConnection { incoming, room: OnceLock::new(), starved: AtomicBool::new(false) })
     }
 
     /// Waits until there may be something to read, or nothing any more.
@@ -67,8 +74,13 @@ impl UnixConnection {
     /// Waits until something may be written, or nothing any more.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         match self.room.get() {
-            None => Ok(()),
             Some(room) => room.writable().await,
+            None => {
+                if self.starved.load(Ordering::Relaxed) {
+                    tokio::time::sleep(STARVED).await;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -79,7 +91,13 @@ impl UnixConnection {
         }
         let written = write();
         if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            self.watch_room()?;
+            let watched = self.watch_room();
+            if let Err(error) = &watched
+                && !self.starved.load(Ordering::Relaxed)
+            {
+                tracing::warn!(%error, "a client that reads slowly is looked after by the clock");
+            }
+            self.starved.store(watched.is_err(), Ordering::Relaxed);
         }
         written
     }
@@ -94,19 +112,27 @@ impl UnixConnection {
     /// Writes at once if there is room, otherwise by the reactor.
     fn poll_write_by(
         &mut self,
+        context: &mut Context<'_>,
         at_once: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<usize>,
-        later: impl FnOnce(Pin<&mut pipe::Sender>) -> Poll<io::Result<usize>>,
+        later: impl FnOnce(Pin<&mut pipe::Sender>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if let Some(room) = self.room.get_mut() {
-            return later(Pin::new(room));
+            return later(Pin::new(room), context);
         }
         match self.write_by(|| Ok(at_once(self.as_fd())?)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return Poll::Ready(written),
         }
         match self.room.get_mut() {
-            Some(room) => later(Pin::new(room)),
-            None => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+            Some(room) => later(Pin::new(room), context),
+            None => {
+                let waker = context.waker().clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(STARVED).await;
+                    waker.wake();
+                });
+                Poll::Pending
+            }
         }
     }
 }
@@ -129,8 +155,11 @@ impl AsyncRead for UnixConnection {
 
 impl AsyncWrite for UnixConnection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let later = |room: Pin<&mut pipe::Sender>| room.poll_write(context, bytes);
-        self.get_mut().poll_write_by(|socket| rustix::io::write(socket, bytes), later)
+        self.get_mut().poll_write_by(
+            context,
+            |socket| rustix::io::write(socket, bytes),
+            |room, context| room.poll_write(context, bytes),
+        )
     }
 
     fn poll_write_vectored(
@@ -138,8 +167,11 @@ impl AsyncWrite for UnixConnection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let later = |room: Pin<&mut pipe::Sender>| room.poll_write_vectored(context, pieces);
-        self.get_mut().poll_write_by(|socket| rustix::io::writev(socket, pieces), later)
+        self.get_mut().poll_write_by(
+            context,
+            |socket| rustix::io::writev(socket, pieces),
+            |room, context| room.poll_write_vectored(context, pieces),
+        )
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -205,5 +237,27 @@ mod tests {
         });
         let kind = written.unwrap_err().kind();
         assert!(matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{kind:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_descriptor_room_is_waited_for_by_the_clock() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let (client, server) = UnixStream::pair().unwrap();
+        let mut socket = Socket::unix(server).unwrap();
+        let held = getrlimit(Resource::Nofile);
+        // No new descriptor from here on; those that are there stay.
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..held }).unwrap();
+        let bytes: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
+        let reader = tokio::spawn(read_all(client));
+        let written = socket.write_all(&bytes[..MUCH / 2]).await;
+        let beside = socket.write_beside(&bytes[MUCH / 2..]).await;
+        let starved = matches!(&socket, Socket::Unix(unix) if unix.room.get().is_none());
+        setrlimit(Resource::Nofile, held).unwrap();
+        written.unwrap();
+        beside.unwrap();
+        assert!(starved, "there was a descriptor after all");
+        socket.shutdown().await.unwrap();
+        assert_eq!(reader.await.unwrap(), MUCH);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use gdn_keeper::protocol::{Body, Call, Failure, FailureKind, Message, Reply, Request};
 use gdn_keeper::wire::{self, Received};
@@ -20,6 +20,8 @@ type Waiting = HashMap<u64, oneshot::Sender<(Reply, Vec<OwnedFd>)>>;
 /// One connection; its reader task ends with it.
 pub(crate) struct Connection {
     socket: Arc<AsyncFd<OwnedFd>>,
+    /// The same socket, watched for room to write since there was none.
+    room: OnceLock<AsyncFd<OwnedFd>>,
     /// Who waits for which reply. `None` once the other side is gone.
     waiting: Arc<Mutex<Option<Waiting>>>,
     next: AtomicU64,
@@ -41,7 +43,7 @@ impl Connection {
         let socket = Arc::new(socket);
         let waiting = Arc::new(Mutex::new(Some(Waiting::new())));
         let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting), news));
-        Ok(Connection { socket, waiting, next: AtomicU64::new(1), reader, peer })
+        Ok(Connection { socket, room: OnceLock::new(), waiting, next: AtomicU64::new(1), reader, peer })
     }
 
     /// Makes a call and waits for its reply.
@@ -85,8 +87,19 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             sent => return sent,
         }
-        let full = watch(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
-        full.async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors)).await
+        self.room()?
+            .async_io(Interest::WRITABLE, |socket| wire::send(socket.as_fd(), request, descriptors))
+            .await
+    }
+
+    fn room(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        match self.room.get() {
+            Some(room) => Ok(room),
+            None => {
+                let watched = watch(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+                Ok(self.room.get_or_init(|| watched))
+            }
+        }
     }
 }
 

@@ -81,8 +81,10 @@ impl Capabilities {
 
     /// Takes on the inheritable set, which only root can make larger; done before the change of user, which leaves it.
     ///
+    /// What the engine itself lacks is left out.
+    ///
     /// # Errors
-    /// `EPERM` when the set would grow beyond the bounding set.
+    /// `EPERM` without CAP_SETPCAP when the set would grow.
     pub fn inherit(&self) -> io::Result<()> {
         self.take_on(self.held()?)
     }

@@ -85,11 +85,13 @@ fn single(verb: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> 
 
 /// Runs what may be a server, by half as many threads as there are processors: the others have the clients, the keepers and
 /// the containers to run. A thread that wakes another one often gives up its processor to it, and each such switch is time
-/// of somebody's call.
+/// of somebody's call. `TOKIO_WORKER_THREADS` says otherwise.
 fn threaded(verb: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut runtime = Builder::new_multi_thread();
-    runtime.worker_threads(processors.div_ceil(2));
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        runtime.worker_threads(processors.div_ceil(2));
+    }
     on(runtime, verb)
 }
 

@@ -119,6 +119,11 @@ impl Output {
     /// Changes what becomes of output. What is kept too much goes once no reader lacks it.
     pub(crate) fn retain(&mut self, retention: Retention) {
         self.retention = retention;
+        if retention.block && self.flows {
+            self.flows = false;
+            // It fails while more is in the pipe than fits; that much is for the reader who makes it flow.
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.source, CHUNK);
+        }
     }
 
     /// The number of the first byte that is still there.
@@ -277,7 +282,12 @@ impl Output {
     fn took(&mut self, length: usize) {
         self.position += length as u64;
         self.left = self.left.map(|left| left.saturating_sub(length));
-        if length >= CHUNK && self.spliceable && !self.flows {
+    }
+
+    /// Makes the process's pipe large. Not where output stays in it without a reader: what is in it at the process's end is
+    /// given up, and would be that much more.
+    fn enlarge(&mut self) {
+        if !self.flows && !self.retention.block && self.left.is_none() {
             self.flows = true;
             // Only a matter of speed: where the kernel does not permit it, the pipe stays as it is.
             let _ = rustix::pipe::fcntl_setpipe_size(&self.source, LARGE_PIPE);
@@ -292,6 +302,9 @@ impl Output {
             Ok(length) => {
                 self.took(length);
                 self.sinks[0].took(length);
+                if length >= CHUNK {
+                    self.enlarge();
+                }
                 Step::Moved
             }
             Err(Errno::INTR) => Step::Moved,

@@ -28,22 +28,38 @@ fn one_reader_gets_everything_and_then_the_end() {
 }
 
 #[test]
-fn who_fills_a_pipe_gets_a_larger_one_and_no_one_else() {
+fn who_fills_a_pipe_gets_a_larger_one_unless_output_is_to_stay_in_it() {
+    for (block, keep, large) in [(false, 0, LARGE_PIPE), (true, 0, CHUNK), (false, 1, CHUNK)] {
+        let (source, process) = pipe_nonblocking(true).unwrap();
+        let (reader, sink) = pipe_nonblocking(false).unwrap();
+        let mut output = Output::new(source, Retention { block, keep }, false);
+        output.attach(sink, None);
+        for (written, length, size) in [(1, CHUNK - 1, CHUNK), (2, CHUNK, large), (3, 1, large)] {
+            rustix::io::write(&process, &vec![written; length]).unwrap();
+            output.advance();
+            assert_eq!(take(&reader), vec![written; length]);
+            assert_eq!(rustix::pipe::fcntl_getpipe_size(&process).unwrap(), size, "{block} {keep} {written}");
+        }
+        output.retain(Retention { block: true, keep });
+        assert_eq!(rustix::pipe::fcntl_getpipe_size(&process).unwrap(), CHUNK, "{block} {keep}");
+    }
+}
+
+#[test]
+fn a_process_that_is_to_block_waits_also_behind_much_output() {
     let (source, process) = pipe_nonblocking(true).unwrap();
+    rustix::io::ioctl_fionbio(&process, true).unwrap();
     let (reader, sink) = pipe_nonblocking(false).unwrap();
-    let mut output = Output::new(source, THROW_AWAY, false);
+    let mut output = Output::new(source, Retention { block: true, keep: 0 }, false);
     output.attach(sink, None);
-    let mut written = 0_u8;
-    let mut pass_on = |length: usize| {
-        written += 1;
-        rustix::io::write(&process, &vec![written; length]).unwrap();
-        output.advance();
-        assert_eq!(take(&reader), vec![written; length]);
-        rustix::pipe::fcntl_getpipe_size(&process).unwrap()
-    };
-    assert_eq!(pass_on(CHUNK - 1), CHUNK);
-    assert_eq!(pass_on(CHUNK), LARGE_PIPE);
-    assert_eq!(pass_on(1), LARGE_PIPE);
+    rustix::io::write(&process, &vec![1; CHUNK]).unwrap();
+    output.advance();
+    assert_eq!(take(&reader).len(), CHUNK);
+    drop(reader);
+    output.drop_dead_sinks();
+    assert_eq!(rustix::io::write(&process, &vec![2; 8 * CHUNK]).unwrap(), CHUNK, "the rest waits");
+    output.advance();
+    assert_eq!(rustix::io::write(&process, b"3"), Err(Errno::AGAIN));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Orphan {
 /// The process of that number once it is a child of this one, or nothing if it does not become one.
 pub(super) fn adopted(pid: u32) -> Result<Option<OwnedFd>> {
     let Ok(pidfd) = pidfd_open(pid) else { return Ok(None) };
-    for _ in 0..MAX_PARENTS {
+    for _ in 0..=MAX_PARENTS {
         if is_child(pidfd.as_fd())? {
             return Ok(Some(pidfd));
         }
