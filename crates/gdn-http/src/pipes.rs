@@ -66,10 +66,10 @@ impl Reader {
         // What filled the buffer once will do so again.
         if !self.flows && !self.buffer.is_empty() && self.buffer.len() == self.buffer.capacity() {
             self.flows = true;
-            match &self.source {
-                Source::Early(pipe) => enlarge(pipe),
-                Source::Watched(pipe) => enlarge(pipe),
-                Source::Ended { .. } => {}
+            // One that is never found empty would not be led past here otherwise.
+            self.watch()?;
+            if let Source::Watched(pipe) = &self.source {
+                enlarge(pipe);
             }
         }
         self.buffer.clear();
