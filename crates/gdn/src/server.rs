@@ -65,9 +65,8 @@ pub(crate) fn require_root() -> anyhow::Result<()> {
     }
 }
 
-/// Lets the server have as many files open as it may: a conversation takes six of them, nine
-/// with clients that read slowly. After the launcher was started, whose
-/// containers' processes keep the limit that they had.
+/// Lets the server have as many files open as it may: a conversation takes six of them, nine with clients that read slowly.
+/// After the launcher was started, whose containers' processes keep the limit that they had.
 fn raise_file_limit() {
     let held = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: held.maximum, ..held }) {
