@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::{self, cargo};
-use crate::{bench, codegen, deny, layers, leakcheck, test, tidy};
+use crate::{bench, codegen, deny, layers, leakcheck, space, test, tidy};
 
 type Check = fn(&Path) -> Result<()>;
 
 /// In order of cost. `deny` builds cargo-deny where that is missing, which takes minutes once per machine.
-const STEPS: [(&str, Check); 12] = [
+const STEPS: [(&str, Check); 13] = [
+    ("space", space::run),
     ("fmt", |root| shell::run(&mut cargo(root, &["fmt", "--all", "--check"]))),
     ("layers", layers::run),
     ("codegen", |root| codegen::run(root, true)),

@@ -14,6 +14,7 @@ mod leakcheck;
 mod packages;
 mod runtimes;
 mod shell;
+mod space;
 mod test;
 mod tidy;
 

@@ -1,0 +1,47 @@
+//! Room on the disk for a build: a compiler that runs out of it says so in the middle, and not where.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{shell, test};
+
+/// What a build from nothing leaves, with all tests and the release profile, and what the tests write, in KiB.
+const FROM_NOTHING: u64 = 8 * 1024 * 1024;
+
+/// What is needed beside a build that is there.
+const BESIDE: u64 = 2 * 1024 * 1024;
+
+/// Fails where the build's disk has not enough room.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let target = test::target_directory(root);
+    let needed = if target.join("debug/deps").is_dir() { BESIDE } else { FROM_NOTHING };
+    std::fs::create_dir_all(&target).with_context(|| format!("make {}", target.display()))?;
+    let table = shell::output(Command::new("df").args(["-Pk", "--"]).arg(&target))?;
+    let free = available(&table).with_context(|| format!("df says {table:?}"))?;
+    if free < needed {
+        bail!(
+            "{} has {} MiB free, and {} MiB are needed: free some, or set CARGO_TARGET_DIR to another disk",
+            target.display(),
+            free / 1024,
+            needed / 1024
+        );
+    }
+    Ok(())
+}
+
+/// The available KiB in the one line of `df -Pk` below its heading.
+fn available(table: &str) -> Option<u64> {
+    table.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_available_room_is_the_fourth_column() {
+        let table = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 100 40 60 40% /\n";
+        assert_eq!(super::available(table), Some(60));
+        assert_eq!(super::available("Filesystem\n"), None);
+    }
+}
