@@ -199,7 +199,7 @@ impl KernelContainerizer {
 
     /// Asks for one user of the container: at once where nothing can block, else on one of few threads that may.
     pub(crate) async fn user(&self, container: &Arc<Container>, asked: &str) -> Result<users::User> {
-        if let Some(user) = users::look_up_at_once(container.root()?, asked) {
+        if let Some(user) = users::look_up_at_once(container.root()?, &container.users, asked) {
             return user;
         }
         let (asked_of, asked) = (Arc::clone(container), asked.to_owned());

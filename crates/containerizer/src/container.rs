@@ -23,6 +23,7 @@ use crate::oom::{OomReport, Owner};
 use crate::processes::{Processes, exit_status};
 use crate::removal::ANSWER;
 use crate::sidecars::Sidecars;
+use crate::users::KnownFiles;
 
 /// How long after a failure the keeper may take to tell that init has ended: it has been told by the kernel when it failed, or
 /// is about to be.
@@ -42,6 +43,8 @@ pub(crate) struct Container {
     pub(crate) of_runtime: AtomicBool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lookups: Lookups,
+    /// What is known of its users.
+    pub(crate) users: KnownFiles,
     /// What it keeps of its processor weight.
     pub(crate) demotion: Demotion,
     /// `tasks` of its cgroups of version 1, until init gets them.
@@ -109,6 +112,7 @@ impl Container {
             tasks: Mutex::new(tasks),
             shared,
             lookups: Lookups::default(),
+            users: KnownFiles::default(),
         };
         if limited {
             container.watch_memory();

@@ -143,7 +143,7 @@ pub(crate) async fn run(
 
 /// Looks a user up in the sidecar's root: at once where nothing can block, else on one of few threads that may.
 pub(crate) async fn user(container: &Container, root: Root, asked: &str) -> Result<(Root, users::User)> {
-    if let Some(user) = users::look_up_at_once(&root, asked) {
+    if let Some(user) = users::look_up_at_once(&root, &users::KnownFiles::default(), asked) {
         return Ok((root, user?));
     }
     let asked = asked.to_owned();

@@ -3,14 +3,13 @@
 //! Both files are hostile: they are read below the container's root only, must be regular, and are bounded in size. Numbers
 //! are strict: what does not fit 32 bits is an error, never a name and never user 0.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
-
 use gdn_mounts::{Error as MountError, Root};
 use gdn_types::{Error, ErrorKind, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use files::{KnownFile, unread};
+
+mod files;
 
 /// Largest file that is read (1 MiB holds some 15,000 users).
 const MAX_FILE: usize = 1024 * 1024;
@@ -33,6 +32,13 @@ pub(crate) struct User {
     pub(crate) home: String,
 }
 
+/// What is known of the files of one root.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFiles {
+    passwd: KnownFile,
+    group: KnownFile,
+}
+
 /// Looks a user up: `""` (root), `name`, `uid`, `uid:gid`, `name:group`, `uid:group`. May block.
 pub(crate) fn look_up(root: &Root, asked: &str) -> Result<User> {
     let failed = |path: &str, error: MountError| {
@@ -40,55 +46,26 @@ pub(crate) fn look_up(root: &Root, asked: &str) -> Result<User> {
     };
     let read = |path: &str| {
         let opened = root.open_at(path, OFlags::PATH);
-        content(path, opened, MAX_FILE).map_err(|error| failed(path, error))
+        KnownFile::default().content(path, opened, MAX_FILE).map_err(|error| failed(path, error))
     };
     resolve(asked, &read("/etc/passwd")?, &read("/etc/group")?)
 }
 
 /// As [`look_up`], where that never blocks: both files are small and lie in the root's own mount, of a kind of file system
 /// whose answers nobody else can hold back. `None` says nothing about the user.
-pub(crate) fn look_up_at_once(root: &Root, asked: &str) -> Option<Result<User>> {
+pub(crate) fn look_up_at_once(root: &Root, known: &KnownFiles, asked: &str) -> Option<Result<User>> {
     let kind = rustix::fs::fstatfs(root.as_fd()).ok()?.f_type;
     if !PROMPT_FILE_SYSTEMS.contains(&kind) {
         return None;
     }
     let resolve_flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let read = |path: &str| {
+    let read = |known: &KnownFile, path: &str| {
         let opened =
             openat2(root.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve_flags);
-        content(path, opened.map_err(|errno| unread(path, errno)), SMALL_FILE).ok()
+        known.content(path, opened.map_err(|errno| unread(path, errno)), SMALL_FILE).ok()
     };
-    let (passwd, group) = (read("/etc/passwd")?, read("/etc/group")?);
+    let (passwd, group) = (read(&known.passwd, "/etc/passwd")?, read(&known.group, "/etc/group")?);
     Some(resolve(asked, &passwd, &group))
-}
-
-/// The content of a file opened as a mere path: only what is known to be regular is opened for reading, since a device or a
-/// fifo can hold its opener. A missing file is an empty one.
-fn content(path: &str, opened: Result<OwnedFd, MountError>, limit: usize) -> Result<String, MountError> {
-    let failed = |errno| unread(path, errno);
-    let file = match opened {
-        Ok(file) => file,
-        Err(MountError::Path { errno: Errno::NOENT | Errno::NOTDIR, .. }) => return Ok(String::new()),
-        Err(error) => return Err(error),
-    };
-    let stat = rustix::fs::fstat(&file).map_err(failed)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        let (path, expected) = (path.to_owned(), "a regular file");
-        return Err(MountError::WrongKind { path, found: "something else", expected });
-    }
-    let same = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let file = rustix::fs::open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let read = File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-    if bytes.len() > limit {
-        return Err(failed(Errno::FBIG));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn unread(path: &str, errno: Errno) -> MountError {
-    MountError::Path { op: "read", path: path.to_owned(), errno }
 }
 
 struct PasswdEntry<'a> {
@@ -212,6 +189,12 @@ fn groups_of(user: &str, primary: u32, group: &str) -> Vec<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rustix::fs::FileType;
+    use rustix::io::Errno;
+
+    fn look_up_now(root: &Root, asked: &str) -> Option<Result<User>> {
+        look_up_at_once(root, &KnownFiles::default(), asked)
+    }
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n\nbroken\n4294967295:x:0:0::/:\n-1:x:0:0::/:\n 0:x:0:0::/:\n";
     const GROUP: &str = "root:x:0:\naudio:x:29:alice,bob\nwheel:x:10:alice\nalice:x:1001:alice\n 0:x:0:\n";
@@ -285,7 +268,7 @@ mod tests {
         let (directory, root) = root_with(PASSWD.as_bytes());
         for asked in ["", "alice", "1000:7", "nobody", "-1"] {
             let at_once =
-                look_up_at_once(&root, asked).expect("a temporary directory is on a prompt file system");
+                look_up_now(&root, asked).expect("a temporary directory is on a prompt file system");
             assert_eq!(
                 at_once.map_err(|error| error.report()),
                 look_up(&root, asked).map_err(|error| error.report())
@@ -293,10 +276,10 @@ mod tests {
         }
         let large = [PASSWD.as_bytes(), &vec![b'\n'; SMALL_FILE]].concat();
         std::fs::write(directory.path().join("etc/passwd"), large).unwrap();
-        assert!(look_up_at_once(&root, "alice").is_none());
+        assert!(look_up_now(&root, "alice").is_none());
         assert_eq!(look_up(&root, "alice").unwrap().uid, 1000);
         std::fs::remove_file(directory.path().join("etc/passwd")).unwrap();
-        assert_eq!(look_up_at_once(&root, "").unwrap().unwrap().uid, 0);
+        assert_eq!(look_up_now(&root, "").unwrap().unwrap().uid, 0);
     }
 
     /// Nobody opens a fifo's other end: whoever opened it would wait for ever.
@@ -307,7 +290,7 @@ mod tests {
         std::fs::remove_file(&passwd).unwrap();
         let (kind, mode) = (FileType::Fifo, Mode::from_raw_mode(0o666));
         rustix::fs::mknodat(rustix::fs::CWD, &passwd, kind, mode, 0).unwrap();
-        assert!(look_up_at_once(&root, "").is_none());
+        assert!(look_up_now(&root, "").is_none());
         let error = look_up(&root, "").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ImageInvalid);
         assert!(error.message().contains("/etc/passwd") && error.message().contains("regular"), "{error}");

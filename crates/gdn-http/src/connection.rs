@@ -320,17 +320,16 @@ fn reason(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UnixStream;
-
     use super::*;
+    use crate::socket::pair;
 
     const SOON: Duration = Duration::from_secs(5);
 
     /// A connection on which these bytes came, and then the end.
     async fn having(bytes: &[u8]) -> Connection {
-        let (mut client, server) = UnixStream::pair().unwrap();
+        let (mut client, server) = pair();
         client.write_all(bytes).await.unwrap();
-        Connection::new(Socket::unix(server).unwrap())
+        Connection::new(server)
     }
 
     async fn request(body: &str) -> (Head, Connection) {
@@ -374,8 +373,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_never_ends_is_given_up() {
-        let (_client, server) = UnixStream::pair().unwrap();
-        let mut connection = Connection::new(Socket::unix(server).unwrap());
+        let (_client, server) = pair();
+        let mut connection = Connection::new(server);
         connection.buffer.extend_from_slice(b"GET /");
         let Heard::Refused(refusal) = connection.hear(SOON, Duration::from_millis(1)).await else {
             panic!("it was not refused")
@@ -385,9 +384,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_without_end_costs_a_bounded_buffer() {
-        let (mut client, server) = UnixStream::pair().unwrap();
+        let (mut client, server) = pair();
         let flood = tokio::spawn(async move { while client.write_all(&[b'x'; 4096]).await.is_ok() {} });
-        let mut connection = Connection::new(Socket::unix(server).unwrap());
+        let mut connection = Connection::new(server);
         let Heard::Refused(refusal) = connection.hear(SOON, SOON).await else { panic!("it was not refused") };
         assert_eq!(refusal.status, 431);
         assert!(connection.buffer.len() <= 2 * MAX_HEAD);

@@ -11,14 +11,13 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 
 use crate::connection::{Body, BodyError, Connection};
 use crate::head::{self, Length};
 use crate::json::{self, Fields};
 use crate::payload::{Input, Messages};
 use crate::route;
-use crate::socket::Socket;
+use crate::socket::pair;
 
 /// Mutations of each entry when nobody asks for more.
 const CASES: u32 = 40;
@@ -202,8 +201,8 @@ async fn check_body(bytes: &[u8]) {
 
 /// What there is of a body that arrives in pieces of this size, and how it ends: what is behind it, or that it is none.
 async fn body(bytes: &[u8], size: usize) -> (Vec<u8>, Option<Vec<u8>>) {
-    let (mut client, server) = UnixStream::pair().unwrap();
-    let mut connection = Connection::new(Socket::unix(server).unwrap());
+    let (mut client, server) = pair();
+    let mut connection = Connection::new(server);
     let reading = async move {
         let (mut body, mut whole) = (Body::new(Length::Chunked), Vec::new());
         loop {

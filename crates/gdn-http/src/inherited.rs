@@ -4,15 +4,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, getsockname, sockopt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
 use crate::config::OpenError;
 use crate::socket::Socket;
+use crate::unix::Listener;
 
 /// A listener of either kind. Its name, if it has one in the file system, stays there: it is not ours.
 #[derive(Debug)]
 pub(crate) enum Inherited {
-    Unix(UnixListener),
+    Unix(Listener),
     Tcp(TcpListener),
 }
 
@@ -30,7 +31,7 @@ impl Inherited {
             AddressFamily::UNIX => {
                 let listener = std::os::unix::net::UnixListener::from(listener);
                 listener.set_nonblocking(true)?;
-                Ok(Inherited::Unix(UnixListener::from_std(listener)?))
+                Ok(Inherited::Unix(Listener::new(listener.into())?))
             }
             AddressFamily::INET | AddressFamily::INET6 => {
                 let listener = std::net::TcpListener::from(listener);
@@ -44,7 +45,7 @@ impl Inherited {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Inherited::Unix(listener) => Socket::unix(listener.accept().await?.0),
+            Inherited::Unix(listener) => listener.accept().await.map(Socket::Unix),
             Inherited::Tcp(listener) => Socket::tcp(listener.accept().await?.0),
         }
     }

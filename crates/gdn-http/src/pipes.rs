@@ -290,7 +290,7 @@ mod tests {
         let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
         let copy = sent.clone();
         let writer = std::thread::spawn(move || std::fs::File::from(write).write_all(&copy).unwrap());
-        let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let (theirs, mut socket) = crate::socket::pair();
         let mut theirs = theirs.into_std().unwrap();
         theirs.set_nonblocking(false).unwrap();
         let client = std::thread::spawn(move || {
@@ -298,7 +298,7 @@ mod tests {
             io::Read::read_to_end(&mut theirs, &mut got).unwrap();
             got
         });
-        let (mut socket, mut reader) = (Socket::unix(ours).unwrap(), Reader::new(read).unwrap());
+        let mut reader = Reader::new(read).unwrap();
         let (mut led, mut full) = (0, 0);
         loop {
             match reader.lead(&socket).await {

@@ -90,19 +90,20 @@ impl Gate {
             };
             refusing.store(false, Ordering::Relaxed);
             let (requests, abandoned) = (Arc::clone(&requests), abandoned.clone());
-            tasks.spawn(async move {
+            // In a box, or the runtime would copy it several times, and again at its end.
+            tasks.spawn(Box::pin(async move {
                 let _place = place;
                 tokio::select! {
                     () = abandoned.cancelled() => {}
                     () = requests.answer_all(Connection::new(socket)) => {}
                 }
-            });
+            }));
         };
         let unix = async {
             let Some(socket) = &self.unix else { return };
             loop {
-                match socket.listener.accept().await.and_then(|(stream, _)| Socket::unix(stream)) {
-                    Ok(socket) => begin(socket),
+                match socket.listener.accept().await {
+                    Ok(connection) => begin(Socket::Unix(connection)),
                     Err(error) => no_connection(&error).await,
                 }
             }

@@ -107,7 +107,7 @@ impl Session {
             // Before the outputs' tasks are started, which wakes threads; a client that does not read holds up nobody else.
             let told = (&mut telling).now_or_never();
             for side in sides {
-                self.tasks.spawn(side.serve());
+                self.tasks.spawn(Box::pin(side.serve()));
             }
             match told {
                 Some(told) => told,

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{SendFlags, sockopt};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use crate::unix::UnixConnection;
 
@@ -33,11 +34,6 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// A connection over a socket in the file system.
-    pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
-        UnixConnection::new(stream).map(Socket::Unix)
-    }
-
     /// A TCP connection whose other end is asked now and then whether it lives.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
@@ -121,6 +117,15 @@ impl Socket {
         let _ = rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
+    /// Whether it can be closed at once, and the client reads all that was written to it, and an end of file: over a unix
+    /// socket on which nothing was said that was not read. Over TCP a close forgets what is still under way.
+    pub(crate) fn can_go(&self) -> bool {
+        let Socket::Unix(stream) = self else { return false };
+        let mut said = [0];
+        let unread = rustix::net::recv(stream, &mut said, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(unread, Err(Errno::AGAIN) | Ok((_, 0)))
+    }
+
     /// Waits until the client has gone, without reading what it sent before.
     pub(crate) async fn left(&self) {
         loop {
@@ -142,6 +147,16 @@ impl AsFd for Socket {
             Socket::Tcp(stream) => stream.as_fd(),
         }
     }
+}
+
+/// A client's end of a connection, and ours.
+#[cfg(test)]
+pub(crate) fn pair() -> (tokio::net::UnixStream, Socket) {
+    let (client, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    client.set_nonblocking(true).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let client = tokio::net::UnixStream::from_std(client).unwrap();
+    (client, Socket::Unix(UnixConnection::new(ours.into()).unwrap()))
 }
 
 /// Ends a connection so that the other side reads an end of file and no reset: a close with unread bytes would be one.

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use gdn_sockets::{OnDisk, SocketSpec, listen};
-use rustix::net::Shutdown;
+use rustix::net::{Shutdown, SocketFlags, accept_with};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
-use tokio::net::{UnixListener, UnixStream};
 
 use crate::config::{OpenError, UnixListenerSpec};
 
@@ -26,7 +25,7 @@ const STARVED: Duration = Duration::from_millis(10);
 /// A socket that listens. Dropping it removes it from the file system.
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
-    pub(crate) listener: UnixListener,
+    pub(crate) listener: Listener,
     _on_disk: OnDisk,
 }
 
@@ -36,9 +35,38 @@ impl UnixSocket {
         let UnixListenerSpec { path, mode, group } = spec;
         let wanted = SocketSpec { path, mode: *mode, group: *group, directory_mode: DIRECTORY_MODE };
         let (listener, on_disk) = listen(&wanted)?;
-        let listener = UnixListener::from_std(listener);
-        let listener = listener.map_err(|source| OpenError::Watch { path: path.clone(), source })?;
+        let listener = Listener::new(listener.into())
+            .map_err(|source| OpenError::Watch { path: path.clone(), source })?;
         Ok(UnixSocket { listener, _on_disk: on_disk })
+    }
+}
+
+/// Takes connections that the reactor does not know yet: one of tokio's is registered with it for room to write as well.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// To the reactor it is like a pipe that is read.
+    socket: pipe::Receiver,
+}
+
+impl Listener {
+    /// Takes over a socket that listens and does not block.
+    pub(crate) fn new(listener: OwnedFd) -> io::Result<Self> {
+        Ok(Listener { socket: pipe::Receiver::from_owned_fd_unchecked(listener)? })
+    }
+
+    /// The next connection. A dropped future loses none.
+    pub(crate) async fn accept(&self) -> io::Result<UnixConnection> {
+        // However fast they come, other tasks have their turn.
+        tokio::task::consume_budget().await;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        loop {
+            self.socket.readable().await?;
+            match self.socket.try_io(|| Ok(accept_with(&self.socket, flags)?)) {
+                Ok(connection) => return UnixConnection::new(connection),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -57,8 +85,9 @@ pub(crate) struct UnixConnection {
 }
 
 impl UnixConnection {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
-        let incoming = pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(stream.into_std()?))?;
+    /// Takes over a connected socket that does not block.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let incoming = pipe::Receiver::from_owned_fd_unchecked(socket)?;
         Ok(UnixConnection { incoming, room: OnceLock::new(), starved: AtomicBool::new(false) })
     }
 
@@ -190,9 +219,10 @@ impl AsyncWrite for UnixConnection {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
 
     use super::*;
-    use crate::socket::Socket;
+    use crate::socket::{Socket, pair};
 
     /// Many times as much as a socket holds.
     const MUCH: usize = 8 << 20;
@@ -211,8 +241,7 @@ mod tests {
     async fn what_there_is_no_room_for_waits_and_arrives_in_whatever_way_it_is_written() {
         let bytes: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
         for beside in [false, true] {
-            let (client, server) = UnixStream::pair().unwrap();
-            let mut socket = Socket::unix(server).unwrap();
+            let (client, mut socket) = pair();
             let reader = tokio::spawn(read_all(client));
             if beside {
                 socket.write_beside(&bytes).await.unwrap();
@@ -228,8 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_gone_is_an_error_also_while_there_is_no_room() {
-        let (client, server) = UnixStream::pair().unwrap();
-        let mut socket = Socket::unix(server).unwrap();
+        let (client, mut socket) = pair();
         let bytes = vec![0; MUCH];
         let (written, ()) = tokio::join!(socket.write_all(&bytes), async {
             tokio::task::yield_now().await;
@@ -240,11 +268,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_written_before_a_close_at_once_is_read_and_then_the_end() {
+        let (mut client, mut socket) = pair();
+        client.write_all(b"more").await.unwrap();
+        assert!(!socket.can_go(), "a close with unread bytes is a reset");
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        socket.write_all(b"last").await.unwrap();
+        assert!(socket.can_go());
+        drop(socket);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"last");
+    }
+
+    #[tokio::test]
     async fn without_a_descriptor_room_is_waited_for_by_the_clock() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-        let (client, server) = UnixStream::pair().unwrap();
-        let mut socket = Socket::unix(server).unwrap();
+        let (client, mut socket) = pair();
         let held = getrlimit(Resource::Nofile);
         // No new descriptor from here on; those that are there stay.
         setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..held }).unwrap();

@@ -431,10 +431,10 @@ pub struct Streams {
     /// The write end of standard input.
     #[prost(bool, tag = "1")]
     pub stdin: bool,
-    /// The read end of standard output.
+    /// The read end of standard output. It does not block.
     #[prost(bool, tag = "2")]
     pub stdout: bool,
-    /// The read end of standard error.
+    /// The read end of standard error. It does not block.
     #[prost(bool, tag = "3")]
     pub stderr: bool,
     /// The number of the first byte that comes out of standard output: 0 is the first that the process wrote. Of an output

@@ -123,6 +123,7 @@ impl Container {
 }
 
 async fn text(fd: OwnedFd) -> String {
+    rustix::fs::fcntl_setfl(&fd, rustix::fs::OFlags::empty()).unwrap();
     tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         std::fs::File::from(fd).read_to_string(&mut text).unwrap();

@@ -265,7 +265,7 @@ pub struct RunContext {
     pub capabilities: CapabilityProfile,
 }
 
-/// One client's own ends of a process's streams.
+/// One client's own ends of a process's streams. They may be set not to block.
 ///
 /// An output may be ended early while other attachments have one that is read faster. Its pipe then has the mode
 /// [`Attachment::CUT_OFF`], and the client that read it to its end attaches again, from the byte it lacks on.

@@ -11,7 +11,7 @@ use super::container::Container;
 use super::exec::{self, Stdio};
 use super::failure::{During, Result, encoded, failure};
 use super::plan::{Plan, Refusal};
-use super::pump::{Output, Progress, Retention, pipe_nonblocking};
+use super::pump::{Output, Progress, Retention, pipe_never_blocking, pipe_nonblocking};
 use super::runtime::Pending;
 use super::sidecar::Sidecar;
 use super::{system, terminal};
@@ -93,8 +93,9 @@ impl Process {
             Some(window) => Self::with_terminal(container, run, window, uid)?,
             None => Self::with_pipes(run, uid, gid)?,
         };
+        // What the child says fits into it.
         let (errors, child_errors) =
-            pipe_nonblocking(true).during(FailureKind::Exhausted, || "make a pipe".into())?;
+            pipe_never_blocking().during(FailureKind::Exhausted, || "make a pipe".into())?;
         // Before the fork: whatever fails afterwards would leave a process that nobody holds.
         let (streams, descriptors) = process.attach([None; 2])?;
         // SAFETY: the keeper is single-threaded.
@@ -187,7 +188,7 @@ impl Process {
         }
         for (index, output) in self.outputs.iter_mut().enumerate() {
             // An output that has ended gives a pipe that is at its end.
-            let (reader, sink) = pipe_nonblocking(false).during(FailureKind::Exhausted, during)?;
+            let (reader, sink) = pipe_never_blocking().during(FailureKind::Exhausted, during)?;
             let first = output.as_mut().map_or(self.written[index], |output| {
                 let first = output.attach(sink, from[index]);
                 if self.ended {

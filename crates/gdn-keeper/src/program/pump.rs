@@ -432,6 +432,12 @@ fn polls(fd: BorrowedFd<'_>, states: PollFlags) -> bool {
     matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(1)) && poll[0].revents().intersects(states)
 }
 
+/// A pipe neither end of which blocks.
+pub(crate) fn pipe_never_blocking() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::PipeFlags;
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+}
+
 /// A pipe whose given end does not block.
 pub(crate) fn pipe_nonblocking(read_end: bool) -> std::io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
