@@ -125,13 +125,28 @@ impl Directory {
         self.read_until(file, |count| count == 0)
     }
 
+    /// As [`Directory::read`], of a file that is open.
+    pub(crate) fn read_open(&self, fd: BorrowedFd<'_>, file: &str) -> Result<String> {
+        self.read_open_until(fd, file, |count| count < READ_CHUNK_BYTES)
+    }
+
     fn read_until(&self, file: &str, is_end: impl Fn(usize) -> bool) -> Result<String> {
         let fd = self.open_for_reading(file)?;
+        self.read_open_until(fd.as_fd(), file, is_end)
+    }
+
+    fn read_open_until(
+        &self,
+        fd: BorrowedFd<'_>,
+        file: &str,
+        is_end: impl Fn(usize) -> bool,
+    ) -> Result<String> {
         // On the stack: most files are a few bytes, and a chunk of this size is none that an allocator has at hand.
         let mut chunk = [0; READ_CHUNK_BYTES];
         let mut content = Vec::new();
         loop {
-            let count = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut chunk))
+            // From its beginning: others may have read it before.
+            let count = rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut chunk, content.len() as u64))
                 .map_err(|errno| self.failed("read", file, errno))?;
             content.extend_from_slice(&chunk[..count]);
             if is_end(count) {
@@ -146,18 +161,26 @@ impl Directory {
 
     /// The control file `file`, which holds one number.
     pub(crate) fn read_number(&self, file: &str) -> Result<u64> {
-        let content = self.read(file)?;
-        content.trim().parse().map_err(|_| self.unexpected(file, &content))
+        self.number(file, &self.read(file)?)
+    }
+
+    /// The number that is the content of `file`.
+    pub(crate) fn number(&self, file: &str, content: &str) -> Result<u64> {
+        content.trim().parse().map_err(|_| self.unexpected(file, content))
     }
 
     /// The control file `file`, which holds one number, or `max` or a negative number for "no limit".
     pub(crate) fn read_limit(&self, file: &str) -> Result<Option<u64>> {
-        let content = self.read(file)?;
+        self.limit(file, &self.read(file)?)
+    }
+
+    /// The limit that is the content of `file`.
+    pub(crate) fn limit(&self, file: &str, content: &str) -> Result<Option<u64>> {
         let value = content.trim();
         if value == "max" || value.starts_with('-') {
             return Ok(None);
         }
-        value.parse().map(Some).map_err(|_| self.unexpected(file, &content))
+        value.parse().map(Some).map_err(|_| self.unexpected(file, content))
     }
 
     /// An error about the content of `file`.

@@ -17,8 +17,12 @@ use crate::{DeviceRule, memory};
 mod block_io;
 mod kill;
 mod oom;
+mod open;
 mod pressure;
 mod stats;
+
+use open::OpenFiles;
+pub(crate) use open::Places;
 
 pub use oom::OomWatch;
 pub use pressure::{Pressure, Pressures, Stall};
@@ -29,11 +33,12 @@ pub struct Cgroup {
     tree: Arc<Tree>,
     name: String,
     unified: Option<OwnedFd>,
+    open: OpenFiles,
 }
 
 impl Cgroup {
     pub(crate) fn new(tree: Arc<Tree>, name: &str, unified: Option<OwnedFd>) -> Self {
-        Cgroup { tree, name: name.to_owned(), unified }
+        Cgroup { tree, name: name.to_owned(), unified, open: OpenFiles::default() }
     }
 
     /// Its name.

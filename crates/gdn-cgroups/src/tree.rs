@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::files::Directory;
-use crate::group::Cgroup;
+use crate::group::{Cgroup, Places};
 use crate::layout::{Controller, Layout, Mode, V1Hierarchy};
 use crate::resources::Resources;
 
@@ -61,6 +61,8 @@ pub(crate) struct Tree {
     block_io_v1: Option<block_io::OnDemand>,
     /// Whether the cgroup2 hierarchy can limit block I/O, once that is switched on.
     block_io_v2: bool,
+    /// For files of groups that stay open.
+    pub(crate) places: Places,
 }
 
 impl Tree {
@@ -150,7 +152,8 @@ impl Cgroups {
             Some(mount) => controllers_of(&Directory::open(mount)?)?.contains(&Controller::BlockIo),
             None => false,
         };
-        let tree = Tree { name: name.to_owned(), layout, hierarchies, block_io_v1, block_io_v2 };
+        let (name, places) = (name.to_owned(), Places::new());
+        let tree = Tree { name, layout, hierarchies, block_io_v1, block_io_v2, places };
         Ok(Cgroups { tree: Arc::new(tree) })
     }
 

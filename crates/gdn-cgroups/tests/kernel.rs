@@ -56,6 +56,42 @@ fn a_group_without_limits_has_none() {
     assert_eq!(group.stats().unwrap().pids_max, 0);
 }
 
+/// Open files of this process in the group.
+fn open_files_of(name: &str) -> usize {
+    let opened = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let target = std::fs::read_link(entry.unwrap().path()).ok()?;
+        target.to_string_lossy().contains(&format!("{name}/")).then_some(())
+    });
+    opened.count()
+}
+
+#[test]
+fn figures_are_those_of_now_and_a_removed_group_has_none_and_holds_no_file() {
+    let cgroups = Subtree::new("again");
+    let pids = |max| Resources { pids_max: Some(max), ..Resources::default() };
+    let group = cgroups.create("again-and-again", &pids(7)).unwrap();
+    assert_eq!(group.stats().unwrap().pids_max, 7);
+    let held = open_files_of("again-and-again");
+    assert!(held > 0, "figures are read from files that stay open");
+    group.set(&pids(8)).unwrap();
+    let mut child = waiting_shell("true");
+    group.attach(child.id()).unwrap();
+    let stats = group.stats().unwrap();
+    assert_eq!((stats.pids_current, stats.pids_max), (1, 8));
+    assert_eq!(open_files_of("again-and-again"), held);
+    let_go(&mut child);
+    child.wait().unwrap();
+
+    cgroups.remove("again-and-again").unwrap();
+    let error = group.stats().unwrap_err();
+    assert!(matches!(&error, Error::Path { errno, .. } if errno.raw_os_error() == libc::ENOENT), "{error:?}");
+    assert_eq!(open_files_of("again-and-again"), 0);
+    let other = cgroups.create("again-and-again", &pids(9)).unwrap();
+    assert_eq!(group.stats().unwrap().pids_max, 9, "it is known by its name");
+    drop((group, other));
+    assert_eq!(open_files_of("again-and-again"), 0);
+}
+
 #[test]
 fn a_refused_value_names_file_and_value_and_leaves_no_group() {
     let cgroups = Subtree::new("refused");

@@ -56,9 +56,8 @@ impl Cgroup {
         })
     }
 
-    fn pressure(&self, unified: &Hierarchy, file: &str) -> Result<Option<Pressure>> {
-        let file = self.file(file);
-        let content = match unified.directory.read(&file) {
+    fn pressure(&self, unified: &Hierarchy, name: &'static str) -> Result<Option<Pressure>> {
+        let content = match self.figures(unified, name) {
             Ok(content) => content,
             // No file without the kernel's option; EOPNOTSUPP with it, but switched off at boot or for the group.
             Err(Error::Path { errno: Errno::NOENT | Errno::OPNOTSUPP, .. })
@@ -68,7 +67,7 @@ impl Cgroup {
             }
             Err(error) => return Err(error),
         };
-        parse(&content).map(Some).ok_or_else(|| unified.directory.unexpected(&file, &content))
+        parse(&content).map(Some).ok_or_else(|| unified.directory.unexpected(&self.file(name), &content))
     }
 }
 

@@ -61,15 +61,15 @@ impl Cgroup {
         let mut stats = Stats::default();
         self.read_cpu_figures(&mut stats)?;
         if let Some(home) = self.counting(Controller::Memory) {
-            let content = home.directory.read(&self.file("memory.stat"))?;
+            let content = self.figures(home, "memory.stat")?;
             stats.memory = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
             stats.memory_toward_limit = memory::toward_limit(home.version, &stats.memory);
             stats.memory_peak = self.memory_peak(home)?;
             stats.oom_kills = Some(self.oom_kills()?);
         }
         if let Some(home) = self.counting(Controller::Pids) {
-            stats.pids_current = home.directory.read_number(&self.file("pids.current"))?;
-            stats.pids_max = home.directory.read_limit(&self.file("pids.max"))?.unwrap_or(0);
+            stats.pids_current = self.figure(home, "pids.current")?;
+            stats.pids_max = self.figure_or_none(home, "pids.max")?.unwrap_or(0);
         }
         stats.pressures = self.pressures()?;
         Ok(stats)
@@ -81,12 +81,12 @@ impl Cgroup {
     /// As [`Cgroup::stats`], and [`Error::NoController`](crate::Error::NoController) without a memory controller.
     pub fn oom_kills(&self) -> Result<u64> {
         let home = self.home(Controller::Memory)?;
-        let file = self.file(match home.version {
+        let name = match home.version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
-        });
-        let content = home.directory.read(&file)?;
-        keyed_value(&content, "oom_kill").ok_or_else(|| home.directory.unexpected(&file, &content))
+        };
+        let content = self.figures(home, name)?;
+        keyed_value(&content, "oom_kill").ok_or_else(|| home.directory.unexpected(&self.file(name), &content))
     }
 
     /// How often a processor quota held the group back; `None` without a processor controller, and where the kernel has no
@@ -96,7 +96,7 @@ impl Cgroup {
     /// As [`Cgroup::stats`].
     pub fn throttling(&self) -> Result<Option<Throttling>> {
         let Some(home) = self.counting(Controller::Cpu) else { return Ok(None) };
-        Ok(throttling(home.version, &home.directory.read(&self.file("cpu.stat"))?))
+        Ok(throttling(home.version, &self.figures(home, "cpu.stat")?))
     }
 
     /// The hierarchy that counts for this group. In the cgroup2 one a group in a group has no controllers.
@@ -106,11 +106,11 @@ impl Cgroup {
     }
 
     fn memory_peak(&self, home: &Hierarchy) -> Result<Option<u64>> {
-        let file = match home.version {
+        let name = match home.version {
             Version::V1 => "memory.max_usage_in_bytes",
             Version::V2 => "memory.peak",
         };
-        match home.directory.read_number(&self.file(file)) {
+        match self.figure(home, name) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::Path { errno: Errno::NOENT, .. }) if home.directory.has(&self.name)? => Ok(None),
             Err(error) => Err(error),
@@ -123,9 +123,9 @@ impl Cgroup {
             return self.read_cpu_stat(stats);
         }
         let Some(home) = self.tree.home(Controller::Cpuacct) else { return Ok(()) };
-        stats.cpu_usage_ns = home.directory.read_number(&self.file("cpuacct.usage"))?;
-        stats.cpu_user_ns = home.directory.read_number(&self.file("cpuacct.usage_user"))?;
-        stats.cpu_system_ns = home.directory.read_number(&self.file("cpuacct.usage_sys"))?;
+        stats.cpu_usage_ns = self.figure(home, "cpuacct.usage")?;
+        stats.cpu_user_ns = self.figure(home, "cpuacct.usage_user")?;
+        stats.cpu_system_ns = self.figure(home, "cpuacct.usage_sys")?;
         stats.throttling = self.throttling()?;
         Ok(())
     }
@@ -133,11 +133,10 @@ impl Cgroup {
     /// Every v2 group has this file, whatever controllers are on; with the processor's, it tells of quotas too.
     fn read_cpu_stat(&self, stats: &mut Stats) -> Result<()> {
         let Some(home) = self.tree.unified() else { return Ok(()) };
-        let file = self.file("cpu.stat");
-        let content = home.directory.read(&file)?;
+        let content = self.figures(home, "cpu.stat")?;
         let time = |name| -> Result<u64> {
             let micros = keyed_value(&content, name);
-            Ok(micros.ok_or_else(|| home.directory.unexpected(&file, &content))? * NS_PER_US)
+            Ok(micros.ok_or_else(|| home.directory.unexpected(&self.file("cpu.stat"), &content))? * NS_PER_US)
         };
         stats.cpu_usage_ns = time("usage_usec")?;
         stats.cpu_user_ns = time("user_usec")?;
