@@ -152,7 +152,7 @@ impl Cgroups {
             Some(mount) => controllers_of(&Directory::open(mount)?)?.contains(&Controller::BlockIo),
             None => false,
         };
-        let (name, places) = (name.to_owned(), Places::new());
+        let (name, places) = (name.to_owned(), Places::default());
         let tree = Tree { name, layout, hierarchies, block_io_v1, block_io_v2, places };
         Ok(Cgroups { tree: Arc::new(tree) })
     }

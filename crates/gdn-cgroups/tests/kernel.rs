@@ -93,6 +93,22 @@ fn figures_are_those_of_now_and_a_removed_group_has_none_and_holds_no_file() {
 }
 
 #[test]
+fn figures_are_the_same_where_no_file_can_stay_open() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let cgroups = Subtree::new("room");
+    let group = cgroups.create("places", &Resources { pids_max: Some(7), ..Resources::default() }).unwrap();
+    assert!(group.oom_kills().is_ok_and(|kills| kills == 0));
+    assert_eq!(open_files_of("places"), 0, "only figures that are asked for again");
+    // An eighth of it is two.
+    setrlimit(Resource::Nofile, Rlimit { current: Some(23), ..getrlimit(Resource::Nofile) }).unwrap();
+    for _ in 0..2 {
+        assert_eq!(group.stats().unwrap().pids_max, 7);
+        assert_eq!(open_files_of("places"), 2);
+    }
+}
+
+#[test]
 fn a_refused_value_names_file_and_value_and_leaves_no_group() {
     let cgroups = Subtree::new("refused");
     let limits = Resources { cpu_quota_us: Some(3), ..Resources::default() };

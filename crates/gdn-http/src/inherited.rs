@@ -70,5 +70,11 @@ mod tests {
         let inherited = Inherited::open(tcp.into()).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
         assert!(matches!(inherited.accept().await.unwrap(), Socket::Tcp(_)));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let inherited = Inherited::open(unix.into()).unwrap();
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert!(matches!(inherited.accept().await.unwrap(), Socket::Unix(_)));
     }
 }

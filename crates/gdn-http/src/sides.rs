@@ -248,7 +248,8 @@ impl Side {
             End::Over => {}
         }
         let mut socket = connection.socket;
-        // A client has nothing to say here. Not to wait for its close saves both of us a turn.
+        // A client has nothing to say here; one that does so just now finds an error behind the last byte, and not the end. Not
+        // to wait for its close saves both of us a turn.
         let rest = if socket.can_go() {
             drop(socket);
             None

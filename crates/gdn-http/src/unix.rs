@@ -238,6 +238,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_connection_is_taken_whether_many_come_at_once_or_one_after_a_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = Listener::new(listener.into()).unwrap();
+        for _ in 0..3 {
+            let mut burst = Vec::new();
+            for _ in 0..20 {
+                let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+                io::Write::write_all(&mut client, b"x").unwrap();
+                burst.push(client);
+            }
+            for _ in &burst {
+                let mut connection = Socket::Unix(listener.accept().await.unwrap());
+                connection.read_exact(&mut [0]).await.unwrap();
+            }
+            // A wait that is given up takes none with it.
+            let given_up = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+            assert!(given_up.is_err(), "nobody has come");
+            let (accepted, client) = tokio::join!(listener.accept(), async {
+                tokio::task::yield_now().await;
+                UnixStream::connect(&path).await
+            });
+            drop((accepted.unwrap(), client.unwrap()));
+        }
+    }
+
+    #[tokio::test]
     async fn what_there_is_no_room_for_waits_and_arrives_in_whatever_way_it_is_written() {
         let bytes: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
         for beside in [false, true] {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use gdn_mounts::Error;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -18,12 +18,23 @@ const MAX_KNOWN: usize = 8 * 1024;
 /// clock, which is a second in the coarsest, could not be told from it.
 const SETTLED: i64 = 2;
 
-/// The last content of a file, for as long as the file is the same.
+/// How long a content is remembered at most.
+const EXPIRY: Duration = Duration::from_secs(10);
+
+/// The last content of a file, for as long as the file is the same, and no longer than [`EXPIRY`].
 ///
-/// A change that the kernel does not note at once is noted late: one through a shared mapping that was written to before
-/// (`mmap(2)`). It is the container's own file that is read, for its own processes.
+/// Few changes leave no trace that could be seen: through a shared mapping that was written to before (`mmap(2)`), or by a
+/// `write(2)` of the same length that was held up for seconds. They show when the content expires. It is the container's own
+/// file that is read, for its own processes.
 #[derive(Debug, Default)]
-pub(super) struct KnownFile(Mutex<Option<(Version, Arc<str>)>>);
+pub(super) struct KnownFile(Mutex<Option<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    version: Version,
+    content: Arc<str>,
+    read: Instant,
+}
 
 /// What tells one state of a file from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +59,7 @@ impl Version {
         }
     }
 
-    /// Whether whatever changes the file from now on changes its version as well.
+    /// Whether a change from now on is seen in the version.
     fn is_settled(&self) -> bool {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = since.ok().and_then(|since| i64::try_from(since.as_secs()).ok());
@@ -81,25 +92,27 @@ impl KnownFile {
             return Ok(known);
         }
         // Before it is read: what changes it meanwhile makes another version of it.
-        let settled = version.is_settled();
+        let (settled, read) = (version.is_settled(), Instant::now());
         let same = format!("/proc/self/fd/{}", file.as_raw_fd());
         let file = rustix::fs::open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
         let mut bytes = Vec::new();
-        let read = File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let outcome = File::from(file).take(limit as u64 + 1).read_to_end(&mut bytes);
+        outcome.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         if bytes.len() > limit {
             return Err(failed(Errno::FBIG));
         }
         let content: Arc<str> = String::from_utf8_lossy(&bytes).into();
         if settled && content.len() <= MAX_KNOWN {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, Arc::clone(&content)));
+            let known = Known { version, content: Arc::clone(&content), read };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         }
         Ok(content)
     }
 
     fn known(&self, version: Version) -> Option<Arc<str>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|(of, _)| *of == version).map(|(_, content)| Arc::clone(content))
+        let same = |known: &&Known| known.version == version && known.read.elapsed() < EXPIRY;
+        known.as_ref().filter(same).map(|known| Arc::clone(&known.content))
     }
 }
 
@@ -111,7 +124,6 @@ pub(super) fn unread(path: &str, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -133,7 +145,6 @@ mod tests {
             let content = format!("{round:04}");
             std::fs::write(&path, &content).unwrap();
             assert_eq!(read(&known, &path), content);
-            assert!(!is_known(&known));
         }
     }
 
@@ -147,7 +158,6 @@ mod tests {
         let then = SystemTime::now() - Duration::from_secs(100);
         file.set_modified(then).unwrap();
         assert_eq!(read(&known, &path), "one");
-        assert!(!is_known(&known));
         let deadline = Instant::now() + Duration::from_secs(10);
         while !is_known(&known) {
             assert!(Instant::now() < deadline, "it is never known");
@@ -167,12 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_really_not_read_again() {
+    fn what_is_known_is_not_read_again_until_it_expires() {
         let directory = tempfile::tempdir().unwrap();
         let (path, known) = (directory.path().join("passwd"), KnownFile::default());
         std::fs::write(&path, "what is there").unwrap();
         let version = Version::of(&rustix::fs::stat(&path).unwrap());
-        *known.0.lock().unwrap() = Some((version, "what is known".into()));
+        let at = |read| Known { version, content: "what is known".into(), read };
+        *known.0.lock().unwrap() = Some(at(Instant::now() + EXPIRY));
         assert_eq!(read(&known, &path), "what is known");
+        *known.0.lock().unwrap() = Some(at(Instant::now().checked_sub(EXPIRY).unwrap()));
+        assert_eq!(read(&known, &path), "what is there");
     }
 }

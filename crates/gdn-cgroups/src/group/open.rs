@@ -1,7 +1,7 @@
 //! Files of figures that stay open: opening and closing one costs twice what reading it does, and figures are asked for again
 //! and again.
 //!
-//! So many stay open for all groups of an engine; what is beyond is opened each time. A group that was removed answers
+//! So many stay open for all groups of an engine, each with a buffer of the kernel's; what is beyond is opened each time. A group that was removed answers
 //! `ENODEV` in its open files, and is asked by name then, which says what is the matter.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,20 +21,20 @@ const MAX_OPEN: u64 = 1024;
 /// Of the descriptors that the process may have, one in so many at most.
 const SHARE: u64 = 8;
 
-/// Places for files that stay open, of one engine.
-#[derive(Clone, Debug)]
+/// The places for files that stay open, of one engine: how many are taken.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Places(Arc<AtomicUsize>);
 
 impl Places {
-    pub(crate) fn new() -> Self {
+    fn take(&self) -> Option<Place> {
+        // Asked each time: a server raises it after it has begun.
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let free = usize::try_from((descriptors / SHARE).min(MAX_OPEN)).unwrap_or(0);
-        Places(Arc::new(free.into()))
+        self.take_of(usize::try_from((descriptors / SHARE).min(MAX_OPEN)).unwrap_or(0))
     }
 
-    fn take(&self) -> Option<Place> {
-        let one_less = |free: usize| free.checked_sub(1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok()?;
+    fn take_of(&self, all: usize) -> Option<Place> {
+        let one_more = |taken: usize| (taken < all).then(|| taken + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         Some(Place(self.clone()))
     }
 }
@@ -45,7 +45,7 @@ struct Place(Places);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,17 +118,17 @@ mod tests {
 
     #[test]
     fn no_more_files_stay_open_than_there_are_places_and_a_dropped_one_makes_room() {
-        let places = Places(Arc::new(2.into()));
+        let places = Places::default();
         let files = OpenFiles::default();
         let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        files.keep(Version::V1, "cpu.stat", file(), places.take().unwrap());
-        files.keep(Version::V2, "cpu.stat", file(), places.take().unwrap());
-        assert!(places.take().is_none());
+        files.keep(Version::V1, "cpu.stat", file(), places.take_of(2).unwrap());
+        files.keep(Version::V2, "cpu.stat", file(), places.take_of(2).unwrap());
+        assert!(places.take_of(2).is_none());
         assert!(files.find(Version::V1, "cpu.stat").is_some());
         assert!(files.find(Version::V1, "memory.stat").is_none());
         drop(files);
-        let again = (places.take().unwrap(), places.take().unwrap());
-        assert!(places.take().is_none());
+        let again = (places.take_of(2).unwrap(), places.take_of(2).unwrap());
+        assert!(places.take_of(2).is_none());
         drop(again);
     }
 }

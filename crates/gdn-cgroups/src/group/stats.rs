@@ -65,7 +65,7 @@ impl Cgroup {
             stats.memory = keyed_lines(&content).map(|(name, value)| (name.to_owned(), value)).collect();
             stats.memory_toward_limit = memory::toward_limit(home.version, &stats.memory);
             stats.memory_peak = self.memory_peak(home)?;
-            stats.oom_kills = Some(self.oom_kills()?);
+            stats.oom_kills = Some(self.kills_in(home, &self.figures(home, kills_file(home.version))?)?);
         }
         if let Some(home) = self.counting(Controller::Pids) {
             stats.pids_current = self.figure(home, "pids.current")?;
@@ -81,12 +81,13 @@ impl Cgroup {
     /// As [`Cgroup::stats`], and [`Error::NoController`](crate::Error::NoController) without a memory controller.
     pub fn oom_kills(&self) -> Result<u64> {
         let home = self.home(Controller::Memory)?;
-        let name = match home.version {
-            Version::V1 => "memory.oom_control",
-            Version::V2 => "memory.events",
-        };
-        let content = self.figures(home, name)?;
-        keyed_value(&content, "oom_kill").ok_or_else(|| home.directory.unexpected(&self.file(name), &content))
+        // Not from a file that stays open: every group with a limit is asked once.
+        self.kills_in(home, &home.directory.read(&self.file(kills_file(home.version)))?)
+    }
+
+    fn kills_in(&self, home: &Hierarchy, content: &str) -> Result<u64> {
+        keyed_value(content, "oom_kill")
+            .ok_or_else(|| home.directory.unexpected(&self.file(kills_file(home.version)), content))
     }
 
     /// How often a processor quota held the group back; `None` without a processor controller, and where the kernel has no
@@ -146,6 +147,14 @@ impl Cgroup {
             Some(_) | None => self.throttling()?,
         };
         Ok(())
+    }
+}
+
+/// The file that tells of processes killed for want of memory.
+fn kills_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "memory.oom_control",
+        Version::V2 => "memory.events",
     }
 }
 
