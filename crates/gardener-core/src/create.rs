@@ -286,6 +286,8 @@ impl Creation {
 /// The client's properties with the engine's own laid over them.
 fn final_properties(client: &Properties, network: &NetworkInfo, grace_time: Duration) -> Result<Properties> {
     let mut properties = client.clone();
+    // After a restart it would be believed.
+    properties.remove(keys::MAPPED_PORTS);
     for (key, value) in network.properties.iter() {
         properties.set(key, value)?;
     }

@@ -18,10 +18,7 @@ async fn the_checks_come_in_their_order() {
     assert_eq!(bed.gardener.create(privileged).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(bed.gardener.create(spec("h")).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let error = bed.gardener.create(spec("other")).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.message()),
-        (ErrorKind::ResourceExhausted, "cannot create more than 1 containers")
-    );
+    assert_eq!((error.kind(), error.message()), (ErrorKind::ResourceExhausted, "max containers reached"));
     assert!(bed.world.is_whole(&handle("h")));
     bed.destroy_all("checks").await;
 }
@@ -115,6 +112,16 @@ async fn mapped_ports_are_told_and_freed() {
     assert_eq!(info.mapped_ports.len(), 3);
     let text = r#"[{"HostPort":61001,"ContainerPort":80},{"HostPort":61002,"ContainerPort":61002},{"HostPort":7000,"ContainerPort":70}]"#;
     assert_eq!(info.properties.get(keys::MAPPED_PORTS), Some(text));
+    bed.destroy_all("ports").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_does_not_say_which_ports_are_mapped() {
+    let bed = Bed::new().await;
+    let mut properties = gdn_types::Properties::default();
+    properties.set(keys::MAPPED_PORTS, r#"[{"HostPort":1,"ContainerPort":1}]"#).unwrap();
+    let name = bed.gardener.create(ContainerSpec { properties, ..spec("h") }).await.unwrap();
+    assert_eq!(bed.gardener.info(&name).await.unwrap().properties.get(keys::MAPPED_PORTS), None);
     bed.destroy_all("ports").await;
 }
 

@@ -57,13 +57,13 @@ pub(super) fn net_out_rule(mut wire: Fields) -> Result<NetOutRule> {
     Ok(NetOutRule {
         protocol,
         networks: unless_one_is_all(wire.objects("networks", ip_range)?),
-        ports: unless_one_is_all(wire.objects("ports", port_range)?),
+        ports: wire.objects("ports", port_range)?,
         icmp: icmp.filter(|_| matches!(protocol, Protocol::Icmp | Protocol::Icmpv6)),
         log: wire.boolean("log")?,
     })
 }
 
-/// A range without ends is everything, and so is a list that has one: an empty list says the same.
+/// A range of addresses without ends is everything, and so is a list that has one: an empty list says the same.
 fn unless_one_is_all<T>(ranges: Vec<Option<T>>) -> Vec<T> {
     ranges.into_iter().collect::<Option<Vec<T>>>().unwrap_or_default()
 }
@@ -88,12 +88,12 @@ fn address(text: &str) -> Result<Option<IpAddr>> {
     Ok(Some(address.to_canonical()))
 }
 
-/// Garden: `PortRange`.
-fn port_range(mut wire: Fields) -> Result<Option<PortRange>> {
+/// Garden: `PortRange`. A number that is left out is 0, and one that is 0 may be left out: without any it is port 0 alone, and
+/// never all of them.
+fn port_range(mut wire: Fields) -> Result<PortRange> {
     match (wire.number("start")?, wire.number("end")?) {
-        (0, 0) => Ok(None),
-        (start, 0) => Ok(Some(PortRange { start, end: start })),
-        (start, end) => Ok(Some(PortRange { start, end })),
+        (start, 0) => Ok(PortRange { start, end: start }),
+        (start, end) => Ok(PortRange { start, end }),
     }
 }
 
@@ -128,6 +128,18 @@ mod tests {
             rule(r#"{"protocol":1,"ports":[{"start":80}]}"#).unwrap().ports,
             [PortRange { start: 80, end: 80 }]
         );
+    }
+
+    #[test]
+    fn a_range_of_ports_without_numbers_opens_no_other_port() {
+        let (none, one) = (PortRange { start: 0, end: 0 }, PortRange { start: 443, end: 443 });
+        for (text, expected) in [
+            (r#"{"protocol":1,"ports":[{}]}"#, vec![none]),
+            (r#"{"protocol":1,"ports":[{"start":0,"end":0}]}"#, vec![none]),
+            (r#"{"protocol":1,"ports":[{"start":443,"end":443},{}]}"#, vec![one, none]),
+        ] {
+            assert_eq!(rule(text).unwrap().ports, expected, "{text}");
+        }
     }
 
     #[test]

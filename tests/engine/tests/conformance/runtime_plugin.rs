@@ -94,7 +94,10 @@ fn a_terminal_of_a_runtime_has_its_size_and_is_resized() {
                 "trap 'echo new $(stty size)' WINCH; echo at $(stty size); while :; do sleep 0.02; done";
             let spec = ProcessSpec { tty: Some(WindowSize { columns: 99, rows: 33 }), ..script(text) };
             let mut process = client.run(&handle, spec).await.unwrap();
-            read_until(&mut process, "at 33 99").await;
+            // crun 1.8.1 does not set the size that it is told for a process in a container that runs: the keeper does, when the
+            // terminal arrives, and a program that was faster is told of it by the signal.
+            let first = if runtime == "crun" { " 33 99" } else { "at 33 99" };
+            read_until(&mut process, first).await;
             process.input().resize(WindowSize { columns: 123, rows: 45 }).await.unwrap();
             read_until(&mut process, "new 45 123").await;
             client.signal(&handle, process.id(), Signal::KILL).await.unwrap();
