@@ -30,8 +30,7 @@ impl Containers {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("handle '{handle}' already in use")));
         }
         if most > 0 && containers.len() as u64 >= most {
-            // The words of the reference engine; how many they are, `capacity` tells.
-            return Err(Error::new(ErrorKind::ResourceExhausted, "max containers reached"));
+            return Err(Error::too_many_containers(most));
         }
         let taken = containers.values().filter_map(|container| container.ids);
         let ids = pool.map(|pool| pool.free(taken)).transpose()?;

@@ -42,8 +42,11 @@ pub(crate) async fn answer(
     })
 }
 
-/// Clients compare the whole text where a handle is taken: it begins with a capital.
+/// Clients compare the whole text where a handle is taken, which begins with a capital, and of one container too many.
 fn as_clients_compare(error: Error, handle: &str) -> Error {
+    if error.is_too_many_containers() {
+        return Error::new(error.kind(), "max containers reached");
+    }
     let taken = format!("andle '{handle}' already in use");
     match error.kind() {
         ErrorKind::AlreadyExists if error.message() == format!("h{taken}") => {

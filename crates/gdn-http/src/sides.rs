@@ -250,18 +250,15 @@ impl Side {
         let mut socket = connection.socket;
         // A client has nothing to say here; one that does so just now finds an error behind the last byte, and not the end. Not
         // to wait for its close saves both of us a turn.
-        let rest = if socket.can_go() {
+        if socket.can_go() {
             drop(socket);
-            None
-        } else {
-            socket.shutdown().await?;
-            Some(socket)
-        };
+            self.ties.finished.cancel();
+            return Ok(());
+        }
+        socket.shutdown().await?;
         // The conversation waits for nothing but the last byte.
         self.ties.finished.cancel();
-        if let Some(socket) = rest {
-            socket::part(socket).await;
-        }
+        socket::part(socket).await;
         Ok(())
     }
 

@@ -124,6 +124,8 @@ pub struct Error {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+const TOO_MANY_CONTAINERS: &str = "there are as many containers as there may be (--max-containers)";
+
 impl Error {
     /// An error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -157,6 +159,16 @@ impl Error {
     /// The documented answer for a process id that names no process of the container.
     pub fn process_not_found(process: &ProcessId) -> Self {
         Error::new(ErrorKind::ProcessNotFound, format!("unknown process: {process}"))
+    }
+
+    /// The answer to one container more than there may be.
+    pub fn too_many_containers(most: u64) -> Self {
+        Error::new(ErrorKind::ResourceExhausted, format!("{TOO_MANY_CONTAINERS}: {most}"))
+    }
+
+    /// Whether it is that answer, for which Garden has words of its own.
+    pub fn is_too_many_containers(&self) -> bool {
+        self.kind == ErrorKind::ResourceExhausted && self.message.starts_with(TOO_MANY_CONTAINERS)
     }
 
     /// The documented answer for a machinery that comes later.

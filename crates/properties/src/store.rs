@@ -128,7 +128,7 @@ impl PropertyStore {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("handle '{handle}' already in use")));
         }
         if max_containers > 0 && entries.len() as u64 >= max_containers {
-            return Err(Error::new(ErrorKind::ResourceExhausted, "max containers reached"));
+            return Err(Error::too_many_containers(max_containers));
         }
         let entry = Entry::new(Content::Pending);
         let guard = Arc::clone(&entry.turn).try_lock_owned().expect("nobody else has seen this entry yet");

@@ -18,7 +18,10 @@ async fn the_checks_come_in_their_order() {
     assert_eq!(bed.gardener.create(privileged).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(bed.gardener.create(spec("h")).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     let error = bed.gardener.create(spec("other")).await.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (ErrorKind::ResourceExhausted, "max containers reached"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::ResourceExhausted, "there are as many containers as there may be (--max-containers): 1")
+    );
     assert!(bed.world.is_whole(&handle("h")));
     bed.destroy_all("checks").await;
 }

@@ -99,6 +99,18 @@ const VECTORS: [(&str, &str, &str, &str, &str); 24] = [
 const NET_IN: &str = r#"{"host_port":61001,"container_port":80}"#;
 
 #[tokio::test]
+async fn one_container_too_many_is_refused_in_the_words_that_clients_know() {
+    let open = Open::new().await;
+    for (number, words) in ["", "", "", "", "", "max containers reached"].into_iter().enumerate() {
+        let create = request("POST", "/containers", &format!(r#"{{"handle":"h{number}"}}"#));
+        let got = open.exchange(&create).await;
+        let told = got.contains(&format!(r#""Message":"{words}""#));
+        assert_eq!(told, !words.is_empty(), "{got}");
+    }
+    open.close().await;
+}
+
+#[tokio::test]
 async fn each_call_has_the_bytes_that_were_recorded() {
     let open = Open::new().await;
     for (method, path, body, status, answer) in VECTORS {

@@ -70,7 +70,7 @@ impl PropertyManager for FakeProperties {
                 return Err(Error::new(ErrorKind::AlreadyExists, text));
             }
             if max_containers > 0 && host.memory.len() as u64 >= max_containers {
-                return Err(Error::new(ErrorKind::ResourceExhausted, "max containers reached"));
+                return Err(Error::too_many_containers(max_containers));
             }
             host.memory
                 .insert(record.handle.clone(), ContainerRecord { state: ContainerState::Claimed, ..record });

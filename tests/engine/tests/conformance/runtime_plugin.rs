@@ -94,8 +94,7 @@ fn a_terminal_of_a_runtime_has_its_size_and_is_resized() {
                 "trap 'echo new $(stty size)' WINCH; echo at $(stty size); while :; do sleep 0.02; done";
             let spec = ProcessSpec { tty: Some(WindowSize { columns: 99, rows: 33 }), ..script(text) };
             let mut process = client.run(&handle, spec).await.unwrap();
-            // crun 1.8.1 does not set the size that it is told for a process in a container that runs: the keeper does, when the
-            // terminal arrives, and a program that was faster is told of it by the signal.
+            // crun sets the size from outside, while the program begins: one that was faster is told of it by the signal.
             let first = if runtime == "crun" { " 33 99" } else { "at 33 99" };
             read_until(&mut process, first).await;
             process.input().resize(WindowSize { columns: 123, rows: 45 }).await.unwrap();

@@ -34,7 +34,7 @@ fn the_most_containers_is_a_limit_of_the_server() {
     engine.start_server(&["--max-containers", "2"]);
     let first = engine.create(&[]);
     engine.create(&[]);
-    engine.gdn(["create", "--image", engine.image()]).expect_error("max containers reached");
+    engine.gdn(["create", "--image", engine.image()]).expect_error("--max-containers): 2");
     engine.gdn(["destroy", &first]).expect_status(0);
     engine.create(&[]);
     engine.finish();
