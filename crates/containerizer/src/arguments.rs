@@ -43,6 +43,7 @@ pub(crate) fn run(
         bounding: bounding.0,
         inheritable: inheritable_set(context.capabilities, bounding).0,
         block_output: spec.output == OutputPolicy::Block,
+        hold_output: spec.output == OutputPolicy::Hold,
         keep_output: spec.keep_output,
         no_new_privileges: policy.no_new_privileges && !context.privileged,
         ..Run::default()

@@ -47,15 +47,6 @@ pub struct Config {
     pub cpu_throttling: Option<CpuThrottling>,
     /// Out of which every unprivileged container to come gets host ids of its own; absent: all share one map.
     pub id_pool: Option<IdPool>,
-    /// How long a shutdown waits for creates and destroys in progress; what takes longer is abandoned, and unwound by the
-    /// next start.
-    pub shutdown_patience: Duration,
-}
-
-impl Config {
-    /// The patience of a shutdown when nobody decides otherwise: an import of a large image takes longer, but service
-    /// supervisors kill after 90 s as a rule, and a start finds half-made containers anyway.
-    pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
 }
 
 impl Default for Config {
@@ -73,7 +64,6 @@ impl Default for Config {
             cpu_entitlement: Entitlement::default(),
             cpu_throttling: None,
             id_pool: None,
-            shutdown_patience: Config::SHUTDOWN_PATIENCE,
         }
     }
 }

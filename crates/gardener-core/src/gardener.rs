@@ -1,8 +1,10 @@
 //! The orchestrator itself: what it holds, and when it answers.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gdn_types::{Capacity, Error, ErrorKind, Event, Handle, Result};
 use tokio::sync::broadcast;
@@ -34,10 +36,14 @@ pub struct Gardener {
     pub(crate) started: AtomicBool,
     /// One start at a time.
     pub(crate) starting: tokio::sync::Mutex<()>,
+    /// Cancelled when a shutdown is announced: grace times stand still.
+    pub(crate) stopping: CancellationToken,
     /// Cancelled by shutdown: no new calls, no new background passes.
     pub(crate) closing: CancellationToken,
     /// Creates, destroys and other work that must come to its end before a shutdown.
     pub(crate) work: TaskTracker,
+    /// Last of all: they are closed once nobody can be told any more that they are.
+    kept_open: Mutex<Vec<OwnedFd>>,
 }
 
 impl Gardener {
@@ -54,8 +60,10 @@ impl Gardener {
             timings: Timings::default(),
             started: AtomicBool::new(false),
             starting: tokio::sync::Mutex::default(),
+            stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             work: TaskTracker::new(),
+            kept_open: Mutex::default(),
         })
     }
 
@@ -99,13 +107,19 @@ impl Gardener {
         self.faults.count()
     }
 
-    /// Refuses new calls and waits for the creates and destroys in progress, at most [`Config::shutdown_patience`] long.
-    /// Containers stay; what could not be destroyed yet, and what was abandoned half made, is destroyed after the next
-    /// start.
-    pub async fn shutdown(&self) {
+    /// No grace time ends from now on: the gates are about to cut their clients off, who cannot come back to their containers
+    /// before the next start. Calls are answered until [`shutdown`](Self::shutdown).
+    pub fn announce_shutdown(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Refuses new calls and waits for the creates and destroys in progress, at most so long. Containers stay; what could not
+    /// be destroyed yet, and what was abandoned half made, is destroyed after the next start.
+    pub async fn shutdown(&self, patience: Duration) {
+        self.announce_shutdown();
         self.closing.cancel();
         self.work.close();
-        if tokio::time::timeout(self.config.shutdown_patience, self.work.wait()).await.is_ok() {
+        if tokio::time::timeout(patience, self.work.wait()).await.is_ok() {
             return;
         }
         for container in self.containers.all() {
@@ -115,6 +129,13 @@ impl Gardener {
             }
         }
         tracing::warn!(calls = self.work.len(), "the shutdown has waited long enough");
+    }
+
+    /// Keeps one output of a process open for as long as there is this orchestrator. To be called with the outputs of
+    /// conversations that a stop cuts off: closed now, they would look like those of clients who have gone, and what is
+    /// written during the rest of the stop would be thrown away.
+    pub fn keep_open(&self, output: OwnedFd) {
+        self.kept_open.lock().unwrap_or_else(PoisonError::into_inner).push(output);
     }
 
     /// Refuses calls while the engine does not serve.

@@ -41,10 +41,10 @@ impl Gardener {
 
     /// Starts the one task that destroys what no request has named for its grace time.
     fn keep_time(self: &Arc<Self>) {
-        let (gardener, clock, closing) =
-            (Arc::downgrade(self), Arc::clone(&self.clock), self.closing.clone());
+        let (gardener, clock, stopping) =
+            (Arc::downgrade(self), Arc::clone(&self.clock), self.stopping.clone());
         tokio::spawn(async move {
-            while let Some((look, handle)) = closing.run_until_cancelled(clock.due()).await {
+            while let Some((look, handle)) = stopping.run_until_cancelled(clock.due()).await {
                 let Some(gardener) = gardener.upgrade() else { return };
                 let Some(container) = gardener.containers.get(&handle) else { continue };
                 if clock.expires(&container, look) {

@@ -108,6 +108,15 @@ impl Reader {
         self.cut_off
     }
 
+    /// The read end, with what is in the pipe.
+    pub(crate) fn take_source(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Early(pipe) => Some(pipe),
+            Source::Watched(pipe) => pipe.into_nonblocking_fd().ok(),
+            Source::Ended => None,
+        }
+    }
+
     fn watch(&mut self) -> Result<()> {
         if let Source::Early(pipe) = std::mem::replace(&mut self.source, Source::Ended) {
             let pipe = pipe::Receiver::from_owned_fd_unchecked(pipe)

@@ -132,6 +132,15 @@ impl Talk {
     }
 }
 
+impl Drop for Talk {
+    /// When the engine stops, what nobody reads any more stays where it is, for a reader of the next engine.
+    fn drop(&mut self) {
+        if self.shutdown.is_cancelled() {
+            self.telling.leave();
+        }
+    }
+}
+
 /// What the process says.
 struct Telling {
     stdout: Output,
@@ -167,6 +176,15 @@ impl Telling {
             }
         }
         Early::First(answers)
+    }
+
+    /// Leaves the outputs open, as they are.
+    fn leave(&mut self) {
+        for output in [Some(&mut self.stdout), self.stderr.as_mut()].into_iter().flatten() {
+            if let Some(source) = output.reader.take_source() {
+                self.target.gardener.keep_open(source);
+            }
+        }
     }
 
     /// The next output, and when all has ended how the process did. A dropped future loses nothing.

@@ -95,6 +95,13 @@ impl Output {
         self.which
     }
 
+    /// The engine stops: what nobody reads any more stays where it is, for the client that comes back to the next engine.
+    pub(crate) fn leave(&mut self) {
+        if let Some(source) = self.reader.take_source() {
+            self.target.gardener.keep_open(source);
+        }
+    }
+
     /// Leads what comes next to a socket, without a copy through here, or reads it where that does not pay or is not possible.
     /// A dropped future loses nothing.
     pub(crate) async fn forward(&mut self, socket: &Socket) -> Result<Forwarded<'_>> {

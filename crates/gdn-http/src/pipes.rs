@@ -138,6 +138,15 @@ impl Reader {
         }
     }
 
+    /// The read end, with what is in the pipe.
+    pub(crate) fn take_source(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(&mut self.source, Source::Ended { cut_off: false }) {
+            Source::Early(pipe) => Some(pipe),
+            Source::Watched(pipe) => pipe.into_nonblocking_fd().ok(),
+            Source::Ended { .. } => None,
+        }
+    }
+
     /// What the last read brought.
     pub(crate) fn last(&self) -> &[u8] {
         &self.buffer

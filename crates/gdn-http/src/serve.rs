@@ -22,8 +22,9 @@ use crate::unix::UnixSocket;
 /// How long requests under way may take to finish after the stop. Conversations are ended at once.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How much longer calls that the engine is busy with may take: a stop gives processes ten seconds to end by themselves.
-const DRAIN_CALLS: Duration = Duration::from_secs(25);
+/// How much longer calls that the engine is busy with may take. Supervisors of the reference engine kill it ten seconds after
+/// they told it to stop, and the engine has work of its own behind its gates.
+const DRAIN_CALLS: Duration = Duration::from_secs(2);
 
 /// How long to wait before connections are accepted again when there are no descriptors left for them.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -63,13 +64,13 @@ impl Gate {
     }
 
     /// Serves until `shutdown`. Conversations with processes (Run, Attach) then end at once by an end of file, which makes
-    /// clients attach again; other requests may take another 5 s, and calls that the engine is busy with 30 s.
+    /// clients attach again; other requests may take another 5 s, and calls that the engine is busy with 7 s.
     pub async fn serve(self, gardener: Arc<Gardener>, shutdown: CancellationToken) {
         let (tasks, calls) = (TaskTracker::new(), TaskTracker::new());
         let abandoned = CancellationToken::new();
         let requests = Arc::new(Requests {
             gardener,
-            streams: Arc::new(SideStreams::default()),
+            streams: Arc::new(SideStreams::until(shutdown.clone())),
             tasks: tasks.clone(),
             calls: calls.clone(),
             shutdown: shutdown.clone(),

@@ -60,6 +60,8 @@ type Place = (u128, Which);
 /// The side streams that wait for their clients.
 #[derive(Debug, Default)]
 pub(crate) struct SideStreams {
+    /// Cancelled when the engine stops.
+    stop: CancellationToken,
     waiting: Mutex<HashMap<Place, Waiting>>,
     kept: AtomicUsize,
 }
@@ -72,6 +74,11 @@ struct Waiting {
 }
 
 impl SideStreams {
+    /// None yet, until that stop.
+    pub(crate) fn until(stop: CancellationToken) -> Self {
+        SideStreams { stop, ..SideStreams::default() }
+    }
+
     /// A number for a conversation, at random: who has not been told it does not find its outputs.
     ///
     /// # Errors
@@ -346,6 +353,9 @@ impl Side {
 impl Drop for Side {
     fn drop(&mut self) {
         self.streams.waiting().remove(&self.place);
+        if self.streams.stop.is_cancelled() {
+            self.output.leave();
+        }
     }
 }
 

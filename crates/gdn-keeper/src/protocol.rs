@@ -255,6 +255,9 @@ pub struct Run {
     /// The process waits while nobody reads and the pipe is full; otherwise output is thrown away.
     #[prost(bool, tag = "12")]
     pub block_output: bool,
+    /// If the engine goes away, what its readers have not taken is held for the next one's, and the process waits for them.
+    #[prost(bool, tag = "17")]
+    pub hold_output: bool,
     /// So many bytes of each output are kept for readers to come, also after the process's end.
     #[prost(uint64, tag = "14")]
     pub keep_output: u64,

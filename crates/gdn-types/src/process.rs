@@ -78,6 +78,10 @@ pub enum OutputPolicy {
     Discard,
     /// It stays in the pipe, and the process waits when that is full.
     Block,
+    /// As [`OutputPolicy::Discard`] while the engine runs. While it does not, an output that was being read waits, with what
+    /// its reader had not taken yet, and so does the process once its pipe is full, until somebody attaches again. For clients
+    /// who cannot say with which byte they want to go on.
+    Hold,
 }
 
 /// How a process ended.

@@ -91,7 +91,7 @@ impl Embedded {
             () = self.engine.without_clients() => {}
             _ = signals.end() => {}
         }
-        if let Err(error) = self.engine.stop().await {
+        if let Err(error) = self.engine.stop(server::AT_LEISURE).await {
             note(&format!("cannot stop this command's engine: {error:#}"));
         }
     }

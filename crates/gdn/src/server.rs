@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use containerizer::{ContainerizerConfig, KernelContainerizer, RuntimeContainerizer};
@@ -16,6 +17,7 @@ use networker::KernelNetworker;
 use properties::PropertyStore;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use volumizer::{ImageVolumizer, VolumizerConfig};
 
@@ -37,6 +39,12 @@ pub(crate) use lock::EngineLock;
 pub(crate) use settings::{DEFAULT_IMAGE, NetworkSettings, OwnNetwork, Settings, TlsSettings};
 
 use crate::failure::Advised;
+
+/// How long a stop may take where somebody waits for what it puts away.
+pub(crate) const AT_LEISURE: Duration = Duration::from_secs(60);
+
+/// How much of that the components have to themselves at least.
+const TO_PUT_AWAY: Duration = Duration::from_secs(1);
 
 /// An engine that answers.
 pub(crate) struct Running {
@@ -119,7 +127,7 @@ pub(crate) async fn start(settings: Settings, lock: EngineLock) -> anyhow::Resul
         Ok(report) => report,
         Err(error) => {
             // What was made for this start is put away; why it failed is what counts.
-            if let Err(left) = running.stop().await {
+            if let Err(left) = running.stop(AT_LEISURE).await {
                 tracing::warn!(error = format!("{left:#}"), "the start that failed leaves something");
             }
             return Err(error).context("cannot restore the containers");
@@ -249,8 +257,10 @@ impl Running {
         }
     }
 
-    /// Stops the engine. The containers stay.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    /// Stops the engine, and waits so long for what it is about. The containers stay; what is left is done by the next start.
+    pub(crate) async fn stop(self, patience: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + patience;
+        self.gardener.announce_shutdown();
         self.stop.cancel();
         let served = self.gate.await.context("the gate ended")?;
         if let Some(garden) = self.garden {
@@ -259,15 +269,30 @@ impl Running {
         if let Some(debug) = self.debug {
             debug.await.context("the port for operators ended")?;
         }
-        self.gardener.shutdown().await;
-        let unlinked = match &self.networker {
-            Some(networker) => networker.close().await,
-            None => Ok(()),
-        };
-        let emptied = self.volumizer.close().await;
-        self.containerizer.close().await.context("cannot close the containerizer")?;
-        emptied.context("cannot wait for the removal of files")?;
-        unlinked.context("cannot close the network of containers")?;
+        let rest = end.saturating_duration_since(Instant::now());
+        self.gardener.shutdown(rest.saturating_sub(TO_PUT_AWAY)).await;
+        match timeout_at(end, put_away(self.containerizer, self.networker, &self.volumizer)).await {
+            Ok(done) => done?,
+            Err(_) => {
+                tracing::warn!(?patience, "not everything is put away; the next engine goes on with it")
+            }
+        }
         served.context("cannot close the gate")
     }
+}
+
+/// Lets the components finish what they do behind answers that were given.
+async fn put_away(
+    containerizer: Arc<KernelContainerizer>,
+    networker: Option<Arc<KernelNetworker>>,
+    volumizer: &ImageVolumizer,
+) -> anyhow::Result<()> {
+    let unlinked = match &networker {
+        Some(networker) => networker.close().await,
+        None => Ok(()),
+    };
+    let emptied = volumizer.close().await;
+    containerizer.close().await.context("cannot close the containerizer")?;
+    emptied.context("cannot wait for the removal of files")?;
+    unlinked.context("cannot close the network of containers")
 }

@@ -68,7 +68,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
     if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
 }
 
-/// `discard`, `block`, `keep=SIZE` or `block,keep=SIZE`: what happens to unread output, and how much of it is kept.
+/// `discard`, `block`, `hold`, `keep=SIZE` or `block,keep=SIZE`: what happens to unread output, and how much of it is kept.
 pub(crate) fn output_policy(text: &str) -> Result<(OutputPolicy, u64)> {
     let (policy, kept) = match text.split_once("keep=") {
         Some((policy, kept)) => (policy.strip_suffix(',').unwrap_or(policy), size(kept)?),
@@ -81,8 +81,9 @@ pub(crate) fn output_policy(text: &str) -> Result<(OutputPolicy, u64)> {
         "discard" => Ok((OutputPolicy::Discard, kept)),
         "" if !text.is_empty() => Ok((OutputPolicy::Discard, kept)),
         "block" => Ok((OutputPolicy::Block, kept)),
+        "hold" => Ok((OutputPolicy::Hold, kept)),
         _ => Err(Error::invalid(format!(
-            "output policy {text:?} is none of discard, block, keep=SIZE and block,keep=SIZE"
+            "output policy {text:?} is none of discard, block, hold, keep=SIZE and block,keep=SIZE"
         ))),
     }
 }
@@ -298,6 +299,7 @@ mod tests {
         assert_eq!(output_policy("discard").unwrap(), (OutputPolicy::Discard, 0));
         assert_eq!(output_policy("keep=64K").unwrap(), (OutputPolicy::Discard, 65_536));
         assert_eq!(output_policy("block").unwrap(), (OutputPolicy::Block, 0));
+        assert_eq!(output_policy("hold").unwrap(), (OutputPolicy::Hold, 0));
         assert_eq!(output_policy("block,keep=4M").unwrap(), (OutputPolicy::Block, 4 << 20));
         for bad in ["", "keep", "keep=", "keep=5M", "block;keep=1", "drop", ",keep=1x"] {
             assert!(output_policy(bad).is_err(), "{bad:?}");

@@ -106,6 +106,19 @@ impl Engine {
     pub fn start_server_by(&mut self, command: Command) {
         assert!(self.server.is_none(), "the server runs already");
         self.server = Some(self.spawn(command));
+        self.wait_for_server();
+    }
+
+    /// Starts the server and leaves it to itself.
+    pub fn begin_server(&mut self, options: &[&str]) {
+        assert!(self.server.is_none(), "the server runs already");
+        let mut command = Command::new(binary());
+        command.args(self.server_arguments(options));
+        self.server = Some(self.spawn(command));
+    }
+
+    /// Waits until a server that was started answers.
+    pub fn wait_for_server(&mut self) {
         until("the server to answer", || {
             let ended = self.server.as_mut().unwrap().child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended at its start: {}", self.log());

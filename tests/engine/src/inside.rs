@@ -18,6 +18,16 @@ pub fn path(init: u32, path: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{init}/root{path}"))
 }
 
+/// The parent of a process; of a container's first one, that is its keeper.
+///
+/// # Panics
+/// When the process is gone.
+pub fn parent(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    parent.trim().parse().unwrap()
+}
+
 /// Whether the process lives.
 pub fn lives(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok()

@@ -1,8 +1,13 @@
-//! A client that goes away before its create is done.
+//! A client that goes away before its create is done, and a shutdown that does not wait for it.
+
+use std::time::Duration;
 
 use gdn_testkit::{Action, Point, Site};
 
 use crate::bed::{Bed, handle, spec};
+
+/// How long these shutdowns wait.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 #[tokio::test(start_paused = true)]
 async fn an_abandoned_create_leaves_nothing_unless_it_was_committed() {
@@ -19,7 +24,7 @@ async fn an_abandoned_create_leaves_nothing_unless_it_was_committed() {
             let committing = bed.world.clock().log().iter().any(|call| call == "properties.commit");
             assert_eq!(committing, call == 7, "{case}: {:?}", bed.world.clock().log());
             bed.world.clock().release();
-            bed.gardener.shutdown().await;
+            bed.gardener.shutdown(PATIENCE).await;
             let bed = bed.restarted(crate::bed::config()).await;
             if committing {
                 assert!(bed.world.is_whole(&handle("h")), "{case}: committed but not whole");
@@ -53,7 +58,7 @@ async fn a_shutdown_waits_for_creates_and_keeps_them() {
     let create = tokio::spawn(async move { gardener.create(spec("h")).await });
     bed.world.clock().blocked(1).await;
     let gardener = bed.gardener.clone();
-    let shutdown = tokio::spawn(async move { gardener.shutdown().await });
+    let shutdown = tokio::spawn(async move { gardener.shutdown(PATIENCE).await });
     tokio::task::yield_now().await;
     assert!(!shutdown.is_finished());
     assert_eq!(bed.gardener.ping().await.unwrap_err().kind(), gdn_types::ErrorKind::Unavailable);
@@ -71,8 +76,8 @@ async fn a_shutdown_does_not_wait_for_ever_and_the_next_start_sees_to_the_rest()
     let create = tokio::spawn(async move { gardener.create(spec("h")).await });
     bed.world.clock().blocked(1).await;
     let begun = tokio::time::Instant::now();
-    bed.gardener.shutdown().await;
-    assert_eq!(begun.elapsed().as_secs(), gardener_core::Config::SHUTDOWN_PATIENCE.as_secs());
+    bed.gardener.shutdown(PATIENCE).await;
+    assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
     create.abort();
     let bed = bed.restarted(crate::bed::config()).await;
     bed.nothing_left("abandoned").await;

@@ -56,6 +56,23 @@ async fn the_countdown_rests_while_a_client_is_attached() {
     assert!(bed.listed().is_empty());
 }
 
+/// A stop cuts clients off, who cannot come back before the next start, where countdowns begin afresh.
+#[tokio::test(start_paused = true)]
+async fn no_grace_time_ends_once_a_shutdown_is_announced() {
+    let bed = Bed::new().await;
+    let name = bed.gardener.create(graceful("h")).await.unwrap();
+    tokio::time::sleep(GRACE - MOMENT).await;
+    bed.gardener.announce_shutdown();
+    tokio::time::sleep(2 * MOMENT).await;
+    assert_eq!(bed.listed(), std::slice::from_ref(&name));
+    bed.gardener.ping().await.unwrap();
+    let bed = bed.restarted(config()).await;
+    tokio::time::sleep(GRACE - MOMENT).await;
+    assert_eq!(bed.listed(), [name]);
+    tokio::time::sleep(2 * MOMENT).await;
+    assert!(bed.listed().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_grace_time_of_zero_is_for_ever_and_a_shorter_one_counts_at_once() {
     let bed = Bed::new().await;

@@ -1,7 +1,8 @@
 //! What a process is asked for with.
 
 use gdn_types::{
-    Environment, Error, ErrorKind, ImageRef, ProcessId, ProcessSpec, Result, Rlimits, WindowSize,
+    Environment, Error, ErrorKind, ImageRef, OutputPolicy, ProcessId, ProcessSpec, Result, Rlimits,
+    WindowSize,
 };
 
 use super::container::{bind_mount, cpu_limits, image_ref, memory_limits};
@@ -32,6 +33,8 @@ pub(crate) fn process_spec(mut wire: Fields) -> Result<ProcessSpec> {
         image: (image != ImageRef::default()).then_some(image),
         bind_mounts: wire.objects("bind_mounts", bind_mount)?,
         limits: limits.transpose()?,
+        // Clients come back after a restart and cannot name a byte.
+        output: OutputPolicy::Hold,
         ..ProcessSpec::default()
     })
 }

@@ -1,7 +1,7 @@
 //! The keeper's loop: one thread, one poll, everything it holds.
 //!
 //! It sleeps until a client, a child or a pipe has something to say. By a clock it wakes up only where a reader that does
-//! not read holds others back.
+//! not read holds others back, and once where the last reader of an output has gone.
 
 mod clients;
 mod ends;
@@ -233,6 +233,14 @@ impl Keeper {
         let _ = set_socket_send_buffer_size_force(&socket, SEND_BUFFER);
         self.next_connection += 1;
         self.connections.push(Connection { key: self.next_connection, socket });
+        self.processes.iter_mut().for_each(Process::engine_came);
+    }
+
+    /// A connection has ended.
+    fn engine_left(&mut self) {
+        if self.connections.is_empty() {
+            self.processes.iter_mut().for_each(Process::engine_left);
+        }
     }
 
     /// Without a descriptor for it, a client that is left waiting would wake the keeper for ever.
@@ -261,7 +269,7 @@ impl Keeper {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Ok(None) | Err(_) => {
                 self.connections.retain(|connection| connection.key != key);
-                self.processes.iter_mut().for_each(Process::forget_cut_off);
+                self.engine_left();
             }
         }
     }
@@ -341,9 +349,13 @@ impl Keeper {
         message: &Message,
         descriptors: &[BorrowedFd<'_>],
     ) {
+        let before = self.connections.len();
         self.connections.retain(|connection| {
             !whom(connection) || wire::send(connection.socket.as_fd(), message, descriptors).is_ok()
         });
+        if self.connections.len() < before {
+            self.engine_left();
+        }
     }
 
     // ---- the container

@@ -332,8 +332,13 @@ impl Process {
     }
 
     /// The engine has gone, and its readers with it.
-    pub(crate) fn forget_cut_off(&mut self) {
-        self.tend_all(Output::forget_cut_off);
+    pub(crate) fn engine_left(&mut self) {
+        self.tend_all(Output::engine_left);
+    }
+
+    /// There is an engine again.
+    pub(crate) fn engine_came(&mut self) {
+        self.tend_all(Output::engine_came);
     }
 
     /// Whether nothing of it is left to be held.
@@ -348,7 +353,7 @@ impl Process {
 /// What becomes of output that nobody reads, and of output that a reader lost on its way.
 pub(super) fn retention(run: &Run) -> Retention {
     let keep = usize::try_from(run.keep_output).unwrap_or(usize::MAX).min(MAX_KEPT);
-    Retention { block: run.block_output, keep }
+    Retention { block: run.block_output, hold: run.hold_output, keep }
 }
 
 /// A copy of files in or out, done by a child.

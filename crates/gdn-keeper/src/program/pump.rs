@@ -7,13 +7,14 @@
 //!
 //! What happens without any reader is for the process's starter to choose: the output is thrown away, stays in the pipe, or
 //! is thrown away except for its end. A reader that comes back names the byte it wants to go on with, and is told with which
-//! one it does.
+//! one it does. Output may also be held for the reader that the engine's end has taken away: see [`unread`].
 
 mod pace;
 mod recent;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -25,6 +26,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use pace::Pace;
 use recent::Recent;
 use sink::Sink;
+use unread::Unread;
 
 /// Most bytes moved at once: a pipe's default capacity.
 const CHUNK: usize = 64 * 1024;
@@ -45,6 +47,8 @@ const TERMINAL: usize = 128 * 1024;
 pub(crate) struct Retention {
     /// Without a reader the process waits, instead of losing output.
     pub(crate) block: bool,
+    /// The same, if the last reader went with the engine, until there is one again.
+    pub(crate) hold: bool,
     /// So many of the last bytes are kept for readers to come.
     pub(crate) keep: usize,
 }
@@ -60,6 +64,9 @@ pub(crate) struct Output {
     recent: Recent,
     /// Where readers were cut off who have not come back yet.
     cut_off: Vec<u64>,
+    /// What the last reader has not taken, while it is held for the next one.
+    unread: Option<Unread>,
+    engine_is_away: bool,
     /// Since when readers wait for slower ones.
     pace: Option<Pace>,
     /// The only sink's pipe is full: wait for room there instead of for output.
@@ -90,6 +97,8 @@ impl Output {
             position: 0,
             recent: Recent::default(),
             cut_off: Vec::new(),
+            unread: None,
+            engine_is_away: false,
             pace: None,
             full: false,
             spliceable: !terminal,
@@ -99,10 +108,11 @@ impl Output {
         }
     }
 
-    /// Adds a reader, who gets everything from byte `from` on, or as far back as there is; without a number, from now on.
-    /// Returns the number of its first byte.
+    /// Adds a reader, who gets everything from byte `from` on, or as far back as there is; without a number, from now on, or
+    /// what is held for it first. Returns the number of its first byte.
     pub(crate) fn attach(&mut self, pipe: OwnedFd, from: Option<u64>) -> u64 {
-        let next = from.unwrap_or(self.position).clamp(self.first(), self.position);
+        let now = self.unread.take().map_or(self.position, |unread| unread.from);
+        let next = from.unwrap_or(now).clamp(self.first(), self.position);
         let mut sink = Sink::new(pipe, next);
         if let Some(place) = self.cut_off.iter().position(|cut_off| Some(*cut_off) == from) {
             self.cut_off.swap_remove(place);
@@ -119,6 +129,10 @@ impl Output {
     /// Changes what becomes of output. What is kept too much goes once no reader lacks it.
     pub(crate) fn retain(&mut self, retention: Retention) {
         self.retention = retention;
+        if !retention.block && !retention.hold {
+            self.unread = None;
+            self.trim();
+        }
         if retention.block && self.flows {
             self.flows = false;
             // It fails while more is in the pipe than fits; that much is for the reader who makes it flow.
@@ -138,7 +152,8 @@ impl Output {
 
     /// By how much a reader may be behind.
     fn most_lag(&self) -> usize {
-        LAG.max(self.retention.keep)
+        let held = if self.unread.is_some() { unread::MOST } else { 0 };
+        LAG.max(self.retention.keep).max(held)
     }
 
     /// What to wait for.
@@ -158,13 +173,24 @@ impl Output {
 
     /// Whether output is waited for.
     fn listens(&self) -> bool {
-        let unheard = self.retention.block && self.sinks.is_empty() && self.left.is_none();
-        let waits = self.full || !self.somebody_has_all() || self.deadline().is_some();
-        !(unheard || waits || self.closed)
+        let waits = self.full || !self.somebody_has_all() || self.pace_deadline().is_some();
+        !(self.waits_for_a_reader() || waits || self.closed)
     }
 
-    /// When to call [`Output::advance`] even if no descriptor has told anything: readers wait for slower ones.
+    /// Whether nothing is read of a process that runs as long as it has no reader.
+    fn waits_for_a_reader(&self) -> bool {
+        let waits = self.retention.block || self.unread.is_some();
+        waits && self.sinks.is_empty() && self.left.is_none()
+    }
+
+    /// When to call [`Output::advance`] even if no descriptor has told anything: readers wait for slower ones, or the last one
+    /// has gone.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let verdict = self.unread.and_then(|unread| unread.until);
+        self.pace_deadline().into_iter().chain(verdict).min()
+    }
+
+    fn pace_deadline(&self) -> Option<Instant> {
         self.pace.map(|pace| pace.until).filter(|_| self.is_held_back())
     }
 
@@ -182,16 +208,49 @@ impl Output {
 
     /// Forgets readers who have gone.
     pub(crate) fn drop_dead_sinks(&mut self) {
-        self.sinks.retain(|sink| !polls(sink.as_fd(), PollFlags::ERR));
+        self.drop_sinks(|sink| polls(sink.as_fd(), PollFlags::ERR));
         self.full = false;
         self.trim();
     }
 
-    /// Nobody who was cut off will come back.
-    pub(crate) fn forget_cut_off(&mut self) -> Progress {
+    /// Forgets those readers of whom that is true. What the last of all has left unread waits for the next, or may do so.
+    fn drop_sinks(&mut self, has_gone: impl FnMut(&mut Sink) -> bool) {
+        let last = self.sinks.extract_if(.., has_gone).last();
+        let Retention { block, hold, .. } = self.retention;
+        let Some(last) = last.filter(|_| (block || hold) && self.sinks.is_empty()) else { return };
+        let left = unread::take_back(last.as_fd());
+        let from = last.next() - left.len() as u64;
+        if let Ok(lacks @ 1..) = usize::try_from(self.first().saturating_sub(from)) {
+            self.recent.put_before(&left[..lacks]);
+        }
+        self.unread = Some(Unread::new(from, block || self.engine_is_away));
+    }
+
+    /// The engine has gone, and its readers with it, or are about to go: nobody who was cut off will come back, and what the
+    /// last ones have left waits for the next engine's.
+    pub(crate) fn engine_left(&mut self) -> Progress {
+        self.engine_is_away = true;
+        if let Some(unread) = &mut self.unread {
+            unread.until = None;
+        }
         self.cut_off.clear();
         self.trim();
         self.progress()
+    }
+
+    /// There is an engine again.
+    pub(crate) fn engine_came(&mut self) -> Progress {
+        self.engine_is_away = false;
+        self.progress()
+    }
+
+    /// Gives up what the last reader has left if it has gone alone.
+    fn judge_unread(&mut self) {
+        let until = self.unread.and_then(|unread| unread.until);
+        if until.is_some_and(|until| until <= Instant::now()) {
+            self.unread = None;
+            self.trim();
+        }
     }
 
     /// The process has ended. Returns whether its sinks have everything already.
@@ -209,11 +268,15 @@ impl Output {
     /// Gives up what is kept of a process that has ended.
     pub(crate) fn let_go(&mut self) -> Progress {
         self.retention.keep = 0;
-        self.forget_cut_off()
+        self.unread = None;
+        self.cut_off.clear();
+        self.trim();
+        self.progress()
     }
 
     /// Moves what can be moved without waiting.
     pub(crate) fn advance(&mut self) -> Progress {
+        self.judge_unread();
         self.full = false;
         let mut turns = 0;
         // Others have to wait for what a process has left, which is not much: once all of it was read, no descriptor
@@ -314,7 +377,7 @@ impl Output {
                 if self.full { Step::Wait } else { Step::Empty }
             }
             Err(_) => {
-                self.sinks.clear();
+                self.drop_sinks(|_| true);
                 Step::Moved
             }
         }
@@ -325,7 +388,7 @@ impl Output {
         if self.left == Some(0) || !self.somebody_has_all() {
             return Step::Wait;
         }
-        if self.left.is_none() && self.retention.block && self.sinks.is_empty() {
+        if self.waits_for_a_reader() {
             return Step::Wait;
         }
         if self.is_held_back() && !self.lets_go_ahead() {
@@ -389,8 +452,10 @@ impl Output {
     /// Gives every sink what it lacks.
     fn offer(&mut self) {
         let (first, position) = (self.first(), self.position);
-        let recent = &self.recent;
-        self.sinks.retain_mut(|sink| sink.give(recent, first, position));
+        for sink in &mut self.sinks {
+            sink.give(&self.recent, first, position);
+        }
+        self.drop_sinks(|sink| sink.has_gone());
         if self.sinks.iter().all(|sink| sink.lag(position) == 0) {
             self.pace = None;
         }
@@ -406,7 +471,8 @@ impl Output {
     fn wanted(&self) -> usize {
         let lag = self.sinks.iter().map(|sink| sink.lag(self.position)).max().unwrap_or(0);
         let came_after = |next: &u64| usize::try_from(self.position - next).unwrap_or(usize::MAX);
-        let missed = self.cut_off.iter().map(came_after).max().unwrap_or(0);
+        let unread = self.unread.iter().map(|unread| &unread.from);
+        let missed = self.cut_off.iter().chain(unread).map(came_after).max().unwrap_or(0);
         lag.max(self.retention.keep).max(missed.min(self.most_lag()))
     }
 }

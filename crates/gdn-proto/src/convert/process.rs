@@ -24,6 +24,7 @@ impl TryFrom<garden::ProcessSpec> for ProcessSpec {
             output: match enumeration("output policy", wire.output)? {
                 garden::OutputPolicy::Unspecified | garden::OutputPolicy::Discard => OutputPolicy::Discard,
                 garden::OutputPolicy::Block => OutputPolicy::Block,
+                garden::OutputPolicy::Hold => OutputPolicy::Hold,
             },
             keep_output: wire.keep_output_bytes,
             image: wire.image.map(Into::into),
@@ -44,6 +45,7 @@ impl TryFrom<ProcessSpec> for garden::ProcessSpec {
         let output = match spec.output {
             OutputPolicy::Discard => garden::OutputPolicy::Discard,
             OutputPolicy::Block => garden::OutputPolicy::Block,
+            OutputPolicy::Hold => garden::OutputPolicy::Hold,
         };
         Ok(garden::ProcessSpec {
             process_id: spec.id.map(|id| id.to_string()).unwrap_or_default(),

@@ -1119,6 +1119,9 @@ pub enum OutputPolicy {
     Discard = 1,
     /// It stays in the pipe, and the process waits when that is full.
     Block = 2,
+    /// It is thrown away while the engine runs. While it does not, an output that was being read waits, with what its reader had
+    /// not taken yet, and so does the process once its pipe is full, until somebody attaches again.
+    Hold = 3,
 }
 impl OutputPolicy {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1130,6 +1133,7 @@ impl OutputPolicy {
             Self::Unspecified => "OUTPUT_POLICY_UNSPECIFIED",
             Self::Discard => "OUTPUT_POLICY_DISCARD",
             Self::Block => "OUTPUT_POLICY_BLOCK",
+            Self::Hold => "OUTPUT_POLICY_HOLD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1138,6 +1142,7 @@ impl OutputPolicy {
             "OUTPUT_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
             "OUTPUT_POLICY_DISCARD" => Some(Self::Discard),
             "OUTPUT_POLICY_BLOCK" => Some(Self::Block),
+            "OUTPUT_POLICY_HOLD" => Some(Self::Hold),
             _ => None,
         }
     }

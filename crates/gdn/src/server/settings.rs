@@ -185,7 +185,6 @@ impl Settings {
             cpu_entitlement,
             cpu_throttling: self.cpu_throttling,
             id_pool: self.id_pool,
-            ..Config::default()
         })
     }
 }

@@ -110,7 +110,7 @@ impl Cleanup {
         }
         let begun = engine.destroying();
         let left = self.left(&engine).await;
-        engine.stop().await?;
+        engine.stop(server::AT_LEISURE).await?;
         let left = left.context("cannot tell what is left")?;
         Ok(Cleaned { destroyed: begun.saturating_sub(left.len()), left })
     }

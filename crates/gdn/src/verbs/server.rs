@@ -31,6 +31,10 @@ use guardian::GuardianOptions;
 use network::NetworkOptions;
 use tcp::TcpOptions;
 
+/// How long a stop may take: supervisors of the reference engine kill it after ten seconds, which costs nothing but what is
+/// then done by the next start.
+const STOP: Duration = Duration::from_secs(9);
+
 /// Run the engine until it is told to stop by TERM or INT; the containers stay.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
@@ -183,7 +187,7 @@ impl Server {
         }
         tracing::info!("stopping");
         notify::tell(notify::STOPPING)?;
-        engine.stop().await?;
+        engine.stop(STOP).await?;
         Ok(DONE)
     }
 

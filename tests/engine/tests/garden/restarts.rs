@@ -1,9 +1,12 @@
 //! Clients of a server that stops and comes back.
 
+use std::fs;
+use std::io::BufRead;
 use std::net::Shutdown;
+use std::path::PathBuf;
 
-use engine_tests::Engine;
-use serde_json::json;
+use engine_tests::{Engine, inside, until};
+use serde_json::{Value, json};
 
 /// Conformance: S7
 #[test]
@@ -52,5 +55,90 @@ fn processes_outlive_a_kill_of_the_server() {
     let mut back = garden.attach(&handle, "task").unwrap();
     back.input("word\n");
     assert_eq!(back.finish().expect(5).text(), "got word\n");
+    engine.finish();
+}
+
+/// Prints this many lines once there is a file `go` in the directory at `/go`, and ends with this status.
+fn talker(id: &str, lines: u32, status: i64) -> Value {
+    let script = format!(
+        "echo first; while [ ! -e /go/{id} ]; do sleep 0.02; done; \
+         i=0; while [ $i -lt {lines} ]; do echo line $i; echo error $i >&2; i=$((i+1)); done; exit {status}"
+    );
+    json!({ "path": "sh", "args": ["-c", script], "id": id })
+}
+
+fn lines(word: &str, count: u32) -> String {
+    (0..count).map(|number| format!("{word} {number}\n")).collect()
+}
+
+/// A container that waits for words in this directory of the host.
+fn listener(engine: &Engine) -> (String, PathBuf) {
+    let dir = engine.scratch().join("go");
+    fs::create_dir(&dir).unwrap();
+    let mount = json!([{ "src_path": dir, "dst_path": "/go" }]);
+    (engine.garden().create(&engine.busybox(json!({ "bind_mounts": mount }))), dir)
+}
+
+/// The reference engine lets a process wait once its pipe is full. One that ends meanwhile loses its last words there.
+#[test]
+fn what_is_written_while_no_server_runs_waits_for_the_client() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let (handle, go) = listener(&engine);
+    // More than all pipes hold, and less: this one ends while no server runs.
+    let talkers = [("waits", 40_000, 3), ("ends", 100, 4)];
+    let mut clients = Vec::new();
+    for (id, count, status) in talkers {
+        let client = garden.run_unheard(&handle, &talker(id, count, status)).unwrap();
+        let mut stdout = client.open(&garden, &handle, "stdout");
+        let stderr = client.open(&garden, &handle, "stderr");
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        assert_eq!(first, "first\n");
+        clients.push((client, stdout, stderr));
+    }
+    let container = engine.init_pid(&handle);
+    engine.kill_server();
+    for (id, ..) in talkers {
+        fs::write(go.join(id), "").unwrap();
+    }
+    until("one has ended, the other waits", || inside::processes_beside(container).len() == 1);
+    engine.start_server(&[]);
+    for (id, count, status) in talkers {
+        let back = garden.attach(&handle, id).unwrap().finish().expect(status);
+        assert!(back.text() == lines("line", count), "{id}: {} bytes", back.stdout.len());
+        assert!(back.errors() == lines("error", count), "{id}: {} bytes", back.stderr.len());
+    }
+    drop(clients);
+    engine.finish();
+}
+
+#[test]
+fn a_stop_in_the_middle_of_output_neither_loses_nor_repeats_a_byte() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let (handle, go) = listener(&engine);
+    let count = 200_000;
+    let mut stdout = String::new();
+    let mut client = garden.run_unheard(&handle, &talker("talks", count, 5)).unwrap();
+    let mut errors = Vec::new();
+    for round in 0..3 {
+        let reading = client.output(&garden, &handle, "stdout");
+        errors.push(client.output(&garden, &handle, "stderr"));
+        if round == 0 {
+            fs::write(go.join("talks"), "").unwrap();
+        }
+        engine.stop_server();
+        stdout += &String::from_utf8(reading.join().unwrap()).unwrap();
+        engine.start_server(&[]);
+        client = garden.attach_unheard(&handle, "talks").unwrap();
+    }
+    let reading = client.output(&garden, &handle, "stdout");
+    errors.push(client.output(&garden, &handle, "stderr"));
+    stdout += &String::from_utf8(reading.join().unwrap()).unwrap();
+    client.finish().expect(5);
+    let errors: Vec<u8> = errors.into_iter().flat_map(|reading| reading.join().unwrap()).collect();
+    assert!(stdout == "first\n".to_owned() + &lines("line", count), "{} bytes", stdout.len());
+    assert!(errors == lines("error", count).as_bytes(), "{} bytes", errors.len());
     engine.finish();
 }

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use engine_tests::garden::{Answer, Garden, head};
-use engine_tests::{Engine, binary, until, until_some};
+use engine_tests::{Engine, binary, inside, until, until_some};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// Conformance: S1
@@ -55,6 +57,58 @@ fn an_address_is_served_with_one_warning_unless_it_is_the_loopback() {
     engine.stop_server();
     engine.start_server(&["--bind-ip", "0.0.0.0", "--bind-port", "0"]);
     assert_eq!(engine.log().matches("whoever reaches this address is root").count(), 1, "{}", engine.log());
+    engine.finish();
+}
+
+/// The keeper of a container.
+fn keeper(engine: &Engine, handle: &str) -> Pid {
+    Pid::from_raw(inside::parent(engine.init_pid(handle)).cast_signed()).unwrap()
+}
+
+#[test]
+fn clients_of_a_server_that_is_not_done_with_its_start_wait_for_their_answer() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let handle = garden.create(&engine.busybox(json!({})));
+    let keeper = keeper(&engine, &handle);
+    engine.kill_server();
+    fs::remove_file(garden.socket()).unwrap();
+    // The start cannot come to its end without an answer of the keeper.
+    kill_process(keeper, Signal::STOP).unwrap();
+    engine.begin_server(&[]);
+    until("the socket is there", || garden.socket().exists());
+    let mut early = garden.connect();
+    early.write_all(head("GET", &format!("/containers/{handle}/info"), &[], None).as_bytes()).unwrap();
+    let waits = PollFd::new(&early, PollFlags::IN);
+    assert_eq!(poll(&mut [waits], Some(&Timespec { tv_sec: 0, tv_nsec: 300_000_000 })).unwrap(), 0);
+    kill_process(keeper, Signal::CONT).unwrap();
+    let answer = Answer::read(&mut BufReader::new(early)).expect(200);
+    assert_eq!(answer.json()["State"], "active");
+    engine.wait_for_server();
+    engine.finish();
+}
+
+/// Supervisors of the reference engine kill it ten seconds after they told it to stop.
+#[test]
+fn a_stop_does_not_wait_for_calls_that_come_to_no_end() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let handle = garden.create(&engine.busybox(json!({})));
+    let keeper = keeper(&engine, &handle);
+    kill_process(keeper, Signal::STOP).unwrap();
+    let mut lost = garden.connect();
+    let body = br#"{"path":"true"}"#;
+    let run = head("POST", &format!("/containers/{handle}/processes"), &[], Some(body.len()));
+    lost.write_all(&[run.as_bytes(), body].concat()).unwrap();
+    // A later answer on another connection: the engine has the first call.
+    garden.get("/ping").expect_done();
+    engine.stop_server();
+    let mut answer = Vec::new();
+    lost.read_to_end(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "");
+    kill_process(keeper, Signal::CONT).unwrap();
+    engine.start_server(&[]);
+    garden.shell(&handle, "exit 7").expect(7);
     engine.finish();
 }
 

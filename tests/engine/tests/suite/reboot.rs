@@ -147,9 +147,8 @@ fn a_container_whose_keeper_is_killed_is_lost_and_can_be_destroyed() {
     let engine = Engine::start();
     let handle = engine.create(&[]);
     let init = engine.init_pid(&handle);
-    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
-    let keeper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    rustix::process::kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
+    let keeper = Pid::from_raw(inside::parent(init).cast_signed()).unwrap();
+    rustix::process::kill_process(keeper, Signal::KILL).unwrap();
     until("the container to be lost", || engine.inspect(&handle)["state"] == "lost");
     until("its first process to die", || !inside::lives(init));
     engine.gdn(["exec", &handle, "true"]).expect_status(125).expect_error("lost");

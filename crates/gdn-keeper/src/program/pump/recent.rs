@@ -22,6 +22,12 @@ impl Recent {
         self.bytes.extend(bytes);
     }
 
+    /// Adds bytes before the first.
+    pub(super) fn put_before(&mut self, bytes: &[u8]) {
+        self.bytes.reserve_exact(bytes.len());
+        bytes.iter().rev().for_each(|byte| self.bytes.push_front(*byte));
+    }
+
     /// Forgets all but the last `length` bytes.
     pub(super) fn shorten(&mut self, length: usize) {
         let surplus = self.bytes.len().saturating_sub(length);

@@ -17,11 +17,13 @@ pub(super) struct Sink {
     next: u64,
     /// Nobody waits for it before it has caught up.
     behind: bool,
+    /// Its reader was found gone.
+    gone: bool,
 }
 
 impl Sink {
     pub(super) fn new(pipe: OwnedFd, next: u64) -> Self {
-        Sink { pipe, next, behind: false }
+        Sink { pipe, next, behind: false, gone: false }
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -53,8 +55,12 @@ impl Sink {
         self.next += length as u64;
     }
 
-    /// Gives it what it lacks of the bytes from number `first` to before `position`; false when its reader has gone.
-    pub(super) fn give(&mut self, recent: &Recent, first: u64, position: u64) -> bool {
+    pub(super) fn has_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Gives it what it lacks of the bytes from number `first` to before `position`.
+    pub(super) fn give(&mut self, recent: &Recent, first: u64, position: u64) {
         loop {
             let skipped = usize::try_from(self.next - first).unwrap_or(usize::MAX);
             let rest = recent.after(skipped);
@@ -65,13 +71,15 @@ impl Sink {
                 Ok(written) => self.took(written),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(_) => return false,
+                Err(_) => {
+                    self.gone = true;
+                    return;
+                }
             }
         }
         if self.behind && self.next == position {
             self.catch_up();
         }
-        true
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use rustix::pipe::PipeFlags;
 
-const THROW_AWAY: Retention = Retention { block: false, keep: 0 };
+const THROW_AWAY: Retention = Retention { block: false, hold: false, keep: 0 };
 
 fn take(fd: &OwnedFd) -> Vec<u8> {
     let mut buffer = vec![0; 1 << 20];
@@ -32,7 +32,7 @@ fn who_fills_a_pipe_gets_a_larger_one_unless_output_is_to_stay_in_it() {
     for (block, keep, large) in [(false, 0, LARGE_PIPE), (true, 0, CHUNK), (false, 1, CHUNK)] {
         let (source, process) = pipe_nonblocking(true).unwrap();
         let (reader, sink) = pipe_nonblocking(false).unwrap();
-        let mut output = Output::new(source, Retention { block, keep }, false);
+        let mut output = Output::new(source, Retention { block, hold: false, keep }, false);
         output.attach(sink, None);
         for (written, length, size) in [(1, CHUNK - 1, CHUNK), (2, CHUNK, large), (3, 1, large)] {
             rustix::io::write(&process, &vec![written; length]).unwrap();
@@ -40,7 +40,7 @@ fn who_fills_a_pipe_gets_a_larger_one_unless_output_is_to_stay_in_it() {
             assert_eq!(take(&reader), vec![written; length]);
             assert_eq!(rustix::pipe::fcntl_getpipe_size(&process).unwrap(), size, "{block} {keep} {written}");
         }
-        output.retain(Retention { block: true, keep });
+        output.retain(Retention { block: true, hold: false, keep });
         assert_eq!(rustix::pipe::fcntl_getpipe_size(&process).unwrap(), CHUNK, "{block} {keep}");
     }
 }
@@ -50,7 +50,7 @@ fn a_process_that_is_to_block_waits_also_behind_much_output() {
     let (source, process) = pipe_nonblocking(true).unwrap();
     rustix::io::ioctl_fionbio(&process, true).unwrap();
     let (reader, sink) = pipe_nonblocking(false).unwrap();
-    let mut output = Output::new(source, Retention { block: true, keep: 0 }, false);
+    let mut output = Output::new(source, Retention { block: true, hold: false, keep: 0 }, false);
     output.attach(sink, None);
     rustix::io::write(&process, &vec![1; CHUNK]).unwrap();
     output.advance();
@@ -108,7 +108,7 @@ fn a_slow_reader_loses_nothing_and_a_late_one_starts_where_it_came() {
 fn without_readers_output_is_thrown_away_or_kept_as_chosen() {
     for block in [false, true] {
         let (source, process) = pipe_nonblocking(true).unwrap();
-        let mut output = Output::new(source, Retention { block, keep: 0 }, false);
+        let mut output = Output::new(source, Retention { block, hold: false, keep: 0 }, false);
         rustix::io::write(&process, b"early").unwrap();
         output.advance();
         let (reader, sink) = pipe_nonblocking(false).unwrap();
@@ -122,7 +122,7 @@ fn without_readers_output_is_thrown_away_or_kept_as_chosen() {
 #[test]
 fn a_reader_that_comes_back_goes_on_where_it_was_and_learns_what_is_lost() {
     let (source, process) = pipe_nonblocking(true).unwrap();
-    let mut output = Output::new(source, Retention { block: false, keep: 8 }, false);
+    let mut output = Output::new(source, Retention { block: false, hold: false, keep: 8 }, false);
     let (reader, sink) = pipe_nonblocking(false).unwrap();
     assert_eq!(output.attach(sink, None), 0);
     rustix::io::write(&process, b"0123456789").unwrap();
@@ -160,7 +160,7 @@ fn a_reader_that_comes_back_goes_on_where_it_was_and_learns_what_is_lost() {
 #[test]
 fn what_a_process_leaves_in_its_pipe_at_its_end_is_there_for_a_late_reader() {
     let (source, process) = pipe_nonblocking(true).unwrap();
-    let mut output = Output::new(source, Retention { block: true, keep: 1 << 20 }, false);
+    let mut output = Output::new(source, Retention { block: true, hold: false, keep: 1 << 20 }, false);
     let written = vec![7; 60_000];
     rustix::io::write(&process, &written).unwrap();
     output.advance();
@@ -187,7 +187,7 @@ fn serve(output: &mut Output) {
 
 #[test]
 fn the_end_reaches_the_reader_however_many_turns_the_last_words_take() {
-    let kept = Retention { block: false, keep: 1 };
+    let kept = Retention { block: false, hold: false, keep: 1 };
     let kinds =
         [(true, THROW_AWAY, false), (true, THROW_AWAY, true), (false, kept, false), (false, kept, true)];
     let cases = (0..=3 * TURN).flat_map(|portions| kinds.map(|kind| (portions, kind)));
@@ -424,5 +424,144 @@ fn what_is_remembered_for_a_reader_that_was_cut_off_can_be_given_up() {
     drop(idle);
     serve(&mut output);
     assert!(output.recent.len() > 0);
-    assert_eq!((output.forget_cut_off(), output.recent.len()), (Progress::Open, 0));
+    assert_eq!((output.engine_left(), output.recent.len()), (Progress::Open, 0));
+}
+
+/// An output with a reader, and the process's end of it.
+fn held(retention: Retention) -> (Output, OwnedFd, OwnedFd) {
+    let (source, process) = pipe_nonblocking(true).unwrap();
+    rustix::io::ioctl_fionbio(&process, true).unwrap();
+    let mut output = Output::new(source, retention, false);
+    let (reader, sink) = pipe_never_blocking().unwrap();
+    output.attach(sink, None);
+    (output, process, reader)
+}
+
+/// Everything that a reader gets who comes now and names no byte, and the number of its first one.
+fn come_back(output: &mut Output) -> (u64, Vec<u8>) {
+    let (reader, sink) = pipe_never_blocking().unwrap();
+    let first = output.attach(sink, None);
+    let mut got = Vec::new();
+    loop {
+        serve(output);
+        let (bytes, at_end) = take_all(&reader);
+        if bytes.is_empty() || at_end {
+            got.extend(bytes);
+            return (first, got);
+        }
+        got.extend(bytes);
+    }
+}
+
+const HOLD: Retention = Retention { block: false, hold: true, keep: 0 };
+
+#[test]
+fn what_an_engine_that_died_had_not_taken_is_there_for_the_next_ones_reader() {
+    // The kernel closes a dead engine's descriptors in any order.
+    for reader_first in [true, false] {
+        for ends_meanwhile in [false, true] {
+            let (mut output, process, reader) = held(HOLD);
+            rustix::io::write(&process, b"taken").unwrap();
+            serve(&mut output);
+            assert_eq!(take(&reader), b"taken");
+            rustix::io::write(&process, b" on its way").unwrap();
+            serve(&mut output);
+            if reader_first {
+                drop(reader);
+                output.drop_dead_sinks();
+                serve(&mut output);
+                assert!(output.deadline().is_some(), "the engine may have gone as well");
+                output.engine_left();
+            } else {
+                output.engine_left();
+                drop(reader);
+                output.drop_dead_sinks();
+            }
+            assert_eq!(output.deadline(), None, "nothing wakes the keeper by a clock");
+            let rest = much(2 * LAG);
+            let written = rustix::io::write(&process, &rest).unwrap();
+            serve(&mut output);
+            assert_eq!(rustix::io::write(&process, b"more"), Err(Errno::AGAIN), "the process waits");
+            let process = (!ends_meanwhile).then_some(process);
+            if process.is_none() {
+                assert_eq!(output.end(), Progress::Open, "somebody will ask for it");
+            }
+            output.engine_came();
+            serve(&mut output);
+            let expected = [b" on its way".as_slice(), &rest[..written]].concat();
+            let (first, got) = come_back(&mut output);
+            assert!(first == 5 && got == expected);
+            assert_eq!(output.recent.len(), 0);
+            if process.is_none() {
+                assert_eq!(output.advance(), Progress::Done, "it has all been said");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_an_engine_that_stays_holds_the_process_for_a_moment_only() {
+    let (mut output, process, reader) = held(HOLD);
+    rustix::io::write(&process, b"not taken").unwrap();
+    serve(&mut output);
+    drop(reader);
+    output.drop_dead_sinks();
+    let until = output.deadline().expect("it is waited for the verdict");
+    assert!(until <= Instant::now() + unread::VERDICT);
+    while output.deadline().is_some() {
+        serve_to_rest(&mut output);
+    }
+    rustix::io::write(&process, b"thrown away").unwrap();
+    serve(&mut output);
+    assert_eq!(come_back(&mut output), (20, Vec::new()));
+    // An engine that goes now takes no reader along who would come back.
+    output.drop_dead_sinks();
+    while output.deadline().is_some() {
+        serve_to_rest(&mut output);
+    }
+    output.engine_left();
+    for _ in 0..100 {
+        assert_eq!(rustix::io::write(&process, &[0; 4096]).unwrap(), 4096, "nobody waits for anybody");
+        serve(&mut output);
+    }
+}
+
+#[test]
+fn what_a_reader_had_not_taken_of_a_process_that_is_to_block_is_not_lost() {
+    let (mut output, process, reader) = held(Retention { block: true, hold: false, keep: 0 });
+    rustix::io::write(&process, b"taken, not taken").unwrap();
+    serve(&mut output);
+    let mut taken = [0; 5];
+    rustix::io::read(&reader, &mut taken).unwrap();
+    drop(reader);
+    output.drop_dead_sinks();
+    assert_eq!(output.deadline(), None);
+    rustix::io::write(&process, b", later").unwrap();
+    serve(&mut output);
+    assert_eq!(come_back(&mut output), (5, b", not taken, later".to_vec()));
+}
+
+#[test]
+fn much_that_was_not_taken_is_wholly_there_also_in_a_terminal() {
+    for terminal in [false, true] {
+        let (source, process) = pipe_nonblocking(true).unwrap();
+        rustix::io::ioctl_fionbio(&process, true).unwrap();
+        let mut output = Output::new(source, HOLD, terminal);
+        let (reader, sink) = pipe_never_blocking().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&sink, LARGE_PIPE).unwrap();
+        output.attach(sink, None);
+        let (written, mut length) = (much(4 * LARGE_PIPE), 0);
+        while let Ok(taken) = rustix::io::write(&process, &written[length..][..4096]) {
+            length += taken;
+            serve(&mut output);
+        }
+        output.engine_left();
+        drop(reader);
+        output.drop_dead_sinks();
+        drop(process);
+        output.end();
+        let (first, got) = come_back(&mut output);
+        assert!(first == 0 && got == written[..length], "{} of {length}", got.len());
+        assert!(length > LARGE_PIPE);
+    }
 }

@@ -25,9 +25,9 @@ type Wired = (Process, Stdio, Option<(Console, Window)>);
 
 /// While a runtime starts a process, its own complaints go into the process's standard error, however long they are: nobody
 /// reads yet, so they must not block it. What the process itself has written by then is not more than this, or told as lost.
-const COMPLAINTS: Retention = Retention { block: false, keep: MAX_KEPT };
+const COMPLAINTS: Retention = Retention { block: false, hold: false, keep: MAX_KEPT };
 /// Standard output is the process's alone: it waits for its reader.
-const WAITING: Retention = Retention { block: true, keep: 0 };
+const WAITING: Retention = Retention { block: true, hold: false, keep: 0 };
 
 impl Process {
     /// Executes the runtime's client. What came of it is known when it has ended: [`Process::take_over`].
