@@ -25,6 +25,15 @@ pub(crate) struct Owner {
     pub(crate) sidecar: Option<ProcessId>,
 }
 
+/// Which kills are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// All that the kernel has counted: of a new group none, and of one that is adopted those that happened meanwhile too.
+    Birth,
+    /// Those to come.
+    Now,
+}
+
 /// Watches one container's memory for as long as it lives. A container without a limit has none: only the host can run out.
 pub(crate) struct OomReport {
     watched: Arc<Watched>,
@@ -41,14 +50,24 @@ struct Watched {
 
 impl OomReport {
     /// Begins to watch a container or a sidecar with a limit. A watch that cannot be had costs events, not the container: it is logged.
-    pub(crate) fn begin(owner: Owner, cgroup: &Arc<Cgroup>, events: Arc<dyn EventSink>) -> Option<Self> {
+    pub(crate) fn begin(
+        owner: Owner,
+        since: Since,
+        cgroup: &Arc<Cgroup>,
+        events: Arc<dyn EventSink>,
+    ) -> Option<Self> {
         let watch = begin(cgroup);
         match watch {
-            Ok((watch, interest, seen)) => {
+            Ok((watch, interest, counted)) => {
                 let cgroup = Arc::clone(cgroup);
+                let seen = if since == Since::Birth { 0 } else { counted };
                 let watched = Arc::new(Watched { owner, cgroup, events, seen: Mutex::new(seen) });
                 let task = tokio::spawn(report(Arc::clone(&watched), watch, interest));
-                Some(OomReport { watched, task })
+                let report = OomReport { watched, task };
+                if counted > seen {
+                    report.look();
+                }
+                Some(report)
             }
             Err(error) => {
                 tracing::warn!(container = %owner.container, error, "want of memory will not be told");
@@ -74,7 +93,7 @@ impl Watched {
             return Ok(false);
         }
         *seen = kills;
-        self.events.out_of_memory(&self.owner.container, self.owner.sidecar.as_ref());
+        self.events.out_of_memory(&self.owner.container, self.owner.sidecar.as_ref(), kills);
         Ok(true)
     }
 }

@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gdn_traits::CreatedContainer;
+use gdn_traits::{CreatedContainer, NotedEvent};
 use gdn_types::{
     ContainerId, Error, ErrorKind, ExitStatus, Handle, HostIds, LifeState, PortMapping, ProcessId, Result,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Container {
     pub(crate) network: tokio::sync::Mutex<()>,
     /// Held while limits change: memory and swap are two files that depend on each other.
     pub(crate) limits: tokio::sync::Mutex<()>,
+    /// Held while what happened to it is stored.
+    pub(crate) saving: tokio::sync::Mutex<()>,
 }
 
 /// What changes about a container. Guarded by one lock that is never held across an await.
@@ -56,7 +58,10 @@ pub(crate) struct Status {
     pub(crate) reclaiming: bool,
     /// Its claim failed: the store has no record of it.
     pub(crate) refused: bool,
-    events: VecDeque<String>,
+    events: VecDeque<NotedEvent>,
+    /// How many events were noted, and how many of them the store knows.
+    noted: u64,
+    saved: u64,
 }
 
 /// Where a container is between claim and forget.
@@ -90,9 +95,12 @@ impl Container {
             reclaiming: false,
             refused: false,
             events: VecDeque::new(),
+            noted: 0,
+            saved: 0,
         };
         let (network, limits) = (tokio::sync::Mutex::new(()), tokio::sync::Mutex::new(()));
-        Container { id, handle, ids, status: Mutex::new(status), network, limits }
+        let saving = tokio::sync::Mutex::new(());
+        Container { id, handle, ids, status: Mutex::new(status), network, limits, saving }
     }
 
     /// The status, locked. A panic elsewhere cannot leave it half changed in a way that matters: every change is one
@@ -207,17 +215,39 @@ impl Status {
         }
     }
 
-    /// Notes something for [`ContainerInfo::events`](gdn_types::ContainerInfo), dropping the oldest of too many.
-    pub(crate) fn note_event(&mut self, text: &str) {
+    /// Puts back what an earlier engine noted.
+    pub(crate) fn recall_events(&mut self, events: Vec<NotedEvent>) {
+        self.events = events.into();
+    }
+
+    /// Notes something for [`ContainerInfo::events`](gdn_types::ContainerInfo), dropping the oldest of too many. False for what
+    /// a restore finds and an earlier engine has noted.
+    pub(crate) fn note_event(&mut self, event: NotedEvent) -> bool {
+        let is_it = |known: &NotedEvent| known.text == event.text && known.kills >= event.kills;
+        if self.phase == Phase::Creating && self.events.iter().any(is_it) {
+            return false;
+        }
         if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(text.to_owned());
+        self.events.push_back(event);
+        self.noted += 1;
+        true
     }
 
     /// What happened, oldest first.
     pub(crate) fn events(&self) -> Vec<String> {
-        self.events.iter().cloned().collect()
+        self.events.iter().map(|event| event.text.clone()).collect()
+    }
+
+    /// All events, and how many were noted, if the store does not know them all.
+    pub(crate) fn unsaved_events(&self) -> Option<(Vec<NotedEvent>, u64)> {
+        (self.saved < self.noted).then(|| (self.events.iter().cloned().collect(), self.noted))
+    }
+
+    /// The store knows so many of those that were noted.
+    pub(crate) fn events_are_saved(&mut self, noted: u64) {
+        self.saved = noted;
     }
 
     /// Names of the processes that run, in order.

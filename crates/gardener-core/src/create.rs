@@ -131,6 +131,7 @@ impl Creation {
             image: gdn_types::ImageConfig::default(),
             network: NetworkInfo::default(),
             ids: self.container.ids,
+            events: Vec::new(),
             spec,
         }
     }

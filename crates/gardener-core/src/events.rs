@@ -1,13 +1,14 @@
 //! What components notice by themselves, put on record and passed on to subscribers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use gdn_traits::EventSink;
-use gdn_types::{ContainerId, Event, EventKind, ExitStatus, ProcessId};
-use tokio::sync::broadcast;
+use gdn_traits::{EventSink, NotedEvent};
+use gdn_types::{ContainerId, ErrorKind, Event, EventKind, ExitStatus, ProcessId};
+use tokio::sync::{Notify, broadcast};
 
+use crate::Gardener;
 use crate::container::{Container, Phase, ProcessMark};
 
 /// Events a subscriber may lag behind before it misses the oldest; it then learns how many.
@@ -19,10 +20,13 @@ const OUT_OF_MEMORY: &str = "Out of memory";
 /// Takes the components' events, by container id, and gives them to subscribers, by handle.
 ///
 /// Everything happens in the caller's thread before the call returns: an out-of-memory event that a component reports
-/// before an exit is on record before anyone can learn of the exit.
+/// before an exit is on record before anyone can learn of the exit. It is made durable behind that, before a wait is answered.
 pub struct EventHub {
     containers: Mutex<HashMap<ContainerId, Arc<Container>>>,
     subscribers: broadcast::Sender<Event>,
+    /// Those of which something was noted that the store does not know yet.
+    unsaved: Mutex<VecDeque<Arc<Container>>>,
+    more_unsaved: Notify,
 }
 
 impl EventHub {
@@ -30,7 +34,8 @@ impl EventHub {
     #[allow(clippy::new_ret_no_self, reason = "it is only ever shared")]
     pub fn new() -> Arc<EventHub> {
         let (subscribers, _) = broadcast::channel(BACKLOG);
-        Arc::new(EventHub { containers: Mutex::default(), subscribers })
+        let (containers, unsaved) = (Mutex::default(), Mutex::default());
+        Arc::new(EventHub { containers, subscribers, unsaved, more_unsaved: Notify::new() })
     }
 
     /// Every event from now on. A subscriber that falls too far behind sees the gap as `Lagged`.
@@ -71,12 +76,64 @@ impl EventHub {
         }
     }
 
+    /// A container of which something was noted that the store may not know yet, at once.
+    fn take_unsaved(&self) -> Option<Arc<Container>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The same, as soon as there is one.
+    async fn next_unsaved(&self) -> Arc<Container> {
+        loop {
+            let more = self.more_unsaved.notified();
+            if let Some(container) = self.take_unsaved() {
+                return container;
+            }
+            more.await;
+        }
+    }
+
     fn containers(&self) -> std::sync::MutexGuard<'_, HashMap<ContainerId, Arc<Container>>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn container(&self, id: &ContainerId) -> Option<Arc<Container>> {
         self.containers().get(id).cloned()
+    }
+}
+
+impl Gardener {
+    /// Starts the one task that makes durable what happens to containers.
+    pub(crate) fn keep_events(self: &Arc<Self>) {
+        let (gardener, events, closing) =
+            (Arc::downgrade(self), Arc::clone(&self.events), self.closing.clone());
+        tokio::spawn(async move {
+            while let Some(container) = closing.run_until_cancelled(events.next_unsaved()).await {
+                let Some(gardener) = gardener.upgrade() else { return };
+                gardener.save_events(&container).await;
+            }
+        });
+    }
+
+    /// Makes durable what nobody has done so with yet.
+    pub(crate) async fn save_all_events(&self) {
+        while let Some(container) = self.events.take_unsaved() {
+            self.save_events(&container).await;
+        }
+    }
+
+    /// Makes durable what happened to a container so far. What cannot be stored is known until the engine ends.
+    pub(crate) async fn save_events(&self, container: &Container) {
+        // One after the other: the last one writes all.
+        let _turn = container.saving.lock().await;
+        let Some((events, noted)) = container.status().unsaved_events() else { return };
+        let set = self.components.properties.set_events(&container.handle, container.id, events);
+        match self.faults.caught("properties.set_events", set).await {
+            Ok(()) => container.status().events_are_saved(noted),
+            Err(error) if error.kind() == ErrorKind::ContainerNotFound => {}
+            Err(error) => {
+                tracing::warn!(handle = %container.handle, error = error.report(), "what happened is not stored");
+            }
+        }
     }
 }
 
@@ -93,15 +150,20 @@ impl EventSink for EventHub {
         self.emit(&container, EventKind::ProcessExited(process.clone(), exit));
     }
 
-    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>) {
+    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>, kills: u64) {
         let Some(container) = self.container(id) else { return };
         let mut status = container.status();
         // A sidecar's own want is not the container's: clients take the bare text for that.
-        status.note_event(&match sidecar {
+        let text = match sidecar {
             None => OUT_OF_MEMORY.to_owned(),
             Some(process) => format!("{OUT_OF_MEMORY}: sidecar {process}"),
-        });
-        self.emit(&container, EventKind::OutOfMemory(sidecar.cloned()));
+        };
+        if status.note_event(NotedEvent { text, kills }) {
+            self.emit(&container, EventKind::OutOfMemory(sidecar.cloned()));
+            drop(status);
+            self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).push_back(container);
+            self.more_unsaved.notify_one();
+        }
     }
 
     fn container_lost(&self, id: &ContainerId, reason: &str) {

@@ -119,7 +119,11 @@ impl Gardener {
         self.announce_shutdown();
         self.closing.cancel();
         self.work.close();
-        if tokio::time::timeout(patience, self.work.wait()).await.is_ok() {
+        let done = async {
+            self.work.wait().await;
+            self.save_all_events().await;
+        };
+        if tokio::time::timeout(patience, done).await.is_ok() {
             return;
         }
         for container in self.containers.all() {

@@ -73,7 +73,10 @@ impl Gardener {
     pub async fn wait(&self, handle: &Handle, process: &ProcessId) -> Result<ExitStatus> {
         let (container, _hold) = self.hold_living(handle)?;
         let wait = self.components.containerizer.wait(&container.id, process);
-        self.faults.caught("containerizer.wait", wait).await
+        let status = self.faults.caught("containerizer.wait", wait).await?;
+        // What ended it is told with the container's description, also after a kill of the engine.
+        self.save_events(&container).await;
+        Ok(status)
     }
 
     /// Sends a signal to a process.

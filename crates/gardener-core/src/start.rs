@@ -35,6 +35,7 @@ impl Gardener {
         let report = Restorer { gardener: self }.restore().await?;
         self.keep_time();
         self.keep_fair();
+        self.keep_events();
         self.started.store(true, Ordering::Release);
         Ok(report)
     }
@@ -113,6 +114,7 @@ impl Restorer<'_> {
         let recorded = record.properties.get(gdn_types::keys::MAPPED_PORTS).and_then(ports::from_json);
         let mut status = container.status();
         status.stopped = record.stopped;
+        status.recall_events(record.events.clone());
         status.countdown.grace_time = record.grace_time;
         status.mapped_ports = recorded.unwrap_or_else(|| record.network.mapped_ports.clone());
         drop(status);

@@ -169,7 +169,7 @@ impl World {
         let Some(id) = self.id(handle) else { return };
         let events = self.host().events.clone();
         if let Some(events) = events {
-            events.out_of_memory(&id, None);
+            events.out_of_memory(&id, None, 1);
         }
         self.end(&id, process, gdn_types::ExitStatus::Signal(9));
     }

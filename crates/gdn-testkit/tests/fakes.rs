@@ -12,7 +12,7 @@ struct Deaf;
 
 impl EventSink for Deaf {
     fn process_exited(&self, _: &ContainerId, _: &ProcessId, _: ExitStatus) {}
-    fn out_of_memory(&self, _: &ContainerId, _: Option<&ProcessId>) {}
+    fn out_of_memory(&self, _: &ContainerId, _: Option<&ProcessId>, _: u64) {}
     fn container_lost(&self, _: &ContainerId, _: &str) {}
 }
 

@@ -165,8 +165,9 @@ pub trait EventSink: Send + Sync + 'static {
     /// A process ended; its status is already written down.
     fn process_exited(&self, id: &ContainerId, process: &ProcessId, status: ExitStatus);
     /// The kernel ended something in the container for want of memory; in a sidecar, if one with limits of its own had none
-    /// left.
-    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>);
+    /// left. `kills` is how often, since that container or sidecar was made: a [`restore`](Containerizer::restore) tells what it
+    /// finds, which may have been told to an earlier engine.
+    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>, kills: u64);
     /// The container's keeper or init is gone though nobody asked for it.
     fn container_lost(&self, id: &ContainerId, reason: &str);
 }

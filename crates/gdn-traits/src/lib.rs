@@ -28,5 +28,5 @@ pub use containerizer::{
     Sandbox, SandboxSpec, SidecarPlan, StreamOut,
 };
 pub use network::{NetworkInfo, NetworkRequest, Networker};
-pub use properties::{ContainerRecord, PropertyManager};
+pub use properties::{ContainerRecord, NotedEvent, PropertyManager};
 pub use volume::{Volume, VolumeId, VolumeRequest, Volumizer};

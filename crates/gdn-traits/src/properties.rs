@@ -77,6 +77,12 @@ pub trait PropertyManager: Send + Sync + 'static {
     /// `ContainerNotFound`.
     async fn set_limits(&self, handle: &Handle, limits: Limits) -> Result<()>;
 
+    /// Notes what happened to this container so far, durably.
+    ///
+    /// # Errors
+    /// `ContainerNotFound`, also when the handle is another container's by now.
+    async fn set_events(&self, handle: &Handle, id: ContainerId, events: Vec<NotedEvent>) -> Result<()>;
+
     /// Records that could not be read at start and were put aside, with the reason, for a person.
     fn quarantined(&self) -> Vec<String>;
 }
@@ -108,4 +114,16 @@ pub struct ContainerRecord {
     pub network: NetworkInfo,
     /// The host ids that it has for itself; absent for a privileged one, and for one with the map that all share.
     pub ids: Option<HostIds>,
+    /// What happened to it, oldest first.
+    pub events: Vec<NotedEvent>,
+}
+
+/// Something that happened to a container and is told with its description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedEvent {
+    /// What clients are told.
+    pub text: String,
+    /// How many processes the kernel had killed for want of memory by then, of whoever the text is about. With it an engine
+    /// knows after its start what happened while there was none.
+    pub kills: u64,
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use gdn_traits::{ContainerRecord, NetworkInfo};
+use gdn_traits::{ContainerRecord, NetworkInfo, NotedEvent};
 use gdn_types::{
     ApparmorProfile, BandwidthLimits, BindMode, BindMount, BindOrigin, CapabilityProfile, ContainerId,
     ContainerSpec, ContainerState, CpuLimits, CpuShares, DiskLimits, DiskScope, Egress, Environment, Error,
@@ -43,6 +43,11 @@ pub(crate) fn decode(handle: &str, bytes: &[u8]) -> Result<ContainerRecord> {
         image: image(record.image)?,
         network: network(record.network)?,
         ids: record.ids.map(|ids| HostIds::new(ids.first, ids.count)).transpose()?,
+        events: record
+            .events
+            .into_iter()
+            .map(|event| NotedEvent { text: event.text, kills: event.kills })
+            .collect(),
         handle,
     })
 }

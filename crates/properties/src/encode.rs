@@ -29,6 +29,11 @@ pub(crate) fn encode(record: &ContainerRecord) -> Vec<u8> {
         image: image(&record.image),
         network: network(&record.network),
         ids,
+        events: record
+            .events
+            .iter()
+            .map(|event| schema::Noted { text: event.text.clone(), kills: event.kills })
+            .collect(),
     };
     written.version = schema::version(&written);
     written.encode_to_vec()

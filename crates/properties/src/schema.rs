@@ -49,6 +49,17 @@ pub(crate) struct Record {
     /// Absent in records of earlier builds too: the map that all share.
     #[prost(message, optional, tag = "13")]
     pub(crate) ids: Option<Ids>,
+    #[prost(message, repeated, tag = "14")]
+    pub(crate) events: Vec<Noted>,
+}
+
+/// Something that happened. Earlier builds drop it, which loses nothing that they knew.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Noted {
+    #[prost(string, tag = "1")]
+    pub(crate) text: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) kills: u64,
 }
 
 /// A range of host ids.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gdn_state::{Batch, Commit, Store};
-use gdn_traits::{ContainerRecord, PropertyManager};
-use gdn_types::{ContainerState, EngineId, Error, ErrorKind, Handle, Limits, Properties, Result};
+use gdn_traits::{ContainerRecord, NotedEvent, PropertyManager};
+use gdn_types::{
+    ContainerId, ContainerState, EngineId, Error, ErrorKind, Handle, Limits, Properties, Result,
+};
 
 use crate::decode::decode;
 use crate::encode::encode;
@@ -252,6 +254,17 @@ impl PropertyManager for PropertyStore {
     async fn set_limits(&self, handle: &Handle, limits: Limits) -> Result<()> {
         self.change(handle, |record| {
             record.spec.limits = limits;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_events(&self, handle: &Handle, id: ContainerId, events: Vec<NotedEvent>) -> Result<()> {
+        self.change(handle, |record| {
+            if record.id != id {
+                return Err(Error::container_not_found(handle));
+            }
+            record.events = events;
             Ok(())
         })
         .await

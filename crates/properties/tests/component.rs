@@ -28,6 +28,7 @@ fn record(name: &str, bits: u64) -> ContainerRecord {
         image: ImageConfig::default(),
         network: NetworkInfo::default(),
         ids: None,
+        events: Vec::new(),
     }
 }
 

@@ -50,3 +50,24 @@ async fn out_of_memory_is_on_record_before_anyone_learns_of_the_exit() {
     }
     assert_eq!(bed.gardener.info(&name).await.unwrap().events.len(), 100);
 }
+
+/// Whoever was told of an exit finds what caused it also at the engine that comes after a kill.
+#[tokio::test(start_paused = true)]
+async fn what_was_on_record_when_an_exit_was_told_outlives_the_engine_and_is_told_once() {
+    let bed = Bed::new().await;
+    let name = bed.create("h").await;
+    let running = bed.gardener.run(&name, run_spec("p", "/bin/sleep")).await.unwrap();
+    let (waited, ()) = tokio::join!(bed.gardener.wait(&name, &running.id), async {
+        bed.world.out_of_memory(&name, &running.id);
+    });
+    waited.unwrap();
+    drop(running);
+    let bed = bed.restarted(crate::bed::config()).await;
+    assert_eq!(bed.gardener.info(&name).await.unwrap().events, ["Out of memory"]);
+    // Nobody waits, and the engine is stopped in order.
+    let _quiet = bed.gardener.run(&name, run_spec("q", "/bin/sleep")).await.unwrap();
+    bed.world.out_of_memory(&name, &process("q"));
+    bed.gardener.shutdown(std::time::Duration::from_secs(1)).await;
+    let bed = bed.restarted(crate::bed::config()).await;
+    assert_eq!(bed.gardener.info(&name).await.unwrap().events.len(), 2);
+}

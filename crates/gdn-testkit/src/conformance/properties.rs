@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gdn_traits::{ContainerRecord, NetworkInfo, PropertyManager};
+use gdn_traits::{ContainerRecord, NetworkInfo, NotedEvent, PropertyManager};
 use gdn_types::{
     ContainerId, ContainerSpec, ContainerState, ErrorKind, Handle, ImageConfig, Limits, PidLimits, Properties,
 };
@@ -29,6 +29,7 @@ pub fn record(name: &str, bits: u64) -> ContainerRecord {
         image: ImageConfig::default(),
         network: NetworkInfo::default(),
         ids: None,
+        events: Vec::new(),
     }
 }
 
@@ -66,6 +67,11 @@ async fn commit_and_state(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
     store.set_grace_time(&committed.handle, Duration::ZERO).await.expect("a grace time is changed");
     let limits = Limits { pids: PidLimits { max: 7 }, ..Limits::default() };
     store.set_limits(&committed.handle, limits).await.expect("limits are changed");
+    let events = vec![NotedEvent { text: "Out of memory".to_owned(), kills: 3 }];
+    store.set_events(&committed.handle, committed.id, events.clone()).await.expect("events are noted");
+    let another = ContainerId::from_bits(999);
+    let other = store.set_events(&committed.handle, another, Vec::new()).await;
+    assert_eq!(other.map_err(|error| error.kind()), Err(ErrorKind::ContainerNotFound));
     store.mark(&committed.handle, ContainerState::Destroying).await.expect("a state is noted");
     drop(store);
     let kept = open().await.record(&committed.handle).expect("a marked record survives");
@@ -73,6 +79,7 @@ async fn commit_and_state(open: &impl AsyncFn() -> Arc<dyn PropertyManager>) {
         (kept.state, kept.stopped, kept.grace_time),
         (ContainerState::Destroying, true, Duration::ZERO)
     );
+    assert_eq!(kept.events, events);
     assert_eq!(kept.spec.limits, limits);
 }
 

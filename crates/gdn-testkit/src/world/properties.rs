@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gdn_traits::{ContainerRecord, PropertyManager};
-use gdn_types::{ContainerState, Error, ErrorKind, Handle, Limits, Result, keys};
+use gdn_traits::{ContainerRecord, NotedEvent, PropertyManager};
+use gdn_types::{ContainerId, ContainerState, Error, ErrorKind, Handle, Limits, Result, keys};
 
 use super::{Host, Life};
 use crate::Point::{After, Before, Halfway};
@@ -102,6 +102,17 @@ impl PropertyManager for FakeProperties {
             Ok(())
         };
         self.edit("properties.mark_stopped", handle, mark).await
+    }
+
+    async fn set_events(&self, handle: &Handle, id: ContainerId, events: Vec<NotedEvent>) -> Result<()> {
+        let set = |record: &mut ContainerRecord| {
+            if record.id != id {
+                return Err(Error::container_not_found(handle));
+            }
+            record.events = events;
+            Ok(())
+        };
+        self.edit("properties.set_events", handle, set).await
     }
 
     async fn forget(&self, handle: &Handle) -> Result<()> {

@@ -72,6 +72,7 @@ fn full() -> ContainerRecord {
             external_ip: "e".into(),
         },
         ids: Some(HostIds::new(100_000, 65_536).unwrap()),
+        events: vec![NotedEvent { text: "Out of memory".into(), kills: 2 }],
     }
 }
 

@@ -142,3 +142,45 @@ fn a_stop_in_the_middle_of_output_neither_loses_nor_repeats_a_byte() {
     assert!(errors == lines("error", count).as_bytes(), "{} bytes", errors.len());
     engine.finish();
 }
+
+/// The reference engine counts on an orderly stop for that, and does not notice what happens meanwhile.
+#[test]
+fn want_of_memory_is_known_after_restarts_also_if_no_server_ran_when_it_came() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let go = engine.scratch().join("go");
+    fs::create_dir(&go).unwrap();
+    let more = json!({
+        "limits": { "memory_limits": { "limit_in_bytes": 20 << 20 } },
+        "bind_mounts": [{ "src_path": go, "dst_path": "/go" }],
+    });
+    let handle = garden.create(&engine.busybox(more));
+    let hog = |id: &str| {
+        let script = format!(
+            "while [ ! -e /go/{id} ]; do sleep 0.02; done; exec dd if=/dev/zero of=/dev/null bs=100M count=1"
+        );
+        json!({ "path": "sh", "args": ["-c", script], "id": id })
+    };
+    let events = || garden.info(&handle)["Events"].clone();
+    let first = garden.run(&handle, &hog("first")).unwrap();
+    let second = garden.run(&handle, &hog("second")).unwrap();
+    fs::write(go.join("first"), "").unwrap();
+    first.finish().expect(137);
+    assert_eq!(events(), json!(["Out of memory"]));
+    let container = engine.init_pid(&handle);
+    engine.kill_server();
+    drop(second);
+    engine.start_server(&[]);
+    assert_eq!(events(), json!(["Out of memory"]));
+    engine.kill_server();
+    fs::write(go.join("second"), "").unwrap();
+    until("the kernel to end it", || inside::processes_beside(container).is_empty());
+    for _ in 0..2 {
+        engine.start_server(&[]);
+        assert_eq!(events(), json!(["Out of memory", "Out of memory"]));
+        engine.stop_server();
+    }
+    engine.start_server(&[]);
+    garden.attach(&handle, "second").unwrap().finish().expect(137);
+    engine.finish();
+}
