@@ -18,11 +18,20 @@ pub(crate) use network::{ip_range, net_out_rule, net_out_text};
 const SIZE_UNITS: [(&str, u64); 5] =
     [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
 
-/// Units of durations, in milliseconds. The longer name comes before its own prefix.
-const TIME_UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+/// Units of durations, in nanoseconds: those of Go, and days.
+const TIME_UNITS: [(&str, u64); 9] = [
+    ("ns", 1),
+    ("us", 1000),
+    ("\u{b5}s", 1000),
+    ("\u{3bc}s", 1000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
 
-/// A number of bytes: `512`, `64M`, `1G`, `64MiB`.
+/// `unconfined`, or a file with a profile.
 pub(crate) fn seccomp(text: &str) -> anyhow::Result<SeccompProfile> {
     if text == "unconfined" {
         return Ok(SeccompProfile::Unconfined);
@@ -33,6 +42,7 @@ pub(crate) fn seccomp(text: &str) -> anyhow::Result<SeccompProfile> {
     Ok(SeccompProfile::parse(&content)?)
 }
 
+/// A number of bytes: `512`, `64M`, `1G`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<u64> {
     let bad = || Error::invalid(format!("size {text:?} is not a number with K, M, G or T, such as 64M"));
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -43,29 +53,48 @@ pub(crate) fn size(text: &str) -> Result<u64> {
     number.checked_mul(*factor).ok_or_else(|| Error::invalid(format!("size {text:?} is larger than 16 EiB")))
 }
 
-/// A duration: `30s`, `5m`, `1h30m`, `250ms`, or `0`.
+/// A duration: `30s`, `5m`, `1h30m`, `1.5h`, `250ms`, or `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration> {
     let bad = || {
         Error::invalid(format!(
-            "duration {text:?} is not a number with ms, s, m, h or d, such as 30s or 1h30m"
+            "duration {text:?} is not a number with ns, us, ms, s, m, h or d, such as 30s or 1h30m"
         ))
     };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     let mut rest = text;
-    let mut total: u64 = 0;
+    let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let (digits, tail) = rest.split_at(unit_at);
+        let unit_at = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(bad)?;
+        let (number, tail) = rest.split_at(unit_at);
         let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);
         let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
-        let part = decimal(digits).and_then(|number| number.checked_mul(*factor)).ok_or_else(bad)?;
-        total = total.checked_add(part).ok_or_else(bad)?;
+        let part = times(number, *factor).ok_or_else(bad)?;
+        total = total.checked_add(Duration::from_nanos(part)).ok_or_else(bad)?;
         rest = tail;
     }
-    if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
+    if text.is_empty() { Err(bad()) } else { Ok(total) }
+}
+
+/// A number with or without a fraction, so many times: whole, what is less than one is dropped.
+fn times(number: &str, factor: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    // More digits than that say nothing of any unit.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let whole = if whole.is_empty() { 0 } else { decimal(whole)? };
+    let of_one = match fraction {
+        "" => 0,
+        digits => {
+            let scale = 10_u128.pow(u32::try_from(digits.len()).ok()?);
+            u128::from(decimal(digits)?) * u128::from(factor) / scale
+        }
+    };
+    whole.checked_mul(factor)?.checked_add(u64::try_from(of_one).ok()?)
 }
 
 /// `discard`, `block`, `hold`, `keep=SIZE` or `block,keep=SIZE`: what happens to unread output, and how much of it is kept.
@@ -230,10 +259,30 @@ mod tests {
             ("5m", 300_000),
             ("1h30m", 5_400_000),
             ("1d", 86_400_000),
+            ("1.5h", 5_400_000),
+            (".25s", 250),
+            ("2.s", 2000),
+            ("1.0000000000000000000000001m", 60_000),
+            ("5000000ns", 5),
+            ("1h1000\u{b5}s", 3_600_001),
         ] {
             assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
-        for bad in ["", "5", "s", "5x", "-5s", "1.5h", "99999999999999999999s", "5s "] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5x",
+            "-5s",
+            ".",
+            ".s",
+            "1.5",
+            "1..5s",
+            "1.5.5s",
+            "1.x5s",
+            "99999999999999999999s",
+            "5s ",
+        ] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
     }

@@ -276,6 +276,14 @@ fn interval(text: &str) -> anyhow::Result<Duration> {
     Ok(interval)
 }
 
+/// The same, or 0 for one without end.
+fn interval_or_never(text: &str) -> anyhow::Result<Duration> {
+    match text {
+        "0" | "0s" => Ok(Duration::MAX),
+        _ => interval(text),
+    }
+}
+
 /// The right to be the engine of the root.
 pub(super) fn lock(global: &Global) -> anyhow::Result<EngineLock> {
     if let Some(lock) = EngineLock::take(global.root())? {

@@ -27,16 +27,19 @@ pub(super) struct GardenOptions {
     /// Address to listen on for Garden's clients, without any protection
     #[arg(long, value_name = "IP")]
     bind_ip: Option<IpAddr>,
-    /// Port to listen on at that address; 0 = any free one
-    #[arg(long, value_name = "PORT", default_value_t = 7777, requires = "bind_ip")]
-    bind_port: u16,
-    /// Time for the head of a request to arrive, in seconds or such as 1m
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::interval)]
+    /// Port to listen on at that address; 0 = any free one [default: 7777]
+    #[arg(long, value_name = "PORT")]
+    bind_port: Option<u16>,
+    /// Time for the head of a request to arrive, in seconds or such as 1m; 0 = any time
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = super::interval_or_never)]
     read_header_timeout: Duration,
     /// Connections of Garden's clients at once; a conversation with a process has up to three
     #[arg(long, value_name = "NUMBER", default_value_t = gdn_http::HttpConfig::MAX_CONNECTIONS)]
     max_connections: usize,
 }
+
+/// Where nothing is said of the port.
+const PORT: u16 = 7777;
 
 impl GardenOptions {
     /// With a start line of Guardian the usual socket is Guardian's, unless a root of its own was given.
@@ -50,10 +53,13 @@ impl GardenOptions {
             (None, None, false) => Some(usual()),
             (None, ..) => None,
         };
+        if let (None, Some(port)) = (self.bind_ip, self.bind_port) {
+            tracing::warn!(port, "--bind-port means nothing without --bind-ip");
+        }
         GardenSettings {
             socket,
             socket_mode: self.bind_socket_mode,
-            tcp: self.bind_ip.map(|ip| SocketAddr::new(ip, self.bind_port)),
+            tcp: self.bind_ip.map(|ip| SocketAddr::new(ip, self.bind_port.unwrap_or(PORT))),
             read_header_timeout: self.read_header_timeout,
             max_connections: self.max_connections,
         }
@@ -87,8 +93,20 @@ mod tests {
         assert_eq!((tcp.socket, tcp.tcp), (None, Some("127.0.0.1:7777".parse().unwrap())));
         let both = settings(&["--bind-ip", "::1", "--bind-port", "0", "--bind-socket", "/s"]);
         assert_eq!((both.socket, both.tcp), (Some("/s".into()), Some("[::1]:0".parse().unwrap())));
+        // Guardian listens at its socket then.
+        let port_alone = settings(&["--bind-port", "1"]);
+        assert_eq!((port_alone.socket, port_alone.tcp), (Some(PathBuf::from("/r/garden.sock")), None));
         let none = settings(&["--no-bind-socket"]);
         assert_eq!((none.socket, none.tcp), (None, None));
+    }
+
+    #[test]
+    fn heads_of_requests_may_take_any_time_if_asked() {
+        assert_eq!(settings(&[]).read_header_timeout, Duration::from_secs(30));
+        assert_eq!(settings(&["--read-header-timeout", "1.5s"]).read_header_timeout.as_millis(), 1500);
+        for never in ["0", "0s"] {
+            assert_eq!(settings(&["--read-header-timeout", never]).read_header_timeout, Duration::MAX);
+        }
     }
 
     #[test]

@@ -60,12 +60,7 @@ pub(in crate::verbs) struct NetworkOptions {
     #[arg(long, value_name = "PATH")]
     network_plugin: Option<PathBuf>,
     /// Argument that comes first at every call of it; may be repeated
-    #[arg(
-        long = "network-plugin-extra-arg",
-        value_name = "ARGUMENT",
-        allow_hyphen_values = true,
-        requires = "network_plugin"
-    )]
+    #[arg(long = "network-plugin-extra-arg", value_name = "ARGUMENT", allow_hyphen_values = true)]
     network_plugin_extra_args: Vec<String>,
     /// How long a call of it may take
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s", requires = "network_plugin")]
@@ -88,6 +83,8 @@ impl NetworkOptions {
                 "--default-egress deny cannot be had with --network-plugin: its protocol has no word for it"
             );
             self.warn_of_what_a_plugin_decides();
+        } else if !self.network_plugin_extra_args.is_empty() {
+            tracing::warn!("--network-plugin-extra-arg means nothing without --network-plugin");
         }
         let dns = DnsConfig {
             servers: self.dns_servers,
