@@ -143,3 +143,69 @@ async fn a_client_that_asks_for_leave_to_send_gets_it() {
     assert_eq!(super::gate::rest(&mut connection).await, response("200 OK", r#"{"Handle":"x"}"#));
     open.close().await;
 }
+
+/// A container that has every limit, and what is told of it. `AGE` and `PATH` stand for what differs each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_limits_figures_and_capacity_has_the_bytes_that_were_recorded() {
+    let open = Open::new().await;
+    let create = r#"{"handle":"l","limits":{"bandwidth_limits":{"rate":1,"burst":2},"cpu_limits":{"limit_in_shares":3,"weight":4},"disk_limits":{"inode_soft":1,"inode_hard":5,"byte_hard":6,"scope":1},"memory_limits":{"limit_in_bytes":7},"pid_limits":{"max":8}}}"#;
+    let metrics = METRICS
+        .replace("NETWORK", r#"{"RxBytes":0,"TxBytes":0}"#)
+        .replace("PIDS", "1")
+        .replace("BYTES", "4096");
+    let none =
+        METRICS.replace("NETWORK", "null").replace("PIDS", "0").replace("BYTES", "0").replace("AGE", "0");
+    let unknown = r#"{"Type":"ContainerNotFoundError","Message":"unknown handle: x","Handle":"x","ProcessID":"","Binary":""}"#;
+    let vectors = [
+        ("POST", "/containers", create, r#"{"Handle":"l"}"#.to_owned()),
+        (
+            "GET",
+            "/capacity",
+            "",
+            r#"{"memory_in_bytes":1000,"disk_in_bytes":1099511627776,"schedulable_disk_in_bytes":549755813888,"max_containers":5}"#.to_owned(),
+        ),
+        // As the reference: none of these two is ever told.
+        ("GET", "/containers/l/limits/bandwidth", "", "{}".to_owned()),
+        ("GET", "/containers/l/limits/disk", "", "{}".to_owned()),
+        ("GET", "/containers/l/limits/cpu", "", r#"{"limit_in_shares":4}"#.to_owned()),
+        ("GET", "/containers/l/limits/memory", "", r#"{"limit_in_bytes":7}"#.to_owned()),
+        ("GET", "/containers/l/info", "", INFO.to_owned()),
+        ("GET", "/containers/bulk_info?handles=l", "", format!(r#"{{"l":{{"Info":{INFO},"Err":null}}}}"#)),
+        ("GET", "/containers/l/metrics", "", metrics.clone()),
+        (
+            "GET",
+            "/containers/bulk_metrics?handles=l,x",
+            "",
+            format!(r#"{{"l":{{"Metrics":{metrics},"Err":null}},"x":{{"Metrics":{none},"Err":{unknown}}}}}"#),
+        ),
+        ("PUT", "/containers/l/files?destination=%2Fa&user=", "some bytes", "{}".to_owned()),
+    ];
+    for (method, path, body, answer) in vectors {
+        let got = open.exchange(&request(method, path, body)).await;
+        let (head, told) = got.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "),
+            "{head}"
+        );
+        assert_eq!(
+            replaced(&replaced(told, "\"Age\":", "AGE"), "\"ContainerPath\":", "PATH"),
+            answer + "\n",
+            "{method} {path}"
+        );
+    }
+    let tar = open.exchange(&request("GET", "/containers/l/files?source=%2Fa&user=", "")).await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    assert!(tar.starts_with(head) && tar.ends_with("\r\n\r\na\r\nsome bytes\r\n0\r\n\r\n"), "{tar}");
+    open.close().await;
+}
+
+/// The text with the first value behind this name replaced, if it is not 0.
+fn replaced(text: &str, name: &str, by: &str) -> String {
+    let Some(begin) = text.find(name).map(|at| at + name.len()) else { return text.to_owned() };
+    let length = text[begin..].find([',', '}']).unwrap_or(0);
+    format!("{}{by}{}", &text[..begin], &text[begin + length..])
+}
+
+const INFO: &str = r#"{"State":"active","Events":null,"HostIP":"10.254.0.0","ContainerIP":"10.254.0.1","ContainerIPv6":"","ExternalIP":"","ContainerPath":PATH,"ProcessIDs":null,"Properties":{"garden.network.container-ip":"10.254.0.1","garden.state":"created"},"MappedPorts":[]}"#;
+
+const METRICS: &str = r#"{"MemoryStat":{"active_anon":0,"active_file":0,"cache":0,"hierarchical_memory_limit":0,"inactive_anon":0,"inactive_file":0,"mapped_file":0,"pgfault":0,"pgmajfault":0,"pgpgin":0,"pgpgout":0,"rss":0,"total_active_anon":0,"total_active_file":0,"total_cache":0,"total_inactive_anon":0,"total_inactive_file":0,"total_mapped_file":0,"total_pgfault":0,"total_pgmajfault":0,"total_pgpgin":0,"total_pgpgout":0,"total_rss":0,"total_unevictable":0,"unevictable":0,"swap":0,"hierarchical_memsw_limit":0,"total_swap":0,"TotalUsageTowardLimit":0,"anon":0,"file":0,"swapcached":0},"CPUStat":{"Usage":0,"User":0,"System":0},"DiskStat":{"TotalBytesUsed":BYTES,"TotalInodesUsed":0,"ExclusiveBytesUsed":0,"ExclusiveInodesUsed":0},"NetworkStat":NETWORK,"PidStat":{"Current":PIDS,"Max":0},"Age":AGE,"CPUEntitlement":0}"#;

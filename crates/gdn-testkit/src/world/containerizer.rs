@@ -211,10 +211,13 @@ impl Containerizer for FakeContainerizer {
         source: OwnedFd,
     ) -> Result<()> {
         self.0.point("containerizer.stream_in", Before).await?;
-        let mut bytes = Vec::new();
-        File::from(source)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Error::internal(format!("read tar: {error}")))?;
+        // Whoever writes may be a task of the same thread.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            File::from(source).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let read = reading.await.map_err(|error| Error::internal(format!("read tar: {error}")))?;
+        let bytes = read.map_err(|error| Error::internal(format!("read tar: {error}")))?;
         self.with(id, |container| {
             container.files = bytes;
             Ok(())
