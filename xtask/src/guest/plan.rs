@@ -41,7 +41,14 @@ const OF_THE_KERNEL: [(&str, &[&str]); 4] = [
     ),
     (
         "engine-tests::garden",
-        &["calls::", "environment::", "processes::processes_get_the_limits", "processes::want_of_memory"],
+        &[
+            "calls::",
+            "environment::",
+            "processes::processes_get_the_limits",
+            "processes::want_of_memory",
+            "restarts::want_of_memory",
+            "restarts::what_is_written",
+        ],
     ),
     // Most of the others need nftables.
     ("engine-tests::operations", &["defects::the_user_decides", "hosts::a_host_is_prepared"]),

@@ -262,3 +262,38 @@ fn of_two_destroys_one_is_refused_with_the_known_text_or_finds_nothing() {
     }
     engine.finish();
 }
+
+/// Defect 21 of the reference engine: the map of properties is read while it is written.
+#[test]
+fn readers_of_properties_see_what_was_written_and_never_go_back() {
+    let engine = Engine::start();
+    let garden = engine.garden();
+    let more = json!({ "handle": "h", "properties": { "n": "0", "stays": "s" } });
+    garden.create(&engine.busybox(more));
+    let last = 100;
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let garden = &garden;
+                scope.spawn(move || {
+                    let (mut before, mut looks) = (0, 0);
+                    while before < last {
+                        let all = garden.get("/containers/h/properties").expect(200).json();
+                        assert_eq!((&all["stays"], &all["garden.state"]), (&json!("s"), &json!("created")));
+                        let now: u32 = all["n"].as_str().unwrap().parse().unwrap();
+                        assert!(now >= before, "{now} after {before}");
+                        (before, looks) = (now, looks + 1);
+                    }
+                    looks
+                })
+            })
+            .collect();
+        for n in 1..=last {
+            garden.put("/containers/h/properties/n", &json!({ "value": n.to_string() })).expect_done();
+            let now = garden.get("/containers/h/properties/n").expect(200).json();
+            assert_eq!(now["value"], n.to_string(), "what was acknowledged is read");
+        }
+        assert!(readers.into_iter().all(|reader| reader.join().unwrap() > 3));
+    });
+    engine.finish();
+}

@@ -240,3 +240,39 @@ fn a_socket_that_was_inherited_is_served_and_stays() {
     assert!(socket.exists() && std::os::unix::net::UnixStream::connect(&socket).is_err());
     engine.finish();
 }
+
+/// Defect 20 of the reference engine: two processes for each container whose figures are asked for.
+#[test]
+fn figures_are_read_without_a_process() {
+    let engine = Engine::start();
+    let garden = engine.garden();
+    let handles: Vec<String> = (0..5).map(|_| garden.create(&engine.busybox(json!({})))).collect();
+    let bulk = format!("/containers/bulk_metrics?handles={}", handles.join(","));
+    let trace = engine.scratch().join("trace");
+    let server = engine.server_pid().to_string();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=process,pread64,openat", "-p", &server, "-o"]).arg(&trace);
+    let mut strace = strace.spawn().expect("strace is installed");
+    let traced = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        !status.contains("TracerPid:\t0\n")
+    };
+    until("the server to be traced", || traced(&server));
+    for _ in 0..3 {
+        let figures = garden.get(&bulk).expect(200).json();
+        for handle in &handles {
+            assert!(figures[handle]["Metrics"]["CPUStat"]["Usage"].as_u64() > Some(0), "{figures}");
+        }
+    }
+    kill_process(Pid::from_child(&strace), Signal::TERM).unwrap();
+    strace.wait().unwrap();
+    let calls = fs::read_to_string(&trace).unwrap();
+    // The files are opened at the first reading: that much shows that the trace sees who reads.
+    assert!(calls.contains("memory.stat"), "{calls}");
+    let makes_one = |call: &&str| {
+        let thread = call.contains("CLONE_THREAD");
+        !thread && ["fork(", "clone(", "clone3(", "execve("].iter().any(|name| call.contains(name))
+    };
+    assert_eq!(calls.lines().filter(makes_one).collect::<Vec<_>>(), Vec::<&str>::new());
+    engine.finish();
+}
