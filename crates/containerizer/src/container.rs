@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::demotion::Demotion;
 use crate::failures;
 use crate::lookups::Lookups;
-use crate::oom::{OomReport, Owner, Since};
+use crate::oom::{OomReport, Owner};
 use crate::processes::{Processes, exit_status};
 use crate::removal::ANSWER;
 use crate::sidecars::Sidecars;
@@ -115,19 +115,19 @@ impl Container {
             users: KnownFiles::default(),
         };
         if limited {
-            container.watch_memory(Since::Birth);
+            container.watch_memory();
         }
         container
     }
 
     /// Tells from now on of want of memory, if nobody does yet.
-    pub(crate) fn watch_memory(&self, since: Since) {
+    pub(crate) fn watch_memory(&self) {
         let shared = &self.shared;
         if shared.oom.get().is_some() {
             return;
         }
         let owner = Owner { container: shared.id, sidecar: None };
-        if let Some(report) = OomReport::begin(owner, since, &self.cgroup, Arc::clone(&shared.events)) {
+        if let Some(report) = OomReport::begin(owner, &self.cgroup, Arc::clone(&shared.events)) {
             let _first = shared.oom.set(report);
         }
     }

@@ -86,7 +86,7 @@ pub(crate) async fn change(
     });
     let limits = limits.await.map_err(|error| failures::joined(&error))??;
     if limits.memory_bytes.is_some() {
-        container.watch_memory(crate::oom::Since::Now);
+        container.watch_memory();
     }
     if concerns_block_io {
         join_block_io(cgroups, container).await?;

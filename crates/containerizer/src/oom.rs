@@ -25,15 +25,6 @@ pub(crate) struct Owner {
     pub(crate) sidecar: Option<ProcessId>,
 }
 
-/// Which kills are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    /// All that the kernel has counted: of a new group none, and of one that is adopted those that happened meanwhile too.
-    Birth,
-    /// Those to come.
-    Now,
-}
-
 /// Watches one container's memory for as long as it lives. A container without a limit has none: only the host can run out.
 pub(crate) struct OomReport {
     watched: Arc<Watched>,
@@ -49,24 +40,17 @@ struct Watched {
 }
 
 impl OomReport {
-    /// Begins to watch a container or a sidecar with a limit. A watch that cannot be had costs events, not the container: it is logged.
-    pub(crate) fn begin(
-        owner: Owner,
-        since: Since,
-        cgroup: &Arc<Cgroup>,
-        events: Arc<dyn EventSink>,
-    ) -> Option<Self> {
+    /// Begins to watch a container or a sidecar with a limit, and tells what the kernel has counted so far: of one that is adopted,
+    /// what happened meanwhile. A watch that cannot be had costs events, not the container: it is logged.
+    pub(crate) fn begin(owner: Owner, cgroup: &Arc<Cgroup>, events: Arc<dyn EventSink>) -> Option<Self> {
         let watch = begin(cgroup);
         match watch {
-            Ok((watch, interest, counted)) => {
+            Ok((watch, interest)) => {
                 let cgroup = Arc::clone(cgroup);
-                let seen = if since == Since::Birth { 0 } else { counted };
-                let watched = Arc::new(Watched { owner, cgroup, events, seen: Mutex::new(seen) });
+                let watched = Arc::new(Watched { owner, cgroup, events, seen: Mutex::new(0) });
                 let task = tokio::spawn(report(Arc::clone(&watched), watch, interest));
                 let report = OomReport { watched, task };
-                if counted > seen {
-                    report.look();
-                }
+                report.look();
                 Some(report)
             }
             Err(error) => {
@@ -102,12 +86,12 @@ impl Watched {
     deprecated,
     reason = "its successor is unsafe; a watch owns its one descriptor, which is what that asks for"
 )]
-fn begin(cgroup: &Cgroup) -> Result<(AsyncFd<Pollable>, Interest, u64), String> {
+fn begin(cgroup: &Cgroup) -> Result<(AsyncFd<Pollable>, Interest), String> {
     let watch = cgroup.oom_watch().map_err(|error| error.to_string())?;
     let priority = watch.interest() == PollFlags::PRI;
     let interest = if priority { Interest::PRIORITY } else { Interest::READABLE };
     let watch = AsyncFd::with_interest(Pollable(watch), interest).map_err(|error| error.to_string())?;
-    Ok((watch, interest, cgroup.oom_kills().map_err(|error| error.to_string())?))
+    Ok((watch, interest))
 }
 
 /// A watch in the form that the runtime takes.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::component::{Policy, cgroup_error};
 use crate::container::{Container, Shared};
-use crate::oom::{OomReport, Owner, Since};
+use crate::oom::{OomReport, Owner};
 use crate::removal::{Removals, Traces};
 use crate::{arguments, binds, failures, limits, users};
 
@@ -187,7 +187,7 @@ fn note(shared: &Shared, process: ProcessId, cgroup: Cgroup, own_limit: bool) ->
     };
     let oom = owner.and_then(|sidecar| {
         let owner = Owner { container: shared.id, sidecar };
-        OomReport::begin(owner, Since::Birth, &cgroup, Arc::clone(&shared.events))
+        OomReport::begin(owner, &cgroup, Arc::clone(&shared.events))
     });
     shared.sidecars.running().insert(process, Group { cgroup: Arc::clone(&cgroup), oom });
     cgroup

@@ -105,7 +105,7 @@ impl Output {
     /// Leads what comes next to a socket, without a copy through here, or reads it where that does not pay or is not possible.
     /// A dropped future loses nothing.
     pub(crate) async fn forward(&mut self, socket: &Socket) -> Result<Forwarded<'_>> {
-        if self.reader.flows() {
+        if self.reader.flows()? {
             // However fast it comes, other tasks have their turn.
             tokio::task::consume_budget().await;
             match self.reader.lead(socket).await {

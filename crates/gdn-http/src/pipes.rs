@@ -63,15 +63,7 @@ impl Reader {
 
     /// The next bytes, never empty; `None` at the end of file, then and later. A dropped future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>> {
-        // What filled the buffer once will do so again.
-        if !self.flows && !self.buffer.is_empty() && self.buffer.len() == self.buffer.capacity() {
-            self.flows = true;
-            // One that is never found empty would not be led past here otherwise.
-            self.watch()?;
-            if let Source::Watched(pipe) = &self.source {
-                enlarge(pipe);
-            }
-        }
+        self.notice_flow()?;
         self.buffer.clear();
         loop {
             if let Source::Watched(pipe) = &self.source {
@@ -96,9 +88,23 @@ impl Reader {
         }
     }
 
+    /// What filled the buffer once will do so again.
+    fn notice_flow(&mut self) -> Result<()> {
+        if !self.flows && !self.buffer.is_empty() && self.buffer.len() == self.buffer.capacity() {
+            self.flows = true;
+            // One that is never found empty would not be led past here otherwise.
+            self.watch()?;
+            if let Source::Watched(pipe) = &self.source {
+                enlarge(pipe);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether so much comes that it is worth being led past here.
-    pub(crate) fn flows(&self) -> bool {
-        self.flows && matches!(self.source, Source::Watched(_))
+    pub(crate) fn flows(&mut self) -> Result<bool> {
+        self.notice_flow()?;
+        Ok(self.flows && matches!(self.source, Source::Watched(_)))
     }
 
     /// Leads what is in the pipe, or comes, to a socket, without a copy through here. Whatever is the matter with either is

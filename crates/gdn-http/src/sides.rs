@@ -4,9 +4,9 @@
 //! connection for each output it wants, once. Each output has a task of its own, which copies it to that connection from the
 //! moment it comes.
 //!
-//! Output that nobody came for must not hold the process back for ever: after a while, or when the process has ended, it is
-//! read into memory as far as there is room, and what comes behind that is thrown away. A client that was late gets what was
-//! kept. So an output without a byte leaves nothing behind, and a process that a client never looks at goes on.
+//! Output that nobody came for must not hold the process back for ever: after a while it is read into memory as far as there
+//! is room, and what comes behind that is thrown away. A client that was late gets what was kept. When the process has ended,
+//! only as much is read as shows whether there is any: an output without a byte leaves nothing behind.
 //!
 //! A client that has come and does not read holds the process back, but not for ever when it waits for the other output
 //! meanwhile: then it would wait for itself. What there is no room for is lost, and the log is told how much.
@@ -209,12 +209,14 @@ impl Side {
         });
         let mut open = true;
         while open || !self.kept.bytes.is_empty() {
+            // A process that has ended waits for nothing: once there is something for the client, the rest may stay in its pipe.
+            let reads = open && (self.kept.bytes.is_empty() || !ended.is_cancelled());
             tokio::select! {
                 biased;
                 claim = &mut self.claims => return claim.ok(),
                 () = detached.cancelled() => return None,
                 () = &mut late => return None,
-                piece = self.output.next(), if open => match piece {
+                piece = self.output.next(), if reads => match piece {
                     Ok(Some(piece)) => self.kept.keep(piece),
                     Ok(None) => open = false,
                     Err(error) => {
@@ -303,6 +305,10 @@ impl Side {
                     reads = true;
                     continue;
                 }
+                // What is not read now is there for the next engine.
+                Ok(Forwarded::Full) if self.ties.detached.is_cancelled() => return Ok(End::Over),
+                // Unless the client waits for another output, it can stay in its pipe, where a kill does not reach it.
+                Ok(Forwarded::Full) if reads || self.ties.hungry.load(Ordering::Relaxed) == 0 => continue,
                 Ok(Forwarded::Full) => self.output.next().await,
                 Ok(Forwarded::Piece(piece)) => Ok(piece),
                 Err(error) => Err(error),
@@ -329,6 +335,7 @@ impl Side {
     /// Lets the process go on while its client does not read: it waits for the process's other output, which the process
     /// might never come to.
     async fn keep_while_writing(&mut self, connection: &mut Connection, open: &mut bool) -> io::Result<()> {
+        let detached = self.ties.detached.clone();
         while !self.kept.bytes.is_empty() {
             tokio::select! {
                 biased;
@@ -336,6 +343,8 @@ impl Side {
                     let number = written?;
                     self.kept.forget(number);
                 }
+                // What is not read now is there for the next engine.
+                () = detached.cancelled() => return Ok(()),
                 piece = self.output.next(), if *open => match piece {
                     Ok(Some(piece)) => self.kept.keep(piece),
                     Ok(None) => *open = false,

@@ -46,7 +46,8 @@ impl ProcessSpec {
 /// What is not there any more is passed over; the attachment tells with which byte it does begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttachFrom {
-    /// The byte of standard output to begin with; absent = the next one.
+    /// The byte of standard output to begin with; absent = the next one, or the first that waits for a reader, with a policy
+    /// that lets output wait.
     pub stdout: Option<u64>,
     /// The same of standard error.
     pub stderr: Option<u64>,

@@ -68,7 +68,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
     while !rest.is_empty() {
         let unit_at = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(bad)?;
         let (number, tail) = rest.split_at(unit_at);
-        let unit_len = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit_len = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);
         let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
         let part = times(number, *factor).ok_or_else(bad)?;
@@ -262,6 +262,7 @@ mod tests {
             ("1.5h", 5_400_000),
             (".25s", 250),
             ("2.s", 2000),
+            ("1h.5m", 3_630_000),
             ("1.0000000000000000000000001m", 60_000),
             ("5000000ns", 5),
             ("1h1000\u{b5}s", 3_600_001),

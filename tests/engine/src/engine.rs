@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use gdn_client::Client;
 use gdn_testkit::leak::{self, Kind, Scope, Snapshot};
@@ -161,9 +162,14 @@ impl Engine {
 
     /// Asks the server to stop and waits for that.
     pub fn stop_server(&mut self) {
+        self.stop_server_within(PATIENCE);
+    }
+
+    /// The same, and no longer than this.
+    pub fn stop_server_within(&mut self, patience: Duration) {
         let mut server = self.server.take().expect("the server runs");
         rustix::process::kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
-        let status = eventually(PATIENCE, || server.child.try_wait().unwrap());
+        let status = eventually(patience, || server.child.try_wait().unwrap());
         let status = status.unwrap_or_else(|| panic!("the server did not stop: {}", self.log()));
         assert!(status.success(), "the server stopped with {status}: {}", self.log());
     }

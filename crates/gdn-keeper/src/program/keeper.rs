@@ -236,10 +236,11 @@ impl Keeper {
         self.processes.iter_mut().for_each(Process::engine_came);
     }
 
-    /// A connection has ended.
+    /// A connection has ended. Where there is one already that is another engine's.
     fn engine_left(&mut self) {
-        if self.connections.is_empty() {
-            self.processes.iter_mut().for_each(Process::engine_left);
+        self.processes.iter_mut().for_each(Process::engine_left);
+        if !self.connections.is_empty() {
+            self.processes.iter_mut().for_each(Process::engine_came);
         }
     }
 

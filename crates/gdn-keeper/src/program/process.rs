@@ -186,17 +186,18 @@ impl Process {
         if let Some(stdin) = &self.stdin {
             descriptors.push(stdin.try_clone().during(FailureKind::Exhausted, during)?);
         }
-        for (index, output) in self.outputs.iter_mut().enumerate() {
+        // All of them before anything is attached: what is held goes to whoever attaches next.
+        let pipes: std::io::Result<Vec<_>> = self.outputs.iter().map(|_| pipe_never_blocking()).collect();
+        for (index, (reader, sink)) in pipes.during(FailureKind::Exhausted, during)?.into_iter().enumerate() {
             // An output that has ended gives a pipe that is at its end.
-            let (reader, sink) = pipe_never_blocking().during(FailureKind::Exhausted, during)?;
-            let first = output.as_mut().map_or(self.written[index], |output| {
-                let first = output.attach(sink, from[index]);
-                if self.ended {
-                    // Nothing else will happen that makes it go out, and its end with it.
-                    output.advance();
-                }
-                first
-            });
+            let first = match &mut self.outputs[index] {
+                Some(output) => output.attach(sink, from[index]),
+                None => self.written[index],
+            };
+            if self.ended {
+                // Nothing else will happen that makes it go out, and its end with it.
+                self.tend(index, Output::advance);
+            }
             descriptors.push(reader);
             if index == 0 {
                 (streams.stdout, streams.stdout_first) = (true, first);
@@ -319,6 +320,13 @@ impl Process {
         self.ended = true;
         // They keep their places: this turn of the loop may still have news of them.
         self.outputs.iter_mut().for_each(|output| *output = None);
+    }
+
+    /// Gives up what was taken since by those it was kept for.
+    pub(crate) fn look_at_tails(&mut self) {
+        if self.ended {
+            self.tend_all(Output::look_at_tail);
+        }
     }
 
     /// Bytes of it that are kept after its end.

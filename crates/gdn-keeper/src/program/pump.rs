@@ -26,7 +26,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use pace::Pace;
 use recent::Recent;
 use sink::Sink;
-use unread::Unread;
+use unread::{Tail, Unread};
 
 /// Most bytes moved at once: a pipe's default capacity.
 const CHUNK: usize = 64 * 1024;
@@ -66,6 +66,8 @@ pub(crate) struct Output {
     cut_off: Vec<u64>,
     /// What the last reader has not taken, while it is held for the next one.
     unread: Option<Unread>,
+    /// What a reader of an ended process may not have taken yet.
+    tail: Option<Tail>,
     engine_is_away: bool,
     /// Since when readers wait for slower ones.
     pace: Option<Pace>,
@@ -98,6 +100,7 @@ impl Output {
             recent: Recent::default(),
             cut_off: Vec::new(),
             unread: None,
+            tail: None,
             engine_is_away: false,
             pace: None,
             full: false,
@@ -111,9 +114,12 @@ impl Output {
     /// Adds a reader, who gets everything from byte `from` on, or as far back as there is; without a number, from now on, or
     /// what is held for it first. Returns the number of its first byte.
     pub(crate) fn attach(&mut self, pipe: OwnedFd, from: Option<u64>) -> u64 {
-        let now = self.unread.take().map_or(self.position, |unread| unread.from);
-        let next = from.unwrap_or(now).clamp(self.first(), self.position);
+        let unread = self.unread.take().map(|unread| unread.from);
+        let next = from.or(unread).unwrap_or(self.position).clamp(self.first(), self.position);
         let mut sink = Sink::new(pipe, next);
+        if unread == Some(next) && next < self.position {
+            sink.gets_what_was_held();
+        }
         if let Some(place) = self.cut_off.iter().position(|cut_off| Some(*cut_off) == from) {
             self.cut_off.swap_remove(place);
             if next < self.position {
@@ -152,8 +158,9 @@ impl Output {
 
     /// By how much a reader may be behind.
     fn most_lag(&self) -> usize {
-        let held = if self.unread.is_some() { unread::MOST } else { 0 };
-        LAG.max(self.retention.keep).max(held)
+        // Only what was held for a reader makes it lag more.
+        let held = self.unread.is_some() || self.sinks.iter().any(|sink| sink.lag(self.position) > LAG);
+        LAG.max(self.retention.keep).max(if held { unread::MOST } else { 0 })
     }
 
     /// What to wait for.
@@ -213,34 +220,70 @@ impl Output {
         self.trim();
     }
 
-    /// Forgets those readers of whom that is true. What the last of all has left unread waits for the next, or may do so.
+    /// Forgets those readers of whom that is true. What they have left unread waits for the next one, or may do so: of several
+    /// who go together, from the first byte on that any of them lacks.
     fn drop_sinks(&mut self, has_gone: impl FnMut(&mut Sink) -> bool) {
-        let last = self.sinks.extract_if(.., has_gone).last();
+        let gone: Vec<Sink> = self.sinks.extract_if(.., has_gone).collect();
         let Retention { block, hold, .. } = self.retention;
-        let Some(last) = last.filter(|_| (block || hold) && self.sinks.is_empty()) else { return };
-        let left = unread::take_back(last.as_fd());
-        let from = last.next() - left.len() as u64;
-        if let Ok(lacks @ 1..) = usize::try_from(self.first().saturating_sub(from)) {
-            self.recent.put_before(&left[..lacks]);
+        let alone = self.sinks.is_empty();
+        let holds = hold || (block && alone);
+        if !holds {
+            return;
         }
-        self.unread = Some(Unread::new(from, block || self.engine_is_away));
+        for sink in gone {
+            let left = unread::take_back(sink.as_fd());
+            let from = sink.next() - left.len() as u64;
+            self.put_back(from, &left);
+            // One that took nothing of what was held for it did not come to stay.
+            let waits = self.engine_is_away || (alone && (block || sink.held_from() == Some(from)));
+            self.hold_from(from, waits);
+        }
     }
 
-    /// The engine has gone, and its readers with it, or are about to go: nobody who was cut off will come back, and what the
-    /// last ones have left waits for the next engine's.
+    /// Remembers bytes again, of which some may be remembered still: the first has this number.
+    fn put_back(&mut self, from: u64, bytes: &[u8]) {
+        if let Ok(lacks @ 1..) = usize::try_from(self.first().saturating_sub(from)) {
+            self.recent.put_before(&bytes[..lacks.min(bytes.len())]);
+        }
+    }
+
+    fn hold_from(&mut self, from: u64, waits: bool) {
+        let from = self.unread.map_or(from, |unread| unread.from.min(from));
+        self.unread = Some(Unread::new(from, waits));
+    }
+
+    /// The engine has gone, and its readers with it: nobody who was cut off will come back, and what the others have left waits
+    /// for the next engine's.
     pub(crate) fn engine_left(&mut self) -> Progress {
         self.engine_is_away = true;
         if let Some(unread) = &mut self.unread {
             unread.until = None;
+        }
+        self.drop_dead_sinks();
+        if let Some(tail) = self.tail.take() {
+            let bytes = tail.take();
+            let from = self.position - bytes.len() as u64;
+            self.put_back(from, &bytes);
+            self.hold_from(from, true);
         }
         self.cut_off.clear();
         self.trim();
         self.progress()
     }
 
-    /// There is an engine again.
+    /// There is an engine. One that has readers has never gone.
     pub(crate) fn engine_came(&mut self) -> Progress {
         self.engine_is_away = false;
+        if !self.sinks.is_empty() {
+            self.unread = None;
+            self.trim();
+        }
+        self.progress()
+    }
+
+    /// Looks whether the last bytes of an ended process have been taken, which nothing tells.
+    pub(crate) fn look_at_tail(&mut self) -> Progress {
+        self.tail.take_if(|tail| tail.len() == 0);
         self.progress()
     }
 
@@ -262,13 +305,14 @@ impl Output {
 
     /// Bytes that are kept for readers of a process that has ended.
     pub(crate) fn held(&self) -> usize {
-        if self.left == Some(0) { self.recent.len() } else { 0 }
+        let tail = self.tail.as_ref().map_or(0, Tail::len);
+        if self.left == Some(0) { self.recent.len() + tail } else { 0 }
     }
 
     /// Gives up what is kept of a process that has ended.
     pub(crate) fn let_go(&mut self) -> Progress {
         self.retention.keep = 0;
-        self.unread = None;
+        (self.unread, self.tail) = (None, None);
         self.cut_off.clear();
         self.trim();
         self.progress()
@@ -310,12 +354,13 @@ impl Output {
     }
 
     fn progress(&self) -> Progress {
-        let over = self.closed && self.sinks.is_empty() && self.recent.len() == 0;
+        let over = self.closed && self.sinks.is_empty() && self.recent.len() == 0 && self.tail.is_none();
         if over { Progress::Done } else { Progress::Open }
     }
 
     fn step(&mut self) -> Step {
-        let remembers = self.recent.len() > 0 || self.retention.keep > 0 || !self.cut_off.is_empty();
+        let awaited = self.unread.is_some() || !self.cut_off.is_empty();
+        let remembers = self.recent.len() > 0 || self.retention.keep > 0 || awaited;
         match self.left {
             Some(0) if self.sinks.is_empty() => self.drain(),
             _ if self.sinks.len() == 1 && !remembers && self.spliceable => self.splice(),
@@ -326,8 +371,10 @@ impl Output {
     /// Lets those sinks go that have everything that the process wrote.
     fn finish(&mut self) {
         if self.left == Some(0) {
-            let position = self.position;
-            self.sinks.retain(|sink| sink.lag(position) > 0);
+            let (position, Retention { block, hold, .. }) = (self.position, self.retention);
+            let done = self.sinks.extract_if(.., |sink| sink.lag(position) == 0);
+            let tails = done.filter_map(|sink| Tail::of(sink.as_fd()).filter(|_| block || hold));
+            self.tail = tails.last().or(self.tail.take());
             self.trim();
         }
     }

@@ -878,7 +878,8 @@ pub struct AttachStart {
     /// Whether this client will write to standard input; without, `stdin` messages are an error.
     #[prost(bool, tag = "3")]
     pub stdin: bool,
-    /// The byte of standard output to begin with, counted from 0, the first that the process wrote; absent means the next one.
+    /// The byte of standard output to begin with, counted from 0, the first that the process wrote; absent means the next one, or
+    /// the first that waits for a reader, with a policy that lets output wait.
     /// What is not kept any more is passed over.
     #[prost(uint64, optional, tag = "4")]
     pub stdout_from: ::core::option::Option<u64>,

@@ -268,19 +268,22 @@ fn entitlement(text: &str) -> anyhow::Result<Entitlement> {
 
 /// A length of time above 0; a number alone is one of seconds.
 fn interval(text: &str) -> anyhow::Result<Duration> {
-    let interval = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => values::duration(text)?,
-    };
+    let interval = seconds(text)?;
     anyhow::ensure!(!interval.is_zero(), "an interval of {text:?} is no time");
     Ok(interval)
 }
 
 /// The same, or 0 for one without end.
 fn interval_or_never(text: &str) -> anyhow::Result<Duration> {
-    match text {
-        "0" | "0s" => Ok(Duration::MAX),
-        _ => interval(text),
+    let interval = seconds(text)?;
+    Ok(if interval.is_zero() { Duration::MAX } else { interval })
+}
+
+/// A length of time; a number alone is one of seconds.
+fn seconds(text: &str) -> anyhow::Result<Duration> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => Ok(values::duration(text)?),
     }
 }
 

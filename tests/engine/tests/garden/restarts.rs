@@ -1,7 +1,7 @@
 //! Clients of a server that stops and comes back.
 
 use std::fs;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::net::Shutdown;
 use std::path::PathBuf;
 
@@ -110,6 +110,33 @@ fn what_is_written_while_no_server_runs_waits_for_the_client() {
         assert!(back.errors() == lines("error", count), "{id}: {} bytes", back.stderr.len());
     }
     drop(clients);
+    engine.finish();
+}
+
+/// The client reads nothing: some of the output is in its socket, and the rest in pipes, whose other end nobody has any more.
+#[test]
+fn what_a_slow_client_had_not_got_of_a_process_that_ended_outlives_the_server() {
+    let mut engine = Engine::start();
+    let garden = engine.garden();
+    let (handle, go) = listener(&engine);
+    // In large pieces: the server then leads them past itself, and a kill reaches only what it has read.
+    let whole = lines("line", 60_000);
+    fs::write(go.join("data"), &whole).unwrap();
+    let script = "while [ ! -e /go/ends ]; do sleep 0.02; done; cat /go/data; exit 6";
+    let spec = json!({ "path": "sh", "args": ["-c", script], "id": "ends" });
+    let client = garden.run_unheard(&handle, &spec).unwrap();
+    let mut stdout = client.open(&garden, &handle, "stdout");
+    let container = engine.init_pid(&handle);
+    fs::write(go.join("ends"), "").unwrap();
+    until("the process to end", || inside::processes_beside(container).is_empty());
+    engine.kill_server();
+    let mut got = String::new();
+    stdout.read_to_string(&mut got).unwrap();
+    assert!(got.len() < 500_000, "{} bytes were on their way", got.len());
+    engine.start_server(&[]);
+    let back = garden.attach(&handle, "ends").unwrap().finish().expect(6);
+    let (before, after) = (got.len(), back.stdout.len());
+    assert!(got + &back.text() == whole, "{before} and {after} bytes of {}", whole.len());
     engine.finish();
 }
 

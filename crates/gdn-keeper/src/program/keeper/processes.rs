@@ -13,6 +13,9 @@ use crate::protocol::{Attach, Body, Failure, FailureKind, Message, Started, Stre
 /// Most bytes kept of all processes that have ended: the keeper's memory is the host's, not the container's.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 
+/// Most processes that have ended and of which something is kept: each has descriptors of the keeper's.
+const MAX_HOLDERS: usize = 256;
+
 fn no_process(name: &str) -> Failure {
     failure(FailureKind::NoProcess, format!("no process {name} is running"))
 }
@@ -50,16 +53,21 @@ impl Keeper {
         });
     }
 
-    /// Gives up the output that was kept longest while it is too much in all. What is kept of processes that run
-    /// is bounded by their number.
+    /// Gives up the output that was kept longest while it is too much in all, or of too many. What is kept of processes that
+    /// run is bounded by their number.
     pub(super) fn bound_held_output(&mut self) {
-        let mut held: usize = self.processes.iter().map(Process::held).sum();
-        for process in self.processes.iter_mut().filter(|process| process.held() > 0) {
-            if held <= MAX_HELD {
+        self.processes.iter_mut().for_each(Process::look_at_tails);
+        let kept = self.processes.iter().map(Process::held).filter(|held| *held > 0);
+        let (mut number, mut bytes) = kept.fold((0, 0), |(number, sum), held| (number + 1, sum + held));
+        for process in &mut self.processes {
+            if number <= MAX_HOLDERS && bytes <= MAX_HELD {
                 break;
             }
-            held -= process.held();
-            process.let_go();
+            let held = process.held();
+            if held > 0 {
+                (number, bytes) = (number - 1, bytes - held);
+                process.let_go();
+            }
         }
     }
 

@@ -19,11 +19,13 @@ pub(super) struct Sink {
     behind: bool,
     /// Its reader was found gone.
     gone: bool,
+    /// The first byte of what was held for it, if anything was.
+    held_from: Option<u64>,
 }
 
 impl Sink {
     pub(super) fn new(pipe: OwnedFd, next: u64) -> Self {
-        Sink { pipe, next, behind: false, gone: false }
+        Sink { pipe, next, behind: false, gone: false, held_from: None }
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -53,6 +55,15 @@ impl Sink {
 
     pub(super) fn took(&mut self, length: usize) {
         self.next += length as u64;
+    }
+
+    /// What comes first was held until it came.
+    pub(super) fn gets_what_was_held(&mut self) {
+        self.held_from = Some(self.next);
+    }
+
+    pub(super) fn held_from(&self) -> Option<u64> {
+        self.held_from
     }
 
     pub(super) fn has_gone(&self) -> bool {

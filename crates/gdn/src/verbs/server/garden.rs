@@ -104,7 +104,7 @@ mod tests {
     fn heads_of_requests_may_take_any_time_if_asked() {
         assert_eq!(settings(&[]).read_header_timeout, Duration::from_secs(30));
         assert_eq!(settings(&["--read-header-timeout", "1.5s"]).read_header_timeout.as_millis(), 1500);
-        for never in ["0", "0s"] {
+        for never in ["0", "0s", "0m", "0.0h"] {
             assert_eq!(settings(&["--read-header-timeout", never]).read_header_timeout, Duration::MAX);
         }
     }
