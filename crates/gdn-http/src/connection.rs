@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 
 use crate::head::{self, Head, Length, MAX_HEAD, Refusal};
+use crate::room::Share;
 use crate::socket::Socket;
 
 /// The buffer a connection begins with: most requests are smaller.
@@ -48,6 +49,8 @@ pub(crate) enum BodyError {
     TooLarge(usize),
     #[error("the request's body did not arrive within {0:?}")]
     TooSlow(Duration),
+    #[error("{}", .0.message())]
+    NoRoom(gdn_types::Error),
     #[error("read the request's body")]
     Broken(#[from] io::Error),
 }
@@ -115,17 +118,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads a whole body.
+    /// Reads a whole body, which takes that share of the room for all of them.
     pub(crate) async fn body(
         &mut self,
         head: &Head,
         most: usize,
         patience: Duration,
+        share: &mut Share,
     ) -> Result<Vec<u8>, BodyError> {
         let whole = async {
             let mut body = Body::new(head.length);
-            if matches!(head.length, Length::Known(length) if length > most as u64) {
-                return Err(BodyError::TooLarge(most));
+            if let Length::Known(length) = head.length {
+                let length = usize::try_from(length).ok().filter(|length| *length <= most);
+                share.cover(length.ok_or(BodyError::TooLarge(most))?).await.map_err(BodyError::NoRoom)?;
             }
             if !body.is_over() {
                 self.permit(head).await?;
@@ -134,6 +139,9 @@ impl Connection {
             while let Some(piece) = body.next(self).await? {
                 if whole.len() + piece.len() > most {
                     return Err(BodyError::TooLarge(most));
+                }
+                if head.length == Length::Chunked {
+                    share.cover(whole.len() + piece.len()).await.map_err(BodyError::NoRoom)?;
                 }
                 whole.extend_from_slice(&piece);
             }
@@ -321,6 +329,7 @@ fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::Room;
     use crate::socket::pair;
 
     const SOON: Duration = Duration::from_secs(5);
@@ -343,7 +352,10 @@ mod tests {
     async fn a_chunked_body_ends_where_it_says_and_the_rest_stays() {
         let (head, mut connection) =
             request("3;x=y\r\nabc\r\n00a\r\n0123456789\r\n0\r\nT: v\r\n\r\nGET /").await;
-        assert_eq!(connection.body(&head, 100, SOON).await.unwrap(), b"abc0123456789");
+        assert_eq!(
+            connection.body(&head, 100, SOON, &mut Room::default().share()).await.unwrap(),
+            b"abc0123456789"
+        );
         assert_eq!(&connection.buffer[..], b"GET /");
     }
 
@@ -362,13 +374,19 @@ mod tests {
             "\n",
         ] {
             let (head, mut connection) = request(body).await;
-            let error = connection.body(&head, 100, SOON).await.unwrap_err();
+            let error = connection.body(&head, 100, SOON, &mut Room::default().share()).await.unwrap_err();
             assert!(matches!(error, BodyError::Malformed(_)), "{body:?}: {error:?}");
         }
         let (head, mut connection) = request("5\r\nabc").await;
-        assert!(matches!(connection.body(&head, 100, SOON).await.unwrap_err(), BodyError::CutOff));
+        assert!(matches!(
+            connection.body(&head, 100, SOON, &mut Room::default().share()).await.unwrap_err(),
+            BodyError::CutOff
+        ));
         let (head, mut connection) = request("5\r\nabcde\r\n0\r\n\r\n").await;
-        assert!(matches!(connection.body(&head, 4, SOON).await.unwrap_err(), BodyError::TooLarge(4)));
+        assert!(matches!(
+            connection.body(&head, 4, SOON, &mut Room::default().share()).await.unwrap_err(),
+            BodyError::TooLarge(4)
+        ));
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::files::{self, Tar};
 use crate::head::Head;
 use crate::json::{self, Fields, Nothing};
 use crate::output::Which;
+use crate::room::{Room, Share};
 use crate::route::{self, Call, Route, Stray, parameter};
 use crate::session::Session;
 use crate::sides::SideStreams;
@@ -39,6 +40,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Requests {
     pub(crate) gardener: Arc<Gardener>,
     pub(crate) streams: Arc<SideStreams>,
+    pub(crate) room: Room,
     pub(crate) tasks: TaskTracker,
     /// Calls that the engine is busy with, up to their answers.
     pub(crate) calls: TaskTracker,
@@ -151,13 +153,17 @@ impl Requests {
             Call::Stdout => self.side(connection, &route, Which::Stdout).await,
             Call::Stderr => self.side(connection, &route, Which::Stderr).await,
             _ => {
-                let body = match connection.body(head, MAX_BODY, BODY_PATIENCE).await {
+                let mut share = self.room.share();
+                let body = match connection.body(head, MAX_BODY, BODY_PATIENCE, &mut share).await {
                     Ok(body) => body,
                     Err(error) => return self.without_body(connection, head, &subject, &error).await,
                 };
                 match route.call {
-                    Call::Run => self.run(connection, head, subject, &body).await,
-                    Call::Attach => self.attach(connection, head, subject).await,
+                    Call::Run => self.run(connection, head, subject, (body, share)).await,
+                    Call::Attach => {
+                        drop((body, share));
+                        self.attach(connection, head, subject).await
+                    }
                     _ => {
                         let _call = self.calls.token();
                         let outcome =
@@ -193,15 +199,28 @@ impl Requests {
             BodyError::Malformed(_) | BodyError::Broken(_) => 400,
             BodyError::TooLarge(_) => 413,
             BodyError::TooSlow(_) => 408,
+            BodyError::NoRoom(_) => 503,
         };
         subject.log(&Error::invalid(error.to_string()), "request failed");
         self.finish(connection, head, &Answer::refusal(status, &error.to_string()), false).await
     }
 
-    async fn run(&self, connection: Connection, head: &Head, mut subject: Subject, body: &[u8]) -> Next {
-        let started = caught(async {
+    async fn run(
+        &self,
+        connection: Connection,
+        head: &Head,
+        mut subject: Subject,
+        body: (Vec<u8>, Share),
+    ) -> Next {
+        let asked = caught(async {
             let handle = subject.handle()?;
-            let spec = json::process_spec(Fields::parse(body)?)?;
+            Ok((handle, json::process_spec(Fields::parse(&body.0)?)?))
+        });
+        let asked = asked.await;
+        // Not to be kept for as long as the process runs.
+        drop(body);
+        let started = caught(async {
+            let (handle, spec) = asked?;
             if let Some(id) = &spec.id {
                 subject.process = id.to_string();
             }
@@ -244,6 +263,7 @@ impl Requests {
             process,
             status,
             streams: self.streams.clone(),
+            share: self.room.share(),
             tasks: self.tasks.clone(),
             shutdown: self.shutdown.clone(),
         };

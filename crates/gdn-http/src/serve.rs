@@ -15,6 +15,7 @@ use crate::config::{HttpConfig, OpenError};
 use crate::connection::Connection;
 use crate::inherited::Inherited;
 use crate::requests::{self, Requests};
+use crate::room::Room;
 use crate::sides::SideStreams;
 use crate::socket::Socket;
 use crate::unix::UnixSocket;
@@ -71,6 +72,7 @@ impl Gate {
         let requests = Arc::new(Requests {
             gardener,
             streams: Arc::new(SideStreams::until(shutdown.clone())),
+            room: Room::default(),
             tasks: tasks.clone(),
             calls: calls.clone(),
             shutdown: shutdown.clone(),

@@ -27,6 +27,7 @@ use crate::json;
 use crate::output::{Output, Target, Which};
 use crate::payload::{Exited, Failed, Input, Messages, Started};
 use crate::pipes::{Writer, Written};
+use crate::room::Share;
 use crate::sides::{Side, SideStreams, Ties};
 use crate::socket::{self, Socket};
 
@@ -57,6 +58,8 @@ pub(crate) struct Session {
     /// Status of the response: 201 for Run, 200 for Attach.
     pub(crate) status: u16,
     pub(crate) streams: Arc<SideStreams>,
+    /// What the client's messages take of the room for all of them.
+    pub(crate) share: Share,
     /// Where the tasks of the side streams are counted.
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
@@ -122,7 +125,7 @@ impl Session {
             biased;
             () = self.shutdown.cancelled() => End::Shutdown,
             status = exit => End::Process(status),
-            end = target.hear(&self.subject, &socket, messages, attachment.stdin) => end,
+            end = target.hear(&self.subject, &socket, (messages, self.share), attachment.stdin) => end,
         };
         let last = match &end {
             End::Process(Ok(status)) => {
@@ -237,7 +240,7 @@ impl Target {
         &self,
         subject: &Subject,
         socket: &Socket,
-        messages: Messages,
+        messages: (Messages, Share),
         stdin: Option<OwnedFd>,
     ) -> End {
         let (queue, queued) = Queue::new();
@@ -257,7 +260,13 @@ impl Target {
         end
     }
 
-    async fn listen(&self, subject: &Subject, socket: &Socket, mut messages: Messages, queue: Queue) -> End {
+    async fn listen(
+        &self,
+        subject: &Subject,
+        socket: &Socket,
+        (mut messages, mut share): (Messages, Share),
+        queue: Queue,
+    ) -> End {
         loop {
             loop {
                 let message = match messages.next() {
@@ -275,6 +284,10 @@ impl Target {
                     // The protocol has no answer to a message; the client learns how the process ends.
                     Err(error) => subject.log(&error, "a client's message came to nothing"),
                 }
+            }
+            // What is left is the beginning of a message.
+            if let Err(full) = share.cover(messages.buffer.len()).await {
+                return End::Nonsense(full);
             }
             if !matches!(socket.read_beside(&mut messages.buffer, READ).await, Ok(1..)) {
                 return End::Client;

@@ -316,3 +316,25 @@ async fn outputs_are_found_once_and_by_their_own_names_only() {
     verdicts.expect_all(15);
     open.close().await;
 }
+
+/// Those who announce much and send none of it take the room for much from others, for as long as a body may take, and nothing
+/// else.
+#[tokio::test]
+async fn what_all_clients_send_together_is_bounded() {
+    let open = Open::new().await;
+    let announced = "POST /containers HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n{";
+    let mut stalled = Vec::new();
+    for _ in 0..16 {
+        let mut connection = open.connect().await;
+        connection.write_all(announced.as_bytes()).await.unwrap();
+        stalled.push(connection);
+    }
+    let small = "POST /containers HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    let served = open.exchange(small).await;
+    assert!(served.starts_with("HTTP/1.1 200 OK\r\n"), "{served}");
+    let refused = open.exchange(announced).await;
+    assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
+    assert!(refused.contains("too much is being sent by all clients together"), "{refused}");
+    drop(stalled);
+    open.close().await;
+}
