@@ -164,7 +164,9 @@ impl Gardener {
         let record = self.record(container)?;
         let age = age(&record);
         let cpu_entitlement = self.config.cpu_entitlement.of(&record.spec.limits.cpu, age);
-        Ok(ContainerMetrics { network: network?, disk: disk?, age, cpu_entitlement, ..figures? })
+        let told = record.properties.get(keys::NETWORK_HEALTHCHECK) != Some("true");
+        let network = network?.filter(|_| told);
+        Ok(ContainerMetrics { network, disk: disk?, age, cpu_entitlement, ..figures? })
     }
 }
 

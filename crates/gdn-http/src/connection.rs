@@ -128,9 +128,8 @@ impl Connection {
     ) -> Result<Vec<u8>, BodyError> {
         let whole = async {
             let mut body = Body::new(head.length);
-            if let Length::Known(length) = head.length {
-                let length = usize::try_from(length).ok().filter(|length| *length <= most);
-                share.cover(length.ok_or(BodyError::TooLarge(most))?).await.map_err(BodyError::NoRoom)?;
+            if matches!(head.length, Length::Known(length) if length > most as u64) {
+                return Err(BodyError::TooLarge(most));
             }
             if !body.is_over() {
                 self.permit(head).await?;
@@ -140,9 +139,7 @@ impl Connection {
                 if whole.len() + piece.len() > most {
                     return Err(BodyError::TooLarge(most));
                 }
-                if head.length == Length::Chunked {
-                    share.cover(whole.len() + piece.len()).await.map_err(BodyError::NoRoom)?;
-                }
+                share.cover(whole.len() + piece.len()).await.map_err(BodyError::NoRoom)?;
                 whole.extend_from_slice(&piece);
             }
             Ok(whole)

@@ -20,7 +20,7 @@
 //!   it back, but for 5 s at most while it waits for the other output.
 //! * A side stream is opened once, by who knows its number (128 bits at random) and names its container and process.
 //! * A tar that was not wholly read or written is an error, never a success.
-//! * Bodies and messages of all clients together have 256 MiB of memory, and 64 KiB each beside that; the bytes that wait for
+//! * Bodies and messages of all clients together have 256 MiB of memory, and 256 KiB each beside that; the bytes that wait for
 //!   a process to read them (4 MiB for each conversation) do not count.
 //! * Two answers about the length of a body, and a head or a JSON body that is too long or too slow, refuse the request.
 //! * A failed call is logged once, with handle, operation and the client's request id, never with environment, properties or

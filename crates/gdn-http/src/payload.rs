@@ -10,6 +10,9 @@ use crate::json::{self, Fields};
 /// request to a script of Concourse.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
+/// Messages beyond that are copied out of the way of those behind them, in bytes.
+const LARGE: usize = 64 * 1024;
+
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -94,6 +97,10 @@ impl Messages {
             if self.depth == 0 && self.seen > 0 {
                 let message = self.buffer.split_to(self.seen).freeze();
                 self.seen = 0;
+                if message.len() > LARGE {
+                    // What is left would keep all of the memory that the two shared.
+                    self.buffer = BytesMut::from(&self.buffer[..]);
+                }
                 return Ok(Some(message));
             }
         }
@@ -143,6 +150,16 @@ mod tests {
         assert_eq!(messages.next().unwrap().unwrap(), &b"{\"a\":\"}\\\"{\"}"[..]);
         assert_eq!(messages.next().unwrap().unwrap(), &b"{}"[..]);
         messages.next().unwrap_err();
+    }
+
+    #[test]
+    fn what_follows_a_large_message_does_not_keep_its_memory() {
+        let mut messages = Messages::default();
+        messages.buffer.extend_from_slice(format!("{{\"data\":\"{}\"}}{{", "x".repeat(LARGE)).as_bytes());
+        drop(messages.next().unwrap().unwrap());
+        assert!(messages.next().unwrap().is_none());
+        assert_eq!(&messages.buffer[..], b"{");
+        assert!(messages.buffer.capacity() < LARGE, "{}", messages.buffer.capacity());
     }
 
     #[test]

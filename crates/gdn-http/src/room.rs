@@ -1,8 +1,8 @@
 //! Memory for what clients send: a bound on the bodies and messages of all of them together.
 //!
 //! Each body and each message has a bound of its own, which is far more than any honest one needs. What they take beyond a small
-//! part that everybody has comes out of one room. Who finds it full waits for a while, and is refused then: others may wait
-//! for the same.
+//! part that everybody has comes out of one room, as it arrives. Who finds it full is not read from for a while, and is refused
+//! then: others may wait for the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The most that all clients together have beyond [`FREE`], in KiB.
 const MOST: usize = 256 * 1024;
 
-/// What every body and every message may have without asking, in bytes: more than nearly all of them are.
-const FREE: usize = 64 * 1024;
+/// What every body and every message may have without asking, in bytes. The Go client sends 32 KiB of input at once, which
+/// are 192 KiB if each of them has to be written as an escape.
+const FREE: usize = 256 * 1024;
 
 /// How long it is waited for room.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -73,6 +73,7 @@ enum End {
     Client,
     /// The client says what nobody understands.
     Nonsense(Error),
+    /// The engine stops, or cannot go on with it now.
     Shutdown,
 }
 
@@ -287,7 +288,9 @@ impl Target {
             }
             // What is left is the beginning of a message.
             if let Err(full) = share.cover(messages.buffer.len()).await {
-                return End::Nonsense(full);
+                subject.log(&full, "a conversation is cut off");
+                // Its client may come again.
+                return End::Shutdown;
             }
             if !matches!(socket.read_beside(&mut messages.buffer, READ).await, Ok(1..)) {
                 return End::Client;

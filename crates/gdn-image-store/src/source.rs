@@ -79,7 +79,7 @@ pub(crate) fn identity(path: &Path) -> Result<(Identity, bool)> {
         Ok(stat) => Ok((Identity::of_file(&stat), true)),
         Err(Error::NotFound { .. }) => Err(Error::Document {
             document: path.display().to_string(),
-            reason: "it is a directory without index.json, so no image layout".to_owned(),
+            reason: "it is a directory without index.json, so no image layout; raw://PATH is a directory that is a root file system".to_owned(),
         }),
         Err(error) => Err(error),
     }

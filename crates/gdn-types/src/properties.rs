@@ -25,6 +25,8 @@ pub mod keys {
     pub const INTERFACE: &str = "garden.network.interface";
     /// `allow` or `deny`: what may leave when no rule matches.
     pub const EGRESS: &str = "garden.network.egress";
+    /// A client's: `true` for a container that only looks after the network, whose bytes are told to nobody.
+    pub const NETWORK_HEALTHCHECK: &str = "network.healthcheck";
     /// Everything the engine sets begins with this.
     pub const RESERVED_PREFIX: &str = "garden.";
 }

@@ -18,7 +18,7 @@ pub(crate) struct ContainerOptions {
     /// Name of the container [default: generated]
     #[arg(long, value_name = "NAME", value_parser = Handle::parse)]
     pub(crate) handle: Option<Handle>,
-    /// Image: hello, a path of a tar or a directory, or a URI such as oci:///layout:tag
+    /// Image: hello, a path of a tar or of an OCI layout, or a URI such as oci:///layout:tag or raw:///directory
     #[arg(long, value_name = "URI|PATH")]
     pub(crate) image: Option<String>,
     /// Property of the container; may be repeated
@@ -39,7 +39,7 @@ pub(crate) struct ContainerOptions {
     /// Most processes and threads
     #[arg(long, value_name = "NUMBER")]
     pub(crate) pids: Option<u64>,
-    /// Most bytes of its root file system, image included, such as 1G
+    /// Most bytes of its root file system, image included, such as 1G (refused: not available yet)
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) disk: Option<u64>,
     /// Limits of block I/O

@@ -67,6 +67,8 @@ pub(crate) struct Keeper {
     /// The order that init is carrying out: who asked, and what processes will need of it.
     building: Option<(u64, u64, Create)>,
     processes: Vec<Process>,
+    /// When it was last looked at what is kept of those that have ended.
+    looked: Instant,
     past: Past,
     jobs: Vec<Job>,
     runtime: Clients,
@@ -120,6 +122,7 @@ impl Keeper {
             container: None,
             building: None,
             processes: Vec::new(),
+            looked: Instant::now(),
             past: Past::default(),
             jobs: Vec::new(),
             runtime: Clients::default(),
@@ -350,11 +353,16 @@ impl Keeper {
         message: &Message,
         descriptors: &[BorrowedFd<'_>],
     ) {
-        let before = self.connections.len();
+        let mut gone = false;
         self.connections.retain(|connection| {
-            !whom(connection) || wire::send(connection.socket.as_fd(), message, descriptors).is_ok()
+            if !whom(connection) {
+                return true;
+            }
+            let sent = wire::send(connection.socket.as_fd(), message, descriptors);
+            gone |= sent.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock);
+            sent.is_ok()
         });
-        if self.connections.len() < before {
+        if gone {
             self.engine_left();
         }
     }

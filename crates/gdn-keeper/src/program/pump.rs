@@ -114,7 +114,8 @@ impl Output {
     /// Adds a reader, who gets everything from byte `from` on, or as far back as there is; without a number, from now on, or
     /// what is held for it first. Returns the number of its first byte.
     pub(crate) fn attach(&mut self, pipe: OwnedFd, from: Option<u64>) -> u64 {
-        let unread = self.unread.take().map(|unread| unread.from);
+        // Not what a reader has left who went alone: nothing is told again.
+        let unread = self.unread.take_if(|unread| unread.until.is_none()).map(|unread| unread.from);
         let next = from.or(unread).unwrap_or(self.position).clamp(self.first(), self.position);
         let mut sink = Sink::new(pipe, next);
         if unread == Some(next) && next < self.position {
@@ -374,7 +375,7 @@ impl Output {
             let (position, Retention { block, hold, .. }) = (self.position, self.retention);
             let done = self.sinks.extract_if(.., |sink| sink.lag(position) == 0);
             let tails = done.filter_map(|sink| Tail::of(sink.as_fd()).filter(|_| block || hold));
-            self.tail = tails.last().or(self.tail.take());
+            self.tail = tails.max_by_key(Tail::len).or(self.tail.take());
             self.trim();
         }
     }

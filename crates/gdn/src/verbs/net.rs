@@ -130,7 +130,7 @@ impl Show for Place {
             ports.join(", "),
         ];
         let place = columns(["HANDLE", "IP", "IPV6", "GATEWAY", "EXTERNAL IP", "PORTS"], [row]);
-        self.rules.iter().fold(place, |text, rule| format!("{text}allows {rule}\n"))
+        self.rules.iter().fold(place, |text, rule| format!("{text}\nallows {rule}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting processes and copies, and moving their bytes.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
@@ -12,6 +13,9 @@ use crate::protocol::{Attach, Body, Failure, FailureKind, Message, Started, Stre
 
 /// Most bytes kept of all processes that have ended: the keeper's memory is the host's, not the container's.
 const MAX_HELD: usize = 16 * 1024 * 1024;
+
+/// How often what is kept is looked at, at most.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Most processes that have ended and of which something is kept: each has descriptors of the keeper's.
 const MAX_HOLDERS: usize = 256;
@@ -56,6 +60,12 @@ impl Keeper {
     /// Gives up the output that was kept longest while it is too much in all, or of too many. What is kept of processes that
     /// run is bounded by their number.
     pub(super) fn bound_held_output(&mut self) {
+        // Each look asks the kernel for each of them.
+        let now = Instant::now();
+        if now.duration_since(self.looked) < BETWEEN_LOOKS {
+            return;
+        }
+        self.looked = now;
         self.processes.iter_mut().for_each(Process::look_at_tails);
         let kept = self.processes.iter().map(Process::held).filter(|held| *held > 0);
         let (mut number, mut bytes) = kept.fold((0, 0), |(number, sum), held| (number + 1, sum + held));

@@ -225,3 +225,20 @@ fn a_lost_connection_of_an_engine_that_goes_on_holds_nothing() {
         assert_eq!(output.recent.len(), 0);
     }
 }
+
+#[test]
+fn who_comes_right_after_a_reader_that_went_alone_is_told_nothing_again() {
+    let (mut output, process, reader) = held(HOLD);
+    rustix::io::write(&process, b"not taken").unwrap();
+    serve(&mut output);
+    drop(reader);
+    output.drop_dead_sinks();
+    let (newcomer, sink) = pipe_never_blocking().unwrap();
+    assert_eq!(output.attach(sink, None), 9);
+    rustix::io::write(&process, b"new").unwrap();
+    while output.deadline().is_some() {
+        serve_to_rest(&mut output);
+    }
+    assert_eq!(take_all(&newcomer), (b"new".to_vec(), false));
+    assert_eq!(output.recent.len(), 0);
+}
