@@ -76,16 +76,12 @@ impl EventHub {
         }
     }
 
-    /// A container of which something was noted that the store may not know yet, at once.
-    fn take_unsaved(&self) -> Option<Arc<Container>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    /// The same, as soon as there is one.
+    /// A container of which something was noted that the store may not know yet, as soon as there is one.
     async fn next_unsaved(&self) -> Arc<Container> {
         loop {
             let more = self.more_unsaved.notified();
-            if let Some(container) = self.take_unsaved() {
+            let next = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            if let Some(container) = next {
                 return container;
             }
             more.await;
@@ -114,9 +110,9 @@ impl Gardener {
         });
     }
 
-    /// Makes durable what nobody has done so with yet.
+    /// Makes durable what nobody has done so with yet, and waits where somebody is about it.
     pub(crate) async fn save_all_events(&self) {
-        while let Some(container) = self.events.take_unsaved() {
+        for container in self.containers.all() {
             self.save_events(&container).await;
         }
     }

@@ -374,7 +374,7 @@ impl Output {
         if self.left == Some(0) {
             let (position, Retention { block, hold, .. }) = (self.position, self.retention);
             let done = self.sinks.extract_if(.., |sink| sink.lag(position) == 0);
-            let tails = done.filter_map(|sink| Tail::of(sink.as_fd()).filter(|_| block || hold));
+            let tails = done.filter(|_| block || hold).filter_map(|sink| Tail::of(sink.as_fd()));
             self.tail = tails.max_by_key(Tail::len).or(self.tail.take());
             self.trim();
         }
