@@ -2,10 +2,10 @@
 //!
 //! A network namespace ends a moment after its last process, and with it the link. Until then the address is nobody's: given
 //! to another container it would be in use twice. One thread looks until the link is gone, and deletes one that outstays
-//! its time because somebody holds the namespace open. Then, for all that are gone at once, it has the kernel forget the
-//! connections of the addresses: whoever gets one next must not be taken for its last holder, and to look for them takes the
-//! kernel milliseconds that no destroy has to wait for. Last it removes their files: to free a file's blocks can take the
-//! disk milliseconds, too.
+//! its time because somebody holds the namespace open. Then it has the kernel forget the connections of the addresses:
+//! whoever gets one next must not be taken for its last holder. To look for them takes the kernel milliseconds, the same for
+//! one address and for many, so it is done for all that have gone in a while, and at once only where somebody waits for an
+//! address. Last it removes their files: to free a file's blocks can take the disk milliseconds, too.
 
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What each one that leaves adds to that: of many the kernel lets many go at a time, and to look at all of them all the time
 /// would keep a processor from those who wait for their destroys.
 const LOOK_FOR_EACH: Duration = Duration::from_micros(400);
+/// How long addresses whose links are gone wait for others, to be looked for in the kernel's connections together with them.
+const GATHER: Duration = Duration::from_millis(250);
 /// A namespace that is open for longer after its container's end is held by somebody else.
 const OUTSTAYED: Duration = Duration::from_secs(2);
 
@@ -37,11 +39,12 @@ pub(crate) struct SharedPools {
     came_back: Condvar,
 }
 
-/// Pools, and how many links are to go, most of which bring an address back to them.
+/// Pools, how many links are to go, most of which bring an address back to them, and how many wait for that.
 #[derive(Debug)]
 struct Waited {
     pools: Pools,
     leaving: usize,
+    waiting: usize,
 }
 
 /// An address and the link that is to go first.
@@ -77,7 +80,7 @@ pub(crate) struct Looker {
 
 impl SharedPools {
     pub(crate) fn new(pools: Pools) -> Self {
-        SharedPools { pools: Mutex::new(Waited { pools, leaving: 0 }), came_back: Condvar::new() }
+        SharedPools { pools: Mutex::new(Waited { pools, leaving: 0, waiting: 0 }), came_back: Condvar::new() }
     }
 
     /// Does something with the pools.
@@ -99,8 +102,10 @@ impl SharedPools {
             if !may_pass || waited.leaving == 0 || left.is_zero() {
                 return Err(waited.pools.refuse(error));
             }
+            waited.waiting += 1;
             let woken = self.came_back.wait_timeout(waited, left);
             waited = woken.unwrap_or_else(PoisonError::into_inner).0;
+            waited.waiting -= 1;
         }
     }
 
@@ -110,8 +115,17 @@ impl SharedPools {
 
     /// Waits until nobody is leaving any more; whether that came about in time.
     pub(crate) fn wait_for_leavers(&self, patience: Duration) -> bool {
-        let waited = self.came_back.wait_timeout_while(self.lock(), patience, |waited| waited.leaving > 0);
-        waited.unwrap_or_else(PoisonError::into_inner).0.leaving == 0
+        let mut waited = self.lock();
+        waited.waiting += 1;
+        let woken = self.came_back.wait_timeout_while(waited, patience, |waited| waited.leaving > 0);
+        let mut waited = woken.unwrap_or_else(PoisonError::into_inner).0;
+        waited.waiting -= 1;
+        waited.leaving == 0
+    }
+
+    /// Whether somebody waits for an address to come back.
+    fn is_waited_for(&self) -> bool {
+        self.lock().waiting > 0
     }
 
     fn leaves(&self) {
@@ -154,8 +168,10 @@ impl Leaving {
 
 fn run(looker: &Looker, told: &Receiver<Leaver>) {
     let mut leavers: Vec<Leaver> = Vec::new();
+    let mut gone: Vec<Leaver> = Vec::new();
+    let mut gathering = Instant::now();
     loop {
-        let next = if leavers.is_empty() {
+        let next = if leavers.is_empty() && gone.is_empty() {
             told.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             told.recv_timeout(pause(leavers.len()))
@@ -168,7 +184,20 @@ fn run(looker: &Looker, told: &Receiver<Leaver>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let mut gone: Vec<Leaver> = leavers.extract_if(.., |leaver| looker.is_gone(leaver)).collect();
+        for leaver in leavers.extract_if(.., |leaver| looker.is_gone(leaver)) {
+            match leaver.tracked.is_empty() {
+                true => looker.has_left(leaver),
+                false => {
+                    if gone.is_empty() {
+                        gathering = Instant::now();
+                    }
+                    gone.push(leaver);
+                }
+            }
+        }
+        if gone.is_empty() || (gathering.elapsed() < GATHER && !looker.pools.is_waited_for()) {
+            continue;
+        }
         let tracked: Vec<IpAddr> = gone.iter().flat_map(|leaver| leaver.tracked.iter().copied()).collect();
         if let Err(error) = looker.firewall.forget_connections(&tracked) {
             tracing::warn!(%error, "addresses of containers that are gone are not free yet; it will be tried again");
@@ -176,7 +205,7 @@ fn run(looker: &Looker, told: &Receiver<Leaver>) {
             gone.iter_mut().for_each(|leaver| leaver.since = Instant::now() + OUTSTAYED);
             leavers.append(&mut gone);
         }
-        gone.into_iter().for_each(|leaver| looker.has_left(leaver));
+        gone.drain(..).for_each(|leaver| looker.has_left(leaver));
     }
 }
 
