@@ -82,7 +82,13 @@ mod tests {
         let (ours, other) = (EngineId::from_bits(1), EngineId::from_bits(2));
         let start = |engine: EngineId| {
             let mut sleep = Command::new("sleep");
-            sleep.arg("1000").env(MARK, engine.to_string()).spawn().unwrap()
+            let sleep = sleep.arg("1000").env(MARK, engine.to_string()).spawn().unwrap();
+            // Whoever started a program may go on before the program has its environment.
+            let pid = Pid::from_raw(sleep.id().try_into().unwrap()).unwrap();
+            while !is_marked(pid, &format!("{MARK}={engine}")) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            sleep
         };
         let (mut call, mut foreign) = (start(ours), start(other));
         end(ours).unwrap();
