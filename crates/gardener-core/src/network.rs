@@ -28,14 +28,14 @@ impl Gardener {
     ///
     /// # Errors
     /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
-    pub async fn net_out(self: &Arc<Self>, handle: &Handle, rules: &[NetOutRule]) -> Result<()> {
+    pub async fn net_out(self: &Arc<Self>, handle: &Handle, rules: Vec<NetOutRule>) -> Result<()> {
         let (container, hold) = self.hold_living(handle)?;
-        let (gardener, rules) = (Arc::clone(self), rules.to_vec());
+        let gardener = Arc::clone(self);
         let add = async move {
             let _hold = hold;
             let _alone = container.network.lock().await;
             container.must_live()?;
-            let add = gardener.components.networker.net_out(&container.id, &rules);
+            let add = gardener.components.networker.net_out(&container.id, rules);
             gardener.faults.caught("networker.net_out", add).await
         };
         self.to_its_end("net_out", add).await
@@ -48,16 +48,16 @@ impl Gardener {
     pub async fn net_replace(
         self: &Arc<Self>,
         handle: &Handle,
-        rules: &[NetOutRule],
+        rules: Vec<NetOutRule>,
         expected: Option<u64>,
     ) -> Result<u64> {
         let (container, hold) = self.hold_living(handle)?;
-        let (gardener, rules) = (Arc::clone(self), rules.to_vec());
+        let gardener = Arc::clone(self);
         let replace = async move {
             let _hold = hold;
             let _alone = container.network.lock().await;
             container.must_live()?;
-            let replace = gardener.components.networker.net_replace(&container.id, &rules, expected);
+            let replace = gardener.components.networker.net_replace(&container.id, rules, expected);
             gardener.faults.caught("networker.net_replace", replace).await
         };
         self.to_its_end("net_replace", replace).await

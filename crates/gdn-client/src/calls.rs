@@ -185,7 +185,7 @@ impl Client {
 
     /// Allows a container further destinations: all of the rules, or none of them.
     pub async fn net_out(&self, handle: &Handle, rules: &[NetOutRule]) -> Result<()> {
-        let rules = rules.iter().cloned().map(Into::into).collect();
+        let rules = rules.iter().map(Into::into).collect();
         call!(self, net_out, garden::NetOutRequest { handle: handle.to_string(), rules })?;
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Client {
     ) -> Result<u64> {
         let request = garden::ReplaceNetOutRequest {
             handle: handle.to_string(),
-            rules: rules.iter().cloned().map(Into::into).collect(),
+            rules: rules.iter().map(Into::into).collect(),
             expected_generation: expected,
         };
         Ok(call!(self, replace_net_out, request)?.generation)

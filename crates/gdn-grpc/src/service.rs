@@ -388,7 +388,7 @@ impl Garden for GardenService {
         unary!(self, "NetOut", request, |wire| (&wire.handle, ""), {
             let rules: Vec<NetOutRule> =
                 wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
-            self.gardener.net_out(&Handle::parse(&wire.handle)?, &rules).await?;
+            self.gardener.net_out(&Handle::parse(&wire.handle)?, rules).await?;
             Ok(garden::NetOutResponse {})
         })
     }
@@ -401,7 +401,7 @@ impl Garden for GardenService {
             let rules: Vec<NetOutRule> =
                 wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
             let handle = Handle::parse(&wire.handle)?;
-            let generation = self.gardener.net_replace(&handle, &rules, wire.expected_generation).await?;
+            let generation = self.gardener.net_replace(&handle, rules, wire.expected_generation).await?;
             Ok(garden::ReplaceNetOutResponse { generation })
         })
     }

@@ -88,8 +88,8 @@ async fn of_container(
             let mapped = gardener.net_in(handle, json::net_in(Fields::parse(body)?)?).await?;
             return Ok(json::document(&MappedPort::from(mapped)));
         }
-        Call::NetOut => gardener.net_out(handle, &[json::net_out(body)?]).await?,
-        Call::BulkNetOut => gardener.net_out(handle, &json::net_out_rules(body)?).await?,
+        Call::NetOut => gardener.net_out(handle, vec![json::net_out(body)?]).await?,
+        Call::BulkNetOut => gardener.net_out(handle, json::net_out_rules(body)?).await?,
         Call::Destroy => Box::pin(gardener.destroy(handle)).await?,
         Call::Stop => gardener.stop(handle, json::kill(body)?).await?,
         Call::SetGraceTime => gardener.set_grace_time(handle, json::grace_time(body)?).await?,

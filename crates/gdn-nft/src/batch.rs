@@ -361,16 +361,20 @@ fn write_set(body: &mut Writer<'_>, set: &Set, id: u32) {
         }
         Data::Verdict => body.number32(6, VERDICTS),
     }
-    if ranges {
+    if ranges || set.room.is_some() {
         body.nest(9, |description| {
-            description.nest(2, |fields| {
-                for field in &set.key {
-                    fields
-                        .nest(1, |item| item.number32(1, u32::try_from(field.length()).unwrap_or(u32::MAX)));
-                }
-            });
+            if let Some(room) = set.room {
+                description.number32(1, u32::try_from(room).unwrap_or(u32::MAX));
+            }
+            if ranges {
+                description.nest(2, |fields| set.key.iter().for_each(|field| field_length(fields, *field)));
+            }
         });
     }
     body.number32(10, id);
     body.bytes(13, &set.userdata());
+}
+
+fn field_length(fields: &mut Writer<'_>, field: crate::Field) {
+    fields.nest(1, |item| item.number32(1, u32::try_from(field.length()).unwrap_or(u32::MAX)));
 }

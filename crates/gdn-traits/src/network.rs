@@ -44,15 +44,19 @@ pub trait Networker: Send + Sync + 'static {
     async fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()>;
 
     /// Adds rules, all or none.
-    async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()>;
+    async fn net_out(&self, id: &ContainerId, rules: Vec<NetOutRule>) -> Result<()>;
 
     /// Puts rules in the place of all that were added, in one step, and answers their generation. Connections that the
     /// container began under the old ones are judged anew.
     ///
     /// # Errors
     /// `FailedPrecondition` when `expected` is given and is not the generation of the rules in force.
-    async fn net_replace(&self, id: &ContainerId, rules: &[NetOutRule], expected: Option<u64>)
-    -> Result<u64>;
+    async fn net_replace(
+        &self,
+        id: &ContainerId,
+        rules: Vec<NetOutRule>,
+        expected: Option<u64>,
+    ) -> Result<u64>;
 
     /// The rules in force.
     async fn net_rules(&self, id: &ContainerId) -> Result<NetRules>;

@@ -184,18 +184,18 @@ impl Networker for KernelNetworker {
         self.blocking(move |shared| shared.unmap(&id, mapping)).await
     }
 
-    async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
-        let (id, rules) = (*id, rules.to_vec());
+    async fn net_out(&self, id: &ContainerId, rules: Vec<NetOutRule>) -> Result<()> {
+        let id = *id;
         self.blocking(move |shared| shared.net_out(&id, &rules)).await
     }
 
     async fn net_replace(
         &self,
         id: &ContainerId,
-        rules: &[NetOutRule],
+        rules: Vec<NetOutRule>,
         expected: Option<u64>,
     ) -> Result<u64> {
-        let (id, rules) = (*id, rules.to_vec());
+        let id = *id;
         self.blocking(move |shared| shared.net_replace(&id, &rules, expected)).await
     }
 

@@ -180,6 +180,20 @@ impl Firewall {
         })
     }
 
+    /// Takes back what [`allow`](Self::allow) added, with what was begun since.
+    pub(crate) fn forbid(
+        &self,
+        id: &ContainerId,
+        reservation: &Reservation,
+        before: &BTreeSet<SetKind>,
+        added: &Added,
+    ) -> Result<()> {
+        self.change(&format!("close destinations of container {id}"), id, reservation, |guest, batch| {
+            guest.forbid(batch, before, added);
+        })?;
+        self.judge_anew([reservation])
+    }
+
     /// Puts a container's destinations in the place of those of an earlier generation, and ends what it began under them
     /// so that it is judged anew.
     pub(crate) fn replace(
@@ -439,7 +453,7 @@ impl Firewall {
         for (kind, pieces) in denied.sets() {
             let elements: Vec<Element> = pieces
                 .iter()
-                .map(|piece| Element::range([guest::addresses_of(kind.traffic.family, piece.addresses())]))
+                .map(|piece| Element::range([guest::addresses_of(kind.traffic.family, piece.addresses)]))
                 .collect();
             batch.add_new_elements(table, &Shared::of(kind.traffic.family).denied, &elements);
         }

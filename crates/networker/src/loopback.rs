@@ -69,14 +69,14 @@ impl Networker for LoopbackNetworker {
         Ok(())
     }
 
-    async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
+    async fn net_out(&self, _id: &ContainerId, _rules: Vec<NetOutRule>) -> Result<()> {
         Err(no_rules())
     }
 
     async fn net_replace(
         &self,
         _id: &ContainerId,
-        _rules: &[NetOutRule],
+        _rules: Vec<NetOutRule>,
         _expected: Option<u64>,
     ) -> Result<u64> {
         Err(Error::not_yet("replacing the rules of a container without a network"))

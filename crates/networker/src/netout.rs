@@ -16,8 +16,8 @@ use gdn_types::{Error, ErrorKind, IpRange, NetOutRule, Protocol, Result};
 
 pub(crate) use piece::{Piece, Span};
 use pieces::Pieces;
-pub(crate) use way::Way;
 use way::Ways;
+pub(crate) use way::{Hash, Way};
 
 /// Elements of all sets of one container, and boxes of one call: 3,000 rules of a large platform need as many, crossed ranges
 /// some times that.
@@ -68,7 +68,7 @@ pub(crate) enum Class {
 
 impl Class {
     /// Second and third field of a piece for which they do not matter.
-    fn whole(self) -> (Span, Span) {
+    fn whole(self) -> (Span<u16>, Span<u16>) {
         let bytes = Span::new(0_u8, u8::MAX);
         match self {
             Class::Any => (Span::one(0_u8), Span::one(0_u8)),
@@ -116,23 +116,21 @@ impl Destinations {
     /// # Errors
     /// `InvalidArgument` for a rule that means nothing; `ResourceExhausted` for more pieces than a container may have.
     pub(crate) fn add(&mut self, rules: &[NetOutRule]) -> Result<Added> {
-        let mut boxes = Vec::new();
+        let mut boxes = Boxes::default();
         for rule in rules {
-            let crossed = rule.networks.len().max(2).saturating_mul(rule.ports.len().max(1));
-            if boxes.len().saturating_add(crossed) > MOST_PIECES {
-                return Err(too_many());
-            }
-            boxes_of(rule, &mut boxes)?;
+            boxes.add(rule)?;
         }
         let mut new: BTreeMap<Traffic, Vec<Piece>> = BTreeMap::new();
-        for (traffic, piece) in boxes {
-            let rest = self.0.entry(traffic).or_default().pieces.add(piece);
-            new.entry(traffic).or_default().extend(rest);
-            if self.len() > MOST_PIECES {
-                for (traffic, pieces) in new {
-                    self.0.entry(traffic).or_default().pieces.remove(&pieces);
+        for (traffic, boxes) in boxes.of {
+            let room = MOST_PIECES.saturating_sub(self.len());
+            let (pieces, added) =
+                (&mut self.0.entry(traffic).or_default().pieces, new.entry(traffic).or_default());
+            for piece in boxes {
+                pieces.add(piece, added);
+                if added.len() > room {
+                    new.iter().for_each(|(traffic, pieces)| self.forget(*traffic, pieces));
+                    return Err(too_many());
                 }
-                return Err(too_many());
             }
         }
         let mut added = Added::new();
@@ -167,6 +165,12 @@ impl Destinations {
         self.sets().map(|(kind, _)| kind).collect()
     }
 
+    fn forget(&mut self, traffic: Traffic, pieces: &[Piece]) {
+        if let Some(allowed) = self.0.get_mut(&traffic) {
+            allowed.pieces.remove(pieces);
+        }
+    }
+
     fn len(&self) -> usize {
         self.0.values().map(|allowed| allowed.pieces.len()).sum()
     }
@@ -179,20 +183,75 @@ fn too_many() -> Error {
     )
 }
 
-fn boxes_of(rule: &NetOutRule, boxes: &mut Vec<(Traffic, Piece)>) -> Result<()> {
-    check(rule)?;
-    let networks = networks(rule)?;
-    let (class, details): (Class, Vec<[Span; 2]>) = match rule.protocol {
-        Protocol::All => (Class::Any, vec![Class::Any.whole().into()]),
-        Protocol::Tcp => (Class::Service, services(TCP, rule)),
-        Protocol::Udp => (Class::Service, services(UDP, rule)),
-        Protocol::Icmp | Protocol::Icmpv6 => (Class::Icmp, vec![messages(rule)]),
-    };
-    for (family, addresses) in networks {
-        let traffic = Traffic { family, class, log: rule.log };
-        boxes.extend(details.iter().map(|[second, third]| (traffic, Piece([addresses, *second, *third]))));
+/// What rules of one call allow, each network of a rule with each of its ports.
+#[derive(Debug, Default)]
+struct Boxes {
+    of: BTreeMap<Traffic, Vec<Piece>>,
+    count: usize,
+}
+
+impl Boxes {
+    fn add(&mut self, rule: &NetOutRule) -> Result<()> {
+        check(rule)?;
+        let crossed = rule.networks.len().max(2).saturating_mul(rule.ports.len().max(1));
+        self.count = self.count.saturating_add(crossed);
+        if self.count > MOST_PIECES {
+            return Err(too_many());
+        }
+        // Without networks, all of the families that the protocol has.
+        if rule.networks.is_empty() {
+            families(rule).iter().for_each(|family| self.cross(*family, family.all(), rule));
+        }
+        for range in &rule.networks {
+            let (family, span) = span_of(*range)?;
+            if !families(rule).contains(&family) {
+                let (IpRange { start, end }, protocol) = (range, rule.protocol);
+                return Err(Error::invalid(format!(
+                    "{start}-{end} has no addresses that {protocol:?} goes to"
+                )));
+            }
+            self.cross(family, span, rule);
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Addresses with whatever the rule says of them.
+    fn cross(&mut self, family: Family, addresses: Span, rule: &NetOutRule) {
+        let class = match rule.protocol {
+            Protocol::All => Class::Any,
+            Protocol::Tcp | Protocol::Udp => Class::Service,
+            Protocol::Icmp | Protocol::Icmpv6 => Class::Icmp,
+        };
+        let boxes = self.of.entry(Traffic { family, class, log: rule.log }).or_default();
+        let number = if rule.protocol == Protocol::Tcp { TCP } else { UDP };
+        match class {
+            Class::Any => {
+                let (second, third) = class.whole();
+                boxes.push(Piece::new(addresses, second, third));
+            }
+            Class::Service if rule.ports.is_empty() => {
+                boxes.push(Piece::new(addresses, Span::one(number), class.whole().1));
+            }
+            Class::Service => boxes.extend(
+                rule.ports
+                    .iter()
+                    .map(|range| Piece::new(addresses, Span::one(number), Span::new(range.start, range.end))),
+            ),
+            Class::Icmp => {
+                let [kind, code] = messages(rule);
+                boxes.push(Piece::new(addresses, kind, code));
+            }
+        }
+    }
+}
+
+/// The families that the protocol of a rule has.
+fn families(rule: &NetOutRule) -> &'static [Family] {
+    match rule.protocol {
+        Protocol::All | Protocol::Tcp | Protocol::Udp => &[Family::V4, Family::V6],
+        Protocol::Icmp => &[Family::V4],
+        Protocol::Icmpv6 => &[Family::V6],
+    }
 }
 
 fn check(rule: &NetOutRule) -> Result<()> {
@@ -211,27 +270,6 @@ fn check(rule: &NetOutRule) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The addresses of a rule. Without any, all of the families that the protocol has.
-fn networks(rule: &NetOutRule) -> Result<Vec<(Family, Span)>> {
-    let families: &[Family] = match rule.protocol {
-        Protocol::All | Protocol::Tcp | Protocol::Udp => &[Family::V4, Family::V6],
-        Protocol::Icmp => &[Family::V4],
-        Protocol::Icmpv6 => &[Family::V6],
-    };
-    if rule.networks.is_empty() {
-        return Ok(families.iter().map(|family| (*family, family.all())).collect());
-    }
-    let spans = rule.networks.iter().map(|range| {
-        let (family, span) = span_of(*range)?;
-        if !families.contains(&family) {
-            let (IpRange { start, end }, protocol) = (range, rule.protocol);
-            return Err(Error::invalid(format!("{start}-{end} has no addresses that {protocol:?} goes to")));
-        }
-        Ok((family, span))
-    });
-    spans.collect()
 }
 
 /// An address range as numbers.
@@ -255,15 +293,7 @@ pub(crate) fn span_of(range: IpRange) -> Result<(Family, Span)> {
     Ok((family, span))
 }
 
-fn services(protocol: u8, rule: &NetOutRule) -> Vec<[Span; 2]> {
-    let protocol = Span::one(protocol);
-    if rule.ports.is_empty() {
-        return vec![[protocol, Span::new(0_u16, u16::MAX)]];
-    }
-    rule.ports.iter().map(|range| [protocol, Span::new(range.start, range.end)]).collect()
-}
-
-fn messages(rule: &NetOutRule) -> [Span; 2] {
+fn messages(rule: &NetOutRule) -> [Span<u16>; 2] {
     let all = Span::new(0_u8, u8::MAX);
     match rule.icmp {
         None => [all, all],
@@ -322,7 +352,7 @@ mod tests {
         let echo = Some(IcmpRule { kind: 8, code: Some(0) });
         let added = Destinations::default().add(&[rule(Protocol::Icmp, echo)]).unwrap();
         let pieces: Vec<_> = added.values().flatten().collect();
-        assert_eq!(pieces, [&Piece([Family::V4.all(), Span::one(8_u8), Span::one(0_u8)])]);
+        assert_eq!(pieces, [&Piece::new(Family::V4.all(), Span::one(8_u8), Span::one(0_u8))]);
         let added = Destinations::default().add(&[rule(Protocol::Icmpv6, None)]).unwrap();
         assert_eq!(counts(&added), [(Family::V6, Class::Icmp, 1)]);
     }

@@ -258,16 +258,16 @@ impl Networker for PluginNetworker {
         Err(unknown_to_plugins(&format!("taking the mapped port {} away", mapping.host_port)))
     }
 
-    async fn net_out(&self, id: &ContainerId, rules: &[NetOutRule]) -> Result<()> {
+    async fn net_out(&self, id: &ContainerId, rules: Vec<NetOutRule>) -> Result<()> {
         let entry = self.reachable(id)?;
-        let call = AllowedDestinations::of(&entry.container_ip, rules);
+        let call = AllowedDestinations::of(&entry.container_ip, &rules);
         self.call(call.action(), &entry.handle, &call).await.map(drop)
     }
 
     async fn net_replace(
         &self,
         _id: &ContainerId,
-        _rules: &[NetOutRule],
+        _rules: Vec<NetOutRule>,
         _expected: Option<u64>,
     ) -> Result<u64> {
         Err(unknown_to_plugins("replacing rules"))

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gdn_state::{Batch, Store};
+use gdn_state::{Batch, Commit, Store};
 use gdn_types::{ContainerId, Error, ErrorKind, NetOutRule, Result};
 
 use crate::record::{self, Reservation};
@@ -36,6 +36,17 @@ pub(crate) struct LastPorts {
 /// The durable side of a networker. Calls that write wait for what they promise.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger(Arc<Store>);
+
+/// What is just being written.
+#[must_use = "whether it is written is known at its end"]
+pub(crate) struct Writing(Commit);
+
+impl Writing {
+    /// Waits until it is durable.
+    pub(crate) fn end(self) -> Result<()> {
+        self.0.wait().map_err(unwritten)
+    }
+}
 
 impl Ledger {
     pub(crate) fn new(store: Arc<Store>) -> Self {
@@ -107,14 +118,14 @@ impl Ledger {
         self.0.commit_written(batch).wait().map_err(unwritten)
     }
 
-    /// Adds rules, durably.
-    pub(crate) fn add_rules(&self, id: &ContainerId, number: u32, rules: &[NetOutRule]) -> Result<()> {
+    /// Begins to add rules, durably.
+    pub(crate) fn begin_rules(&self, id: &ContainerId, number: u32, rules: &[NetOutRule]) -> Result<Writing> {
         let mut batch = Batch::new();
         put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
-        self.0.commit(batch).wait().map_err(unwritten)
+        Ok(Writing(self.0.commit(batch)))
     }
 
-    /// Takes back what [`add_rules`](Self::add_rules) wrote.
+    /// Takes back what [`begin_rules`](Self::begin_rules) wrote.
     pub(crate) fn take_back_rules(&self, id: &ContainerId, number: u32) -> Result<()> {
         let mut batch = Batch::new();
         delete(&mut batch, &rules_key(id, number))?;
@@ -231,9 +242,9 @@ mod tests {
         let last = LastPorts { tcp: Some(61007), udp: Some(61009) };
         ledger.reserve(&one, &reservation, &[rule(Protocol::Tcp)], last).unwrap();
         ledger.reserve(&two, &reservation, &[], LastPorts::default()).unwrap();
-        ledger.add_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap();
-        ledger.add_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap();
-        ledger.add_rules(&one, 17, &[rule(Protocol::All)]).unwrap();
+        ledger.begin_rules(&one, 1, &[rule(Protocol::Udp)]).unwrap().end().unwrap();
+        ledger.begin_rules(&one, 16, &[rule(Protocol::Icmp)]).unwrap().end().unwrap();
+        ledger.begin_rules(&one, 17, &[rule(Protocol::All)]).unwrap().end().unwrap();
         ledger.take_back_rules(&one, 17).unwrap();
         drop(ledger);
 

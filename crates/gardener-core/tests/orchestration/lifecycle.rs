@@ -158,7 +158,7 @@ async fn an_unknown_handle_is_a_typed_error_everywhere_and_leaves_no_record() {
         gardener.set_property(&name, "k", "v").await.unwrap_err(),
         gardener.set_grace_time(&name, std::time::Duration::ZERO).await.unwrap_err(),
         gardener.net_in(&name, NetIn::default()).await.unwrap_err(),
-        gardener.net_out(&name, &[]).await.unwrap_err(),
+        gardener.net_out(&name, Vec::new()).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(

@@ -95,6 +95,11 @@ fn elements_are_shown_by_nft_as_they_were_meant() {
                 ],
             ),
             (
+                Set::new("s", [Field::Ipv4, Field::Port]).room(300),
+                vec![Element::new([v4("10.0.0.1"), Value::Port(80)])],
+                &["type ipv4_addr . inet_service", "size 300", "elements = { 10.0.0.1 . 80 }"],
+            ),
+            (
                 Set::new("s", [Field::Protocol, Field::Port]).map_to([Field::Ipv4, Field::Port]),
                 vec![
                     Element::new([Value::Byte(6), Value::Port(8080)]).data([v4("10.0.0.2"), Value::Port(80)]),
@@ -234,6 +239,26 @@ fn an_element_that_is_there_is_left_and_only_a_new_one_may_be_asked_for() {
             matches!(&error, Error::Refused { operation, .. } if operation == "delete element of s in inet t")
         );
         assert!(error.is_not_found());
+    });
+}
+
+#[test]
+fn a_set_takes_as_many_elements_as_it_has_room_for() {
+    in_own_network(|| {
+        let (table, mut socket) = (table(), socket());
+        let set = Set::new("few", [Field::Ipv4, Field::Port]).room(2);
+        let element = |last: u16| Element::new([v4("10.0.0.1"), Value::Port(last)]);
+        let mut batch = Batch::new();
+        batch.add_table(&table).add_set(&table, &set).add_new_elements(
+            &table,
+            &set,
+            &[element(1), element(2)],
+        );
+        socket.commit(&batch).unwrap();
+        let mut batch = Batch::new();
+        batch.add_new_elements(&table, &set, &[element(3)]);
+        let error = socket.commit(&batch).unwrap_err();
+        assert!(error.to_string().starts_with("add element to few in inet t"), "{error}");
     });
 }
 

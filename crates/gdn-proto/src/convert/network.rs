@@ -119,6 +119,12 @@ impl TryFrom<garden::NetOutRule> for NetOutRule {
 
 impl From<NetOutRule> for garden::NetOutRule {
     fn from(rule: NetOutRule) -> Self {
+        (&rule).into()
+    }
+}
+
+impl From<&NetOutRule> for garden::NetOutRule {
+    fn from(rule: &NetOutRule) -> Self {
         let protocol = match rule.protocol {
             Protocol::All => garden::Protocol::All,
             Protocol::Tcp => garden::Protocol::Tcp,
@@ -127,13 +133,13 @@ impl From<NetOutRule> for garden::NetOutRule {
             Protocol::Icmpv6 => garden::Protocol::Icmpv6,
         };
         let ip_range =
-            |range: IpRange| garden::IpRange { start: range.start.to_string(), end: range.end.to_string() };
+            |range: &IpRange| garden::IpRange { start: range.start.to_string(), end: range.end.to_string() };
         let port_range =
-            |range: PortRange| garden::PortRange { start: range.start.into(), end: Some(range.end.into()) };
+            |range: &PortRange| garden::PortRange { start: range.start.into(), end: Some(range.end.into()) };
         garden::NetOutRule {
             protocol: protocol.into(),
-            networks: rule.networks.into_iter().map(ip_range).collect(),
-            ports: rule.ports.into_iter().map(port_range).collect(),
+            networks: rule.networks.iter().map(ip_range).collect(),
+            ports: rule.ports.iter().map(port_range).collect(),
             icmp: rule
                 .icmp
                 .map(|icmp| garden::IcmpRule { r#type: icmp.kind.into(), code: icmp.code.map(Into::into) }),

@@ -116,7 +116,7 @@ impl Networker for FakeNetworker {
         self.0.point("networker.unmap", After).await
     }
 
-    async fn net_out(&self, _id: &ContainerId, _rules: &[NetOutRule]) -> Result<()> {
+    async fn net_out(&self, _id: &ContainerId, _rules: Vec<NetOutRule>) -> Result<()> {
         for point in crate::Point::ALL {
             self.0.point("networker.net_out", point).await?;
         }
@@ -126,7 +126,7 @@ impl Networker for FakeNetworker {
     async fn net_replace(
         &self,
         _id: &ContainerId,
-        _rules: &[NetOutRule],
+        _rules: Vec<NetOutRule>,
         expected: Option<u64>,
     ) -> Result<u64> {
         for point in [Before, Halfway, After] {

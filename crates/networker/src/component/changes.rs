@@ -1,6 +1,8 @@
 //! Changes of a container's network: mapped ports, rules and limits.
 //!
 //! Each is written down first and put in force then; what cannot be put in force is taken back from where it was written.
+//! Rules that are added are put in force while the disk is busy with them: until both is done nobody was told that they hold,
+//! and a life that finds them written or not makes the table anew by what it finds.
 
 use std::collections::BTreeSet;
 
@@ -101,16 +103,24 @@ impl Shared {
         if added.is_empty() {
             return Ok(());
         }
-        self.ledger.add_rules(id, number, rules)?;
-        if !guarded {
-            return Ok(());
-        }
-        self.firewall.allow(id, reservation, before, added).inspect_err(|_| {
-            let undone = self.ledger.take_back_rules(id, number);
-            if let Err(error) = undone {
-                tracing::error!(%id, %error, "rules that could not be set stay written down");
+        let written = self.ledger.begin_rules(id, number, rules)?;
+        let set = if guarded { self.firewall.allow(id, reservation, before, added) } else { Ok(()) };
+        match (written.end(), set) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(error)) => {
+                if let Err(error) = self.ledger.take_back_rules(id, number) {
+                    tracing::error!(%id, %error, "rules that could not be set stay written down");
+                }
+                Err(error)
             }
-        })
+            (Err(error), Ok(())) => {
+                if guarded && let Err(error) = self.firewall.forbid(id, reservation, before, added) {
+                    tracing::error!(%id, %error, "rules that could not be written down stay in force");
+                }
+                Err(error)
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
     }
 
     pub(super) fn net_replace(

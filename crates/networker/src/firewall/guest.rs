@@ -11,7 +11,7 @@ use gdn_nft::{
 use gdn_types::{ContainerId, Egress, PortMapping};
 
 use super::skeleton::{self, Shared, UNLESS_DENIED, answers, number_of, refuse_tcp};
-use crate::netout::{Added, Class, Destinations, Family, Piece, SetKind, Span, Traffic, Way};
+use crate::netout::{Added, Class, Destinations, Family, Hash, Piece, SetKind, Span, Traffic, Way};
 use crate::record::Reservation;
 
 /// Bytes of a handle that a log line begins with, as with the reference engine.
@@ -133,6 +133,26 @@ impl Guest<'_> {
         }
     }
 
+    /// Takes back what [`allow`](Self::allow) added to the sets that were there before.
+    pub(super) fn forbid(&self, batch: &mut Batch, before: &BTreeSet<SetKind>, added: &Added) {
+        if added.keys().any(|kind| !before.contains(kind)) {
+            batch.flush_chain(self.table, &self.chain());
+            self.rules(batch, before);
+        }
+        for (kind, pieces) in added {
+            let set = self.set(*kind);
+            if before.contains(kind) {
+                let elements: Vec<Element> = pieces.iter().map(|piece| element(*kind, piece)).collect();
+                batch.delete_elements(self.table, &set, &elements);
+            } else {
+                batch.delete_set(self.table, set.name());
+            }
+        }
+        if self.is_shut_in(before) {
+            self.shut_in(batch);
+        }
+    }
+
     pub(super) fn add_port(&self, batch: &mut Batch, port: PortMapping) {
         for (set, element) in self.port_elements(port) {
             batch.add_new_elements(self.table, &set, &[element]);
@@ -174,9 +194,9 @@ impl Guest<'_> {
         let end = format!("-{}-{generation}", self.id);
         match way {
             Way::Ranges => Set::new(&format!("{begin}{end}"), fields).intervals(),
-            Way::Hash { bits, exact } => {
+            Way::Hash(Hash { bits, exact }, room) => {
                 let fields = fields.into_iter().take(1 + usize::from(exact));
-                Set::new(&format!("{begin}n{bits}x{exact}{end}"), fields)
+                Set::new(&format!("{begin}n{bits}x{exact}r{room}{end}"), fields).room(room)
             }
         }
     }
@@ -221,8 +241,12 @@ impl Guest<'_> {
         let (protocol, address) = match (family, way) {
             (Family::V4, Way::Ranges) => (Protocol::Ipv4, Load::IpDestination),
             (Family::V6, Way::Ranges) => (Protocol::Ipv6, Load::Ip6Destination),
-            (Family::V4, Way::Hash { bits, .. }) => (Protocol::Ipv4, Load::IpDestinationNetwork(bits)),
-            (Family::V6, Way::Hash { bits, .. }) => (Protocol::Ipv6, Load::Ip6DestinationNetwork(bits)),
+            (Family::V4, Way::Hash(Hash { bits, .. }, _)) => {
+                (Protocol::Ipv4, Load::IpDestinationNetwork(bits))
+            }
+            (Family::V6, Way::Hash(Hash { bits, .. }, _)) => {
+                (Protocol::Ipv6, Load::Ip6DestinationNetwork(bits))
+            }
         };
         let (transport, key) = match (class, family) {
             (Class::Any, _) => (None, vec![address, Load::L4Proto]),
@@ -232,7 +256,7 @@ impl Guest<'_> {
         };
         let fields = match way {
             Way::Ranges => key.len(),
-            Way::Hash { exact, .. } => 1 + usize::from(exact),
+            Way::Hash(Hash { exact, .. }, _) => 1 + usize::from(exact),
         };
         let of_family = Rule::new(chain).matches(nfproto(protocol));
         let rule = match transport {
@@ -280,19 +304,20 @@ impl Guest<'_> {
 
 /// A piece as an element of its set.
 fn element(SetKind { traffic, way }: SetKind, piece: &Piece) -> Element {
-    let [addresses, second, third] = piece.0;
-    let bytes = |span: Span| (Value::Byte(low_byte(span.low)), Value::Byte(low_byte(span.high)));
-    let ports = |span: Span| (Value::Port(low_word(span.low)), Value::Port(low_word(span.high)));
+    let Piece { addresses, second, third } = *piece;
+    let bytes = |span: Span<u16>| (Value::Byte(low_byte(span.low)), Value::Byte(low_byte(span.high)));
+    let ports = |span: Span<u16>| (Value::Port(span.low), Value::Port(span.high));
     let addresses = addresses_of(traffic.family, addresses);
-    let fields = match traffic.class {
-        // Ranges of several fields are another structure in the kernel than those of one: the same for all classes.
-        Class::Any => vec![addresses, (Value::Byte(0), Value::Byte(u8::MAX))],
-        Class::Service => vec![addresses, bytes(second), ports(third)],
-        Class::Icmp => vec![addresses, bytes(second), bytes(third)],
+    // Ranges of several fields are another structure in the kernel than those of one: the same for all classes.
+    let whole = (Value::Byte(0), Value::Byte(u8::MAX));
+    let (fields, count) = match traffic.class {
+        Class::Any => ([addresses, whole.clone(), whole], 2),
+        Class::Service => ([addresses, bytes(second), ports(third)], 3),
+        Class::Icmp => ([addresses, bytes(second), bytes(third)], 3),
     };
     match way {
-        Way::Ranges => Element::range(fields),
-        Way::Hash { exact, .. } => {
+        Way::Ranges => Element::range(fields.into_iter().take(count)),
+        Way::Hash(Hash { exact, .. }, _) => {
             Element::new(fields.into_iter().take(1 + usize::from(exact)).map(|(first, _)| first))
         }
     }
@@ -307,10 +332,6 @@ pub(super) fn addresses_of(family: Family, span: Span) -> (Value, Value) {
     (address(span.low), address(span.high))
 }
 
-fn low_byte(number: u128) -> u8 {
+fn low_byte(number: u16) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
-}
-
-fn low_word(number: u128) -> u16 {
-    u16::try_from(number).unwrap_or(u16::MAX)
 }

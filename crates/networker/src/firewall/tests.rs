@@ -101,3 +101,37 @@ fn a_table_of_ones_own_is_not_missed() {
         assert!(nft("list ruleset").contains("c-"));
     });
 }
+
+/// Whatever sets there were before, and whichever are new.
+#[test]
+fn what_was_allowed_and_is_taken_back_leaves_nothing() {
+    in_own_network(|| {
+        let firewall = firewall(false);
+        let (id, reservation, mut destinations) =
+            (ContainerId::from_bits(1), reservation(), Destinations::default());
+        firewall.guard(&id, &reservation, &destinations).unwrap();
+        let rule = |address: &str, port| {
+            let address = address.parse().unwrap();
+            NetOutRule {
+                protocol: gdn_types::Protocol::Tcp,
+                networks: vec![IpRange { start: address, end: address }],
+                ports: vec![gdn_types::PortRange { start: port, end: port }],
+                ..NetOutRule::default()
+            }
+        };
+        let many: Vec<NetOutRule> = (1..200).map(|port| rule("192.0.2.1", port)).collect();
+        for rules in
+            [vec![NetOutRule::default()], vec![rule("192.0.2.2", 80)], many, vec![rule("2001:db8::1", 80)]]
+        {
+            let (whole, before) = (nft("list ruleset"), destinations.kinds());
+            let added = destinations.add(&rules).unwrap();
+            firewall.allow(&id, &reservation, &before, &added).unwrap();
+            let allowed = nft("list ruleset");
+            assert_ne!(allowed, whole);
+            firewall.forbid(&id, &reservation, &before, &added).unwrap();
+            assert_eq!(nft("list ruleset"), whole);
+            firewall.allow(&id, &reservation, &before, &added).unwrap();
+            assert_eq!(nft("list ruleset"), allowed);
+        }
+    });
+}

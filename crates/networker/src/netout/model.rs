@@ -10,26 +10,26 @@ type Packet = (Family, u128, u8, [u8; 2]);
 /// Whether the kernel finds a packet in a set: as the chain's rules look into it.
 fn finds(kind: SetKind, pieces: &BTreeSet<Piece>, packet: Packet) -> bool {
     let (family, address, protocol, [one, two]) = packet;
-    let port = u128::from(u16::from_be_bytes([one, two]));
+    let port = u16::from_be_bytes([one, two]);
     let details = match kind.traffic.class {
-        Class::Any => [u128::from(protocol), 0],
-        Class::Service => [u128::from(protocol), port],
-        Class::Icmp => [u128::from(one), u128::from(two)],
+        Class::Any => [u16::from(protocol), 0],
+        Class::Service => [u16::from(protocol), port],
+        Class::Icmp => [u16::from(one), u16::from(two)],
     };
     let icmp = if family == Family::V4 { 1 } else { 58 };
     if family != kind.traffic.family || (kind.traffic.class == Class::Icmp && protocol != icmp) {
         return false;
     }
     pieces.iter().any(|piece| match (kind.way, kind.traffic.class) {
-        (Way::Ranges, Class::Any) => piece.addresses().overlaps(Span::one(address)),
+        (Way::Ranges, Class::Any) => piece.addresses.overlaps(Span::one(address)),
         (Way::Ranges, _) => {
-            piece.overlaps(&Piece([Span::one(address), Span::one(details[0]), Span::one(details[1])]))
+            piece.overlaps(&Piece::new(Span::one(address), Span::one(details[0]), Span::one(details[1])))
         }
-        (Way::Hash { bits, exact }, _) => {
+        (Way::Hash(Hash { bits, exact }, _), _) => {
             let cut = u32::from(family.bits() - bits);
             let network = address.checked_shr(cut).unwrap_or(0).checked_shl(cut).unwrap_or(0);
-            let key = [network, details[0], details[1]];
-            piece.0.iter().zip(key).take(1 + usize::from(exact)).all(|(span, key)| span.low == key)
+            let equal = [piece.second.low == details[0], piece.third.low == details[1]];
+            piece.addresses.low == network && equal.iter().take(exact.into()).all(|equal| *equal)
         }
     })
 }

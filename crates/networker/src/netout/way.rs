@@ -8,48 +8,58 @@
 //!
 //! Each hash is one more look-up for the first packet of a connection and two more objects in the table, so a container
 //! with few rules has none, and none has more than [`MOST_HASHES`] for the same kind of traffic.
+//!
+//! A hash whose room the kernel is told takes thousands of elements in half the time of one that grows with them, and has
+//! memory for all of them from its beginning. So rooms are made as they are needed: when one is full, the next is larger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::piece::{Piece, Span};
-use super::{Class, Family};
+use super::{Class, Family, MOST_PIECES};
 
 /// So many pieces are quick enough as ranges, and few containers have more.
 const FEW: usize = 64;
-/// Look-ups that a packet costs besides the one of ranges. Rules of large platforms have some five lengths.
+/// Look-ups that a packet costs besides the one of ranges, while no room is full. Rules of large platforms have some five
+/// lengths.
 const MOST_HASHES: usize = 8;
+/// Elements for which there may be room. The last has room for all that a container may have.
+const ROOMS: [usize; 4] = [256, 1024, 4096, MOST_PIECES];
 
 /// How the kernel finds the pieces of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Way {
     /// By ranges of each field: any piece can be there.
     Ranges,
-    /// By the first address of its network and the numbers behind it.
-    Hash {
-        /// How many first bits the networks have in common.
-        bits: u8,
-        /// How many of the fields behind the address are one number each; those after them are whatever they may be.
-        exact: u8,
-    },
+    /// By a hash, in one of its rooms: for so many elements.
+    Hash(Hash, usize),
+}
+
+/// By the first address of its network and the numbers behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Hash {
+    /// How many first bits the networks have in common.
+    pub(crate) bits: u8,
+    /// How many of the fields behind the address are one number each; those after them are whatever they may be.
+    pub(crate) exact: u8,
 }
 
 /// Pieces of one kind of traffic, each in one of its sets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ways(BTreeMap<Way, Vec<Piece>>);
 
-impl Way {
+impl Hash {
     /// The hash that a piece could be in.
-    pub(crate) fn hash_of(family: Family, class: Class, piece: &Piece) -> Option<Self> {
-        let [addresses, second, third] = piece.0;
+    pub(crate) fn of(family: Family, class: Class, piece: &Piece) -> Option<Self> {
+        let Piece { addresses, second, third } = *piece;
         let bits = network_bits(family, addresses)?;
         let (all_second, all_third) = class.whole();
         let exact = match (second, third) {
             (second, third) if second == all_second && third == all_third => 0,
-            (second, third) if is_one(second) && third == all_third => 1,
-            (second, third) if is_one(second) && is_one(third) => 2,
+            (second, third) if second.is_one() && third == all_third => 1,
+            (second, third) if second.is_one() && third.is_one() => 2,
             _ => return None,
         };
-        Some(Way::Hash { bits, exact })
+        Some(Hash { bits, exact })
     }
 }
 
@@ -61,35 +71,73 @@ impl Ways {
         class: Class,
         pieces: &[Piece],
     ) -> BTreeMap<Way, Vec<Piece>> {
-        self.open_hashes(family, class, pieces);
-        let mut placed: BTreeMap<Way, Vec<Piece>> = BTreeMap::new();
+        let mut hashed: BTreeMap<Hash, Vec<Piece>> = BTreeMap::new();
+        let mut ranges = Vec::new();
         for piece in pieces {
-            let hash = Way::hash_of(family, class, piece).filter(|way| self.0.contains_key(way));
-            let way = hash.unwrap_or(Way::Ranges);
-            self.0.entry(way).or_default().push(*piece);
-            placed.entry(way).or_default().push(*piece);
+            match Hash::of(family, class, piece) {
+                Some(hash) => hashed.entry(hash).or_default().push(*piece),
+                None => ranges.push(*piece),
+            }
+        }
+        let open = self.hashes_with(&hashed, pieces.len());
+        let mut placed = BTreeMap::new();
+        for (hash, pieces) in hashed {
+            match open.contains(&hash) {
+                true => self.place(hash, pieces, &mut placed),
+                false => ranges.extend(pieces),
+            }
+        }
+        if !ranges.is_empty() {
+            placed.insert(Way::Ranges, ranges);
+        }
+        for (way, pieces) in &placed {
+            self.0.entry(*way).or_default().extend_from_slice(pieces);
         }
         placed
     }
 
-    /// Where there are many pieces, makes room for hashes of those lengths that most of the new ones have.
-    fn open_hashes(&mut self, family: Family, class: Class, pieces: &[Piece]) {
+    /// The hashes there are. Where there are many pieces, also those that most of the new ones could be in.
+    fn hashes_with(&self, hashed: &BTreeMap<Hash, Vec<Piece>>, new: usize) -> BTreeSet<Hash> {
+        let mut hashes: BTreeSet<Hash> = self.hashes().map(|(hash, _, _)| hash).collect();
         let ranges = self.0.get(&Way::Ranges).map_or(0, Vec::len);
-        if ranges + pieces.len() <= FEW {
-            return;
+        if ranges + new <= FEW {
+            return hashes;
         }
-        let mut counts: BTreeMap<Way, usize> = BTreeMap::new();
-        for way in pieces.iter().filter_map(|piece| Way::hash_of(family, class, piece)) {
-            *counts.entry(way).or_default() += 1;
-        }
-        let mut counts: Vec<(Way, usize)> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        for (way, _) in counts {
-            let hashes = self.0.keys().filter(|way| **way != Way::Ranges).count();
-            if hashes < MOST_HASHES {
-                self.0.entry(way).or_default();
+        let mut most: Vec<(Hash, usize)> =
+            hashed.iter().map(|(hash, pieces)| (*hash, pieces.len())).collect();
+        most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (hash, _) in most {
+            if hashes.len() < MOST_HASHES {
+                hashes.insert(hash);
             }
         }
+        hashes
+    }
+
+    /// Puts pieces into the rooms of a hash, and what is left into a new one.
+    fn place(&self, hash: Hash, mut pieces: Vec<Piece>, placed: &mut BTreeMap<Way, Vec<Piece>>) {
+        let mut largest = 0;
+        for (_, room, taken) in self.hashes().filter(|(found, _, _)| *found == hash) {
+            largest = room;
+            let rest = pieces.split_off(pieces.len().min(room.saturating_sub(taken)));
+            if !pieces.is_empty() {
+                placed.insert(Way::Hash(hash, room), pieces);
+            }
+            pieces = rest;
+        }
+        if !pieces.is_empty() {
+            let fits = |room: &usize| *room > largest && *room >= pieces.len();
+            let room = ROOMS.into_iter().find(fits).unwrap_or(MOST_PIECES);
+            placed.insert(Way::Hash(hash, room), pieces);
+        }
+    }
+
+    /// Each room of each hash, in order, and how many are in it.
+    fn hashes(&self) -> impl Iterator<Item = (Hash, usize, usize)> {
+        self.0.iter().filter_map(|(way, pieces)| match way {
+            Way::Ranges => None,
+            Way::Hash(hash, room) => Some((*hash, *room, pieces.len())),
+        })
     }
 
     /// Takes pieces out again that [`add`](Self::add) has answered.
@@ -117,56 +165,72 @@ fn network_bits(family: Family, Span { low, high }: Span) -> Option<u8> {
     is_network.then(|| width - u8::try_from(hosts.count_ones()).unwrap_or(width))
 }
 
-fn is_one(span: Span) -> bool {
-    span.low == span.high
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn service(low: u32, high: u32, ports: (u16, u16)) -> Piece {
-        Piece([Span::new(low, high), Span::one(6_u8), Span::new(ports.0, ports.1)])
+        Piece::new(Span::new(low, high), Span::one(6_u8), Span::new(ports.0, ports.1))
     }
 
-    fn way(piece: &Piece) -> Option<Way> {
-        Way::hash_of(Family::V4, Class::Service, piece)
+    fn hash(piece: &Piece) -> Option<Hash> {
+        Hash::of(Family::V4, Class::Service, piece)
     }
 
     #[test]
     fn networks_with_one_port_or_all_can_be_hashed_and_nothing_else() {
-        let hash = |bits, exact| Some(Way::Hash { bits, exact });
-        assert_eq!(way(&service(7, 7, (80, 80))), hash(32, 2));
-        assert_eq!(way(&service(0x0a00_0000, 0x0aff_ffff, (0, u16::MAX))), hash(8, 1));
-        assert_eq!(way(&service(0, u32::MAX, (80, 80))), hash(0, 2));
-        assert_eq!(way(&service(8, 11, (80, 80))), hash(30, 2));
+        let of = |bits, exact| Some(Hash { bits, exact });
+        assert_eq!(hash(&service(7, 7, (80, 80))), of(32, 2));
+        assert_eq!(hash(&service(0x0a00_0000, 0x0aff_ffff, (0, u16::MAX))), of(8, 1));
+        assert_eq!(hash(&service(0, u32::MAX, (80, 80))), of(0, 2));
+        assert_eq!(hash(&service(8, 11, (80, 80))), of(30, 2));
         for other in [service(9, 12, (80, 80)), service(8, 10, (80, 80)), service(8, 11, (80, 81))] {
-            assert_eq!(way(&other), None);
+            assert_eq!(hash(&other), None);
         }
-        let everything = Piece([Span::new(0_u8, u128::MAX), Span::one(0_u8), Span::one(0_u8)]);
-        assert_eq!(Way::hash_of(Family::V6, Class::Any, &everything), hash(0, 0));
-        let code = Piece([Span::one(1_u8), Span::one(8_u8), Span::new(0_u8, 255_u8)]);
-        assert_eq!(Way::hash_of(Family::V6, Class::Icmp, &code), hash(128, 1));
+        let everything = Piece::new(Span::new(0_u8, u128::MAX), Span::one(0_u8), Span::one(0_u8));
+        assert_eq!(Hash::of(Family::V6, Class::Any, &everything), of(0, 0));
+        let code = Piece::new(Span::one(1_u8), Span::one(8_u8), Span::new(0_u8, 255_u8));
+        assert_eq!(Hash::of(Family::V6, Class::Icmp, &code), of(128, 1));
+    }
+
+    fn hosts(from: u32, to: u32) -> Vec<Piece> {
+        (from..to).map(|at| service(at, at, (80, 80))).collect()
+    }
+
+    fn add(ways: &mut Ways, pieces: &[Piece]) -> Vec<(Way, usize)> {
+        let placed = ways.add(Family::V4, Class::Service, pieces);
+        placed.into_iter().map(|(way, pieces)| (way, pieces.len())).collect()
     }
 
     #[test]
     fn a_few_pieces_are_ranges_and_many_go_to_the_hashes_that_most_of_them_share() {
         let mut ways = Ways::default();
-        let mut add = |pieces: &[Piece]| ways.add(Family::V4, Class::Service, pieces);
-        let hosts =
-            |from: u32, to: u32| -> Vec<Piece> { (from..to).map(|at| service(at, at, (80, 80))).collect() };
-        assert_eq!(add(&hosts(0, 64)).into_keys().collect::<Vec<_>>(), [Way::Ranges]);
-        let host = Way::Hash { bits: 32, exact: 2 };
-        assert_eq!(add(&hosts(64, 65)).into_keys().collect::<Vec<_>>(), [host]);
+        assert_eq!(add(&mut ways, &hosts(0, 64)), [(Way::Ranges, 64)]);
+        let host = Way::Hash(Hash { bits: 32, exact: 2 }, 256);
+        assert_eq!(add(&mut ways, &hosts(64, 65)), [(host, 1)]);
         // One network of each length: only so many get a hash.
         let networks: Vec<Piece> =
             (0..20).map(|bit| service(1 << 31 | 1 << bit, (1 << 31 | 2 << bit) - 1, (80, 80))).collect();
-        let placed = add(&networks);
+        let placed = ways.add(Family::V4, Class::Service, &networks);
         assert_eq!(placed.keys().filter(|way| **way != Way::Ranges).count(), MOST_HASHES);
         for (way, pieces) in placed {
             ways.remove(way, &pieces);
         }
         let left: Vec<(Way, usize)> = ways.iter().map(|(way, pieces)| (way, pieces.len())).collect();
         assert_eq!(left, [(Way::Ranges, 64), (host, 1)]);
+    }
+
+    #[test]
+    fn a_room_that_is_full_is_followed_by_a_larger_one_and_none_takes_more_than_it_has_room_for() {
+        let mut ways = Ways::default();
+        let room = |elements| Way::Hash(Hash { bits: 32, exact: 2 }, elements);
+        assert_eq!(add(&mut ways, &hosts(0, 200)), [(room(256), 200)]);
+        assert_eq!(add(&mut ways, &hosts(200, 300)), [(room(256), 56), (room(1024), 44)]);
+        assert_eq!(add(&mut ways, &hosts(300, 6_000)), [(room(1024), 980), (room(MOST_PIECES), 4_720)]);
+        let rest = hosts(6_000, u32::try_from(MOST_PIECES).unwrap());
+        assert_eq!(add(&mut ways, &rest), [(room(MOST_PIECES), rest.len())]);
+        for (_, elements, taken) in ways.hashes() {
+            assert!(taken <= elements, "{taken} in a room for {elements}");
+        }
     }
 }

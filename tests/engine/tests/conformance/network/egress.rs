@@ -225,14 +225,25 @@ fn many_rules_open_exactly_what_they_say_before_and_after_a_restart() {
         assert!(bed.pings("one", "2001:db8::7") && !bed.pings("one", "2001:db8::1"));
     };
     check(&bed, false);
+    // So many that what comes next is in another set than its like.
+    let more: Vec<String> =
+        (0..300).map(|n| format!("tcp,to=10.5.{}.{},ports=80", n / 250, n % 250)).collect();
+    out(&bed, &more.iter().map(String::as_str).collect::<Vec<_>>());
     out(&bed, &["tcp,to=192.0.2.7,ports=82"]);
     out(&bed, &["tcp,to=2001:db8::7,ports=82"]);
     check(&bed, true);
     // Whoever lists the table is shown these sets like others.
     let table = bed.host.inside.must("nft list ruleset");
-    for part in
-        ["set s4n32x2-", "set s6n126x2-", "set i4n32x1-", "set i6n128x0-", "ip daddr & 255.255.255.0 "]
-    {
+    let sets = [
+        "set s4n32x2r256-",
+        "set s4n32x2r1024-",
+        "size 1024",
+        "set s6n126x2r256-",
+        "set i4n32x1r256-",
+        "set i6n128x0r256-",
+        "ip daddr & 255.255.255.0 ",
+    ];
+    for part in sets {
         assert!(table.contains(part), "{part} is not in {table}");
     }
     bed.restart();
