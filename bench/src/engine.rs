@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::stream::{FuturesUnordered, StreamExt};
 use gdn_client::{Client, ProcessEvent};
 use gdn_types::{
     ContainerSpec, CpuLimits, CpuShares, ExitStatus, Handle, ImageRef, IpRange, Limits, MemoryLimits, NetIn,
@@ -131,14 +132,14 @@ impl Engine {
         &self.image
     }
 
-    /// Cycles a second with this many workers.
-    pub(crate) async fn cycles_per_second(&self, workers: usize, cycles: usize) -> Result<f64> {
-        per_second(workers, cycles, || async { self.cycle().await.map(drop) }).await
+    /// So many cycles by this many workers together.
+    pub(crate) async fn cycles(&self, workers: usize, cycles: usize) -> Result<()> {
+        by_workers(workers, cycles, || async { self.cycle().await.map(drop) }).await
     }
 
-    /// Executions of `/bin/true` a second with this many workers, in one container.
-    pub(crate) async fn execs_per_second(&self, workers: usize, execs: usize) -> Result<f64> {
-        per_second(workers, execs, || async { self.exec(false).await.map(drop) }).await
+    /// So many executions of `/bin/true` by this many workers together, in one container.
+    pub(crate) async fn execs(&self, workers: usize, execs: usize) -> Result<()> {
+        by_workers(workers, execs, || async { self.exec(false).await.map(drop) }).await
     }
 
     /// Megabytes a second of standard output.
@@ -415,12 +416,12 @@ async fn connect(server: &mut Child, socket: &Path) -> Result<Client> {
     }
 }
 
-/// Pieces of work a second when so many workers do them.
-async fn per_second<F: Future<Output = Result<()>>>(
+/// So many pieces of work, as many by each worker.
+async fn by_workers<F: Future<Output = Result<()>>>(
     workers: usize,
     pieces: usize,
     work: impl Fn() -> F,
-) -> Result<f64> {
+) -> Result<()> {
     let each = pieces.div_ceil(workers);
     let worker = || async {
         for _ in 0..each {
@@ -428,33 +429,17 @@ async fn per_second<F: Future<Output = Result<()>>>(
         }
         anyhow::Ok(())
     };
-    let start = Instant::now();
-    join_all((0..workers).map(|_| worker()).collect()).await?;
-    Ok((workers * each) as f64 / start.elapsed().as_secs_f64())
+    join_all((0..workers).map(|_| worker()).collect()).await
 }
 
 /// Runs futures beside each other on this task, to the end of all, and answers with the first error.
-async fn join_all<F: Future<Output = Result<()>>>(futures: Vec<F>) -> Result<()> {
-    let mut futures: Vec<_> = futures.into_iter().map(|future| Some(Box::pin(future))).collect();
+async fn join_all<F: Future<Output = Result<()>>>(mut futures: FuturesUnordered<F>) -> Result<()> {
     let mut first_error = Ok(());
-    std::future::poll_fn(|context| {
-        for slot in &mut futures {
-            if let Some(std::task::Poll::Ready(outcome)) =
-                slot.as_mut().map(|future| future.as_mut().poll(context))
-            {
-                *slot = None;
-                if first_error.is_ok() {
-                    first_error = outcome;
-                }
-            }
+    while let Some(outcome) = futures.next().await {
+        if first_error.is_ok() {
+            first_error = outcome;
         }
-        if futures.iter().all(Option::is_none) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
+    }
     first_error
 }
 

@@ -1,7 +1,7 @@
 //! What is no row of rounds: throughput, processor time, memory, streaming, and cycles beside hogs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use crate::engine::Engine;
 use crate::floor::Floor;
 use crate::hogs::Hogs;
-use crate::processor::Spent;
 use crate::ramp::Ramp;
 use crate::samples::Samples;
 use crate::splice;
+use crate::turns::{Crew, take_turns};
 
 /// Workers at the same time.
 const WORKERS: usize = 8;
@@ -22,8 +22,12 @@ pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// How much of everything.
 pub(crate) struct Amounts {
+    /// In each turn, as many by each worker as by others.
     cycles: usize,
+    /// In each turn.
     execs: usize,
+    /// Cycles without turns.
+    steady: usize,
     containers: usize,
     megabytes: u64,
     file_megabytes: u64,
@@ -38,6 +42,7 @@ impl Amounts {
             Amounts {
                 cycles: 16,
                 execs: 40,
+                steady: 16,
                 containers: 5,
                 megabytes: 10,
                 file_megabytes: 10,
@@ -46,8 +51,9 @@ impl Amounts {
             }
         } else {
             Amounts {
-                cycles: 200,
-                execs: 2000,
+                cycles: 96,
+                execs: 800,
+                steady: 200,
                 containers: 50,
                 megabytes: 2000,
                 file_megabytes: 100,
@@ -57,30 +63,50 @@ impl Amounts {
         }
     }
 
-    /// The floor's: cycles back to back with their processor time, and executions by as many workers.
-    pub(crate) async fn of_floor(&self, cycle: &mut Floor, root: &Path, work: &Path) -> Result<Figures> {
+    /// Cycles and executions back to back and side by side, floor and engine in turns; and a splice, which is the floor of
+    /// streams.
+    pub(crate) async fn in_turns(
+        &self,
+        cycle: &mut Floor,
+        engines: (Option<&Engine>, Option<&Engine>),
+        (root, work): (&Path, &Path),
+    ) -> Result<Figures> {
+        let (engine, networked) = engines;
         let mut figures = Figures::new();
         // Back to back the kernel's locks stay warm; the rounds, where others have their turn in between, show them cold.
-        let (start, spent) = (Instant::now(), Spent::now()?);
-        cycle.batch(self.cycles).await?;
-        figures.insert("floor CPU us per cycle", spent.by_others()? / self.cycles as f64);
-        figures.insert("floor cycles/s", self.cycles as f64 / start.elapsed().as_secs_f64());
+        let alone = engine.map(|engine| async |count| engine.cycles(1, count).await);
+        let (floor, ours) = take_turns(self.cycles, async |count| cycle.batch(count).await, alone).await?;
+        figures.insert("floor CPU us per cycle", floor.processor_us());
+        figures.insert("floor cycles/s", floor.per_second());
+        if let Some(ours) = ours {
+            figures.insert("CPU us per cycle", ours.processor_us());
+            figures.insert("cycles/s by 1 worker", ours.per_second());
+        }
+
+        let mut crew = Crew::start(WORKERS, "exec", root, work).await?;
+        let execs = engine.map(|engine| async |count| engine.execs(WORKERS, count).await);
+        let (floor, ours) = take_turns(self.execs, async |count| crew.rounds(count).await, execs).await?;
+        crew.stop().await?;
+        figures.insert("floor execs/s by 8 workers", floor.per_second());
+        figures.extend(ours.map(|ours| ("execs/s by 8 workers", ours.per_second())));
+
+        let mut crew = Crew::start(WORKERS, "net", root, work).await?;
+        let cycles = networked.map(|engine| async |count| engine.cycles(WORKERS, count).await);
+        let (floor, ours) = take_turns(self.cycles, async |count| crew.rounds(count).await, cycles).await?;
+        crew.stop().await?;
+        figures.insert("floor net cycles/s by 8 workers", floor.per_second());
+        figures.extend(ours.map(|ours| ("net cycles/s by 8 workers", ours.per_second())));
 
         figures.insert("splice MB/s", splice::floor(root, self.megabytes).await?);
-        let by_workers = async |mode, rounds| floors_per_second(mode, root, work, rounds).await;
-        figures.insert("floor execs/s by 8 workers", by_workers("exec", self.execs).await?);
-        figures.insert("floor net cycles/s by 8 workers", by_workers("net", self.cycles).await?);
         Ok(figures)
     }
 
     /// The engine's.
     pub(crate) async fn of_engine(&self, engine: &Engine) -> Result<Figures> {
         let mut figures = Figures::new();
-        let spent = Spent::now()?;
-        figures.insert("cycles/s by 1 worker", engine.cycles_per_second(1, self.cycles).await?);
-        figures.insert("CPU us per cycle", spent.by_others()? / self.cycles as f64);
-        figures.insert("cycles/s by 8 workers", engine.cycles_per_second(WORKERS, self.cycles).await?);
-        figures.insert("execs/s by 8 workers", engine.execs_per_second(WORKERS, self.execs).await?);
+        let start = Instant::now();
+        engine.cycles(WORKERS, self.steady).await?;
+        figures.insert("cycles/s by 8 workers", self.steady as f64 / start.elapsed().as_secs_f64());
         figures.insert("stdout MB/s", engine.stdout(self.megabytes).await?);
         figures.extend(self.of_garden(engine).await?);
         let crowd = engine.crowd(self.containers).await?;
@@ -117,7 +143,6 @@ impl Amounts {
     /// The engine's network.
     pub(crate) async fn of_network(&self, engine: &Engine) -> Result<Figures> {
         let mut figures = Figures::new();
-        figures.insert("net cycles/s by 8 workers", engine.cycles_per_second(WORKERS, self.cycles).await?);
         let few = engine.rules(0).await?;
         let many = engine.rules(self.rules).await?;
         figures.insert("us for a port", few.port_us);
@@ -134,33 +159,9 @@ impl Amounts {
 
     async fn p99(&self, engine: &Engine) -> Result<f64> {
         let mut samples = Samples::default();
-        for _ in 0..self.cycles {
+        for _ in 0..self.steady {
             samples.add(engine.cycle().await?.whole / 1000.0);
         }
         Ok(samples.summary().context("no cycle was measured")?.p99)
     }
-}
-
-/// Rounds a second of as many floor programs as there are workers.
-async fn floors_per_second(mode: &str, root: &Path, work: &Path, rounds: usize) -> Result<f64> {
-    let directory = |worker: usize| -> PathBuf { work.join(format!("floor-{mode}-{worker}")) };
-    let mut floors = (0..WORKERS)
-        .map(|worker| Floor::start(mode, root, &directory(worker)))
-        .collect::<Result<Vec<_>>>()?;
-    for floor in &mut floors {
-        floor.round().await?;
-    }
-    let each = rounds / WORKERS;
-    let start = Instant::now();
-    for floor in &mut floors {
-        floor.ask(each).await?;
-    }
-    for floor in &mut floors {
-        floor.answers(each).await?;
-    }
-    let elapsed = start.elapsed().as_secs_f64();
-    for floor in floors {
-        floor.stop().await?;
-    }
-    Ok((each * WORKERS) as f64 / elapsed)
 }

@@ -16,6 +16,7 @@ mod rootfs;
 mod rounds;
 mod samples;
 mod splice;
+mod turns;
 mod view;
 
 use std::os::unix::fs::PermissionsExt;

@@ -216,7 +216,9 @@ impl Contest {
         }
         let amounts = Amounts::new(options.smoke);
         let measure = async {
-            let mut figures = amounts.of_floor(&mut self.floor_cycle, &self.root, &self.work).await?;
+            let engines = (self.engine.as_ref(), self.networked.as_ref());
+            let places = (self.root.as_path(), self.work.as_path());
+            let mut figures = amounts.in_turns(&mut self.floor_cycle, engines, places).await?;
             if let Some(engine) = &self.engine {
                 figures.extend(amounts.of_engine(engine).await?);
             }
