@@ -11,7 +11,7 @@ use gdn_proto::garden::{
 };
 use gdn_proto::{API_VERSION, MAX_MESSAGE_BYTES, convert, status};
 use gdn_types::{
-    AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetOutRule, NetRules, ProcessId, ProcessSpec,
+    AttachFrom, ContainerSpec, Error, ErrorKind, Handle, NetIn, NetRules, ProcessId, ProcessSpec,
     PropertyFilter, Result, Signal, StreamInSpec, StreamOutSpec,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -386,8 +386,7 @@ impl Garden for GardenService {
         request: Request<garden::NetOutRequest>,
     ) -> Result<Response<garden::NetOutResponse>, Status> {
         unary!(self, "NetOut", request, |wire| (&wire.handle, ""), {
-            let rules: Vec<NetOutRule> =
-                wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+            let rules = convert::all(wire.rules)?;
             self.gardener.net_out(&Handle::parse(&wire.handle)?, rules).await?;
             Ok(garden::NetOutResponse {})
         })
@@ -398,8 +397,7 @@ impl Garden for GardenService {
         request: Request<garden::ReplaceNetOutRequest>,
     ) -> Result<Response<garden::ReplaceNetOutResponse>, Status> {
         unary!(self, "ReplaceNetOut", request, |wire| (&wire.handle, ""), {
-            let rules: Vec<NetOutRule> =
-                wire.rules.into_iter().map(TryInto::try_into).collect::<Result<_>>()?;
+            let rules = convert::all(wire.rules)?;
             let handle = Handle::parse(&wire.handle)?;
             let generation = self.gardener.net_replace(&handle, rules, wire.expected_generation).await?;
             Ok(garden::ReplaceNetOutResponse { generation })

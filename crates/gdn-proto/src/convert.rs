@@ -34,6 +34,18 @@ pub fn property_map(properties: &Properties) -> HashMap<String, String> {
     properties.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
+/// All of a list, in memory of the right size from the beginning: lists of rules have thousands of items, with lists in them.
+///
+/// # Errors
+/// Those of the first item that has one.
+pub fn all<T, U: TryFrom<T>>(items: Vec<T>) -> Result<Vec<U>, U::Error> {
+    let mut converted = Vec::with_capacity(items.len());
+    for item in items {
+        converted.push(item.try_into()?);
+    }
+    Ok(converted)
+}
+
 /// The enum value of a number, or `InvalidArgument` naming the field.
 fn enumeration<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E> {
     E::try_from(number).map_err(|_| Error::invalid(format!("{field} has the unknown value {number}")))

@@ -51,6 +51,7 @@ pub use metrics::{
 };
 pub use network::{
     Egress, IcmpRule, IpRange, NetIn, NetOutRule, NetRules, NetworkMode, PortRange, Protocol, Transport,
+    push_address,
 };
 pub use process::{
     AttachFrom, ExitStatus, OutputPolicy, ProcessSpec, ProcessState, Signal, StreamInSpec, StreamOutSpec,

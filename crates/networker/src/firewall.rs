@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gdn_nft::{Batch, Conntrack, Element, Family as TableFamily, Features, Socket, Table};
@@ -39,6 +40,8 @@ pub(crate) struct Firewall {
     calm: RwLock<()>,
     /// Whether the table is to be this process's own where the kernel has that.
     may_own: bool,
+    /// Set when the table is known to hold what it should not.
+    distrusted: AtomicBool,
 }
 
 /// The connection, once there is one.
@@ -91,6 +94,7 @@ impl Firewall {
             older: Mutex::default(),
             calm: RwLock::new(()),
             may_own: true,
+            distrusted: AtomicBool::new(false),
         }
     }
 
@@ -130,7 +134,7 @@ impl Firewall {
             self.fill(&mut batch, &table)?;
             for (id, reservation, destinations) in containers {
                 let link = self.link(id);
-                let guest = Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation };
+                let guest = self.guest(&table, id, &link, reservation);
                 guest.add(&mut batch, destinations);
             }
             crate::host::forward_packets(self.six)?;
@@ -190,8 +194,13 @@ impl Firewall {
     ) -> Result<()> {
         self.change(&format!("close destinations of container {id}"), id, reservation, |guest, batch| {
             guest.forbid(batch, before, added);
-        })?;
-        self.judge_anew([reservation])
+        })
+        // The table is made anew by what is known, the next time that somebody looks.
+        .inspect_err(|_| self.distrusted.store(true, Ordering::Relaxed))?;
+        if let Err(error) = self.judge_anew([reservation]) {
+            tracing::warn!(%id, %error, "connections under rules that were taken back go on");
+        }
+        Ok(())
     }
 
     /// Puts a container's destinations in the place of those of an earlier generation, and ends what it began under them
@@ -345,13 +354,23 @@ impl Firewall {
                 crate::host::forward_packets(self.six)?;
             }
             let link = self.link(id);
-            change(&Guest { table: &table, id, link: &link, prefix: &self.prefix, reservation }, &mut batch);
+            change(&self.guest(&table, id, &link, reservation), &mut batch);
             open.commit(&batch).map_err(|error| failed(doing, error))?;
             if !open.ready {
                 self.begin(open, &table);
             }
             Ok(())
         })
+    }
+
+    fn guest<'a>(
+        &'a self,
+        table: &'a Table,
+        id: &'a ContainerId,
+        link: &'a str,
+        reservation: &'a Reservation,
+    ) -> Guest<'a> {
+        Guest { table, id, link, prefix: &self.prefix, denies: !self.deny.is_empty(), reservation }
     }
 
     /// What is done once, when the table is there. What is in force then stays so.
@@ -364,12 +383,15 @@ impl Firewall {
     }
 
     /// Looks whether anybody else changed a firewall, and sees to it that containers' packets still pass. Costs some questions
-    /// to the kernel when nobody did. Answers whether somebody took the table away, which is then to be
-    /// [made anew](Self::rebuild).
+    /// to the kernel when nobody did. Answers whether somebody took the table away, or it holds what could not be taken back:
+    /// it is then to be [made anew](Self::rebuild).
     pub(crate) fn look(&self) -> Result<bool> {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(false) };
+            if self.distrusted.swap(false, Ordering::Relaxed) {
+                return Ok(true);
+            }
             let doing = |error| failed("ask for the firewall's changes", error);
             let now = open.socket.generation().map_err(doing)?;
             if now != open.generation {

@@ -142,6 +142,20 @@ impl Destinations {
         Ok(added)
     }
 
+    /// Adds rules that were added before, in as many calls as it may have been. What one call takes is bounded before it is
+    /// known how much of it is covered already.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add); what was added until then stays.
+    pub(crate) fn add_known(&mut self, rules: &[NetOutRule]) -> Result<()> {
+        match self.add(rules) {
+            Err(error) if error.kind() == ErrorKind::ResourceExhausted => {
+                rules.iter().try_for_each(|rule| self.add(std::slice::from_ref(rule)).map(drop))
+            }
+            other => other.map(drop),
+        }
+    }
+
     /// Undoes an [`add`](Self::add) whose pieces did not get into the kernel.
     pub(crate) fn take_back(&mut self, added: &Added) {
         for (SetKind { traffic, way }, pieces) in added {
@@ -194,8 +208,7 @@ impl Boxes {
     fn add(&mut self, rule: &NetOutRule) -> Result<()> {
         check(rule)?;
         let crossed = rule.networks.len().max(2).saturating_mul(rule.ports.len().max(1));
-        self.count = self.count.saturating_add(crossed);
-        if self.count > MOST_PIECES {
+        if self.count.saturating_add(crossed) > MOST_PIECES {
             return Err(too_many());
         }
         // Without networks, all of the families that the protocol has.
@@ -223,6 +236,7 @@ impl Boxes {
             Protocol::Icmp | Protocol::Icmpv6 => Class::Icmp,
         };
         let boxes = self.of.entry(Traffic { family, class, log: rule.log }).or_default();
+        let before = boxes.len();
         let number = if rule.protocol == Protocol::Tcp { TCP } else { UDP };
         match class {
             Class::Any => {
@@ -242,6 +256,7 @@ impl Boxes {
                 boxes.push(Piece::new(addresses, kind, code));
             }
         }
+        self.count += boxes.len() - before;
     }
 }
 
@@ -384,6 +399,20 @@ mod tests {
     }
 
     #[test]
+    fn rules_that_came_in_several_calls_are_restored_in_one() {
+        let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(2 * n));
+        let networks = |to: u32| (0..to).map(|n| IpRange { start: address(n), end: address(n) }).collect();
+        let rules = [10_000, 10_001].map(|to| NetOutRule { networks: networks(to), ..NetOutRule::default() });
+        let mut known = Destinations::default();
+        for rule in &rules {
+            known.add(std::slice::from_ref(rule)).unwrap();
+        }
+        let mut restored = Destinations::default();
+        restored.add_known(&rules).unwrap();
+        assert_eq!((known.len(), restored.len()), (10_001, 10_001));
+    }
+
+    #[test]
     fn a_container_may_not_have_pieces_without_end() {
         let mut many = Destinations::default();
         let rule = |n: u32| {
@@ -391,7 +420,7 @@ mod tests {
             NetOutRule { networks: vec![IpRange { start: address, end: address }], ..NetOutRule::default() }
         };
         let rules: Vec<NetOutRule> = (0..16_384).map(rule).collect();
-        for part in rules.chunks(4_096) {
+        for part in rules.chunks(10_000) {
             many.add(part).unwrap();
         }
         let error = many.add(&[rule(16_384), rule(16_385)]).unwrap_err();

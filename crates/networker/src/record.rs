@@ -1,12 +1,11 @@
 //! What is durable of a container's network.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gdn_ipam::{Lease, Prefix};
 use gdn_types::{
     BandwidthLimits, Egress, Error, Handle, IcmpRule, IpRange, NetOutRule, PortMapping, PortRange, Protocol,
-    Result, Transport,
+    Result, Transport, push_address,
 };
 use prost::Message;
 use prost::encoding::{self, WireType, encode_key, encode_varint, uint32};
@@ -127,14 +126,17 @@ pub(crate) fn encode_rules(rules: &[NetOutRule]) -> Vec<u8> {
     // A network of IPv4 and a port take some forty bytes.
     let mut bytes = Vec::with_capacity(16 + rules.len() * 48);
     uint32::encode(1, &PLAIN, &mut bytes);
-    let (mut rule, mut part) = (Vec::new(), Vec::new());
+    let (mut rule, mut part, mut text) = (Vec::new(), Vec::new(), String::new());
     for NetOutRule { protocol, networks, ports, icmp, log } in rules {
         rule.clear();
         put_number(1, number_of(*protocol), &mut rule);
         for range in networks {
             part.clear();
-            put_text(1, range.start, &mut part);
-            put_text(2, range.end, &mut part);
+            for (tag, address) in [(1, range.start), (2, range.end)] {
+                text.clear();
+                push_address(&mut text, address);
+                encoding::string::encode(tag, &text, &mut part);
+            }
             put_message(2, &part, &mut rule);
         }
         for range in ports {
@@ -166,15 +168,6 @@ fn put_message(tag: u32, message: &[u8], to: &mut Vec<u8>) {
     encode_key(tag, WireType::LengthDelimited, to);
     encode_varint(message.len() as u64, to);
     to.extend_from_slice(message);
-}
-
-fn put_text(tag: u32, address: IpAddr, to: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, to);
-    // No address is longer than 45 characters, so its length is one byte.
-    let length = to.len();
-    to.push(0);
-    write!(to, "{address}").expect("memory takes what is written to it");
-    to[length] = u8::try_from(to.len() - length - 1).unwrap_or_default();
 }
 
 /// Reads the form on disk back.

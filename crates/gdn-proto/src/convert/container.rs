@@ -10,7 +10,7 @@ use gdn_types::{
 };
 
 use super::network::egress;
-use super::{enumeration, nanoseconds, properties, property_map, unless_default};
+use super::{all, enumeration, nanoseconds, properties, property_map, unless_default};
 use crate::garden;
 
 impl TryFrom<garden::ContainerSpec> for ContainerSpec {
@@ -21,14 +21,14 @@ impl TryFrom<garden::ContainerSpec> for ContainerSpec {
             handle: if wire.handle.is_empty() { None } else { Some(Handle::parse(&wire.handle)?) },
             grace_time: wire.grace_time_ns.map(Duration::from_nanos),
             image: wire.image.map(ImageRef::from).unwrap_or_default(),
-            bind_mounts: wire.bind_mounts.into_iter().map(BindMount::try_from).collect::<Result<_>>()?,
+            bind_mounts: all(wire.bind_mounts)?,
             network: wire.network.map(Into::into).unwrap_or_default(),
             properties: properties(wire.properties)?,
             env: Environment::parse(wire.env)?,
             privileged: wire.privileged,
             limits: wire.limits.map(TryInto::try_into).transpose()?.unwrap_or_default(),
-            netin: wire.netin.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
-            netout: wire.netout.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            netin: all(wire.netin)?,
+            netout: all(wire.netout)?,
             sysctls: wire.sysctls.into_iter().map(|sysctl| (sysctl.name, sysctl.value)).collect(),
             seccomp: SeccompProfile::parse(&wire.seccomp)?,
             capabilities: match enumeration("capability profile", wire.capabilities)? {
@@ -52,7 +52,7 @@ impl TryFrom<ContainerSpec> for garden::ContainerSpec {
             handle: spec.handle.map(|handle| handle.to_string()).unwrap_or_default(),
             grace_time_ns: spec.grace_time.map(nanoseconds),
             image: unless_default(spec.image),
-            bind_mounts: spec.bind_mounts.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            bind_mounts: all(spec.bind_mounts)?,
             network: unless_default(spec.network),
             properties: property_map(&spec.properties),
             env: spec.env.entries().collect(),

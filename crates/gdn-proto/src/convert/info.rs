@@ -2,7 +2,7 @@
 
 use gdn_types::{Capacity, ContainerInfo, Error, Handle, HostIds, LifeState, PoolUsage, Result};
 
-use super::{enumeration, missing, properties, property_map};
+use super::{all, enumeration, missing, properties, property_map};
 use crate::garden::{self, bulk_info_entry, bulk_metrics_entry};
 use crate::status;
 
@@ -93,7 +93,7 @@ impl TryFrom<garden::ContainerInfo> for ContainerInfo {
             container_path: wire.container_path,
             process_ids: wire.process_ids,
             properties: properties(wire.properties)?,
-            mapped_ports: wire.mapped_ports.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            mapped_ports: all(wire.mapped_ports)?,
             image_command: wire.image_command,
             init_pid: wire.init_pid,
             created_at_ms: wire.created_at_ms,

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use gdn_types::{
     Egress, Error, IcmpRule, IpRange, NetIn, NetOutRule, NetworkMode, PortMapping, PortRange, Protocol,
-    Result, Transport,
+    Result, Transport, push_address,
 };
 
-use super::{enumeration, narrow, octet};
+use super::{all, enumeration, narrow, octet};
 use crate::garden::{self, network_mode::Mode};
 
 impl From<garden::NetworkMode> for NetworkMode {
@@ -109,8 +109,8 @@ impl TryFrom<garden::NetOutRule> for NetOutRule {
                 garden::Protocol::Icmp => Protocol::Icmp,
                 garden::Protocol::Icmpv6 => Protocol::Icmpv6,
             },
-            networks: wire.networks.into_iter().map(IpRange::try_from).collect::<Result<_>>()?,
-            ports: wire.ports.into_iter().map(PortRange::try_from).collect::<Result<_>>()?,
+            networks: all(wire.networks)?,
+            ports: all(wire.ports)?,
             icmp: wire.icmp.map(IcmpRule::try_from).transpose()?,
             log: wire.log,
         })
@@ -133,7 +133,7 @@ impl From<&NetOutRule> for garden::NetOutRule {
             Protocol::Icmpv6 => garden::Protocol::Icmpv6,
         };
         let ip_range =
-            |range: &IpRange| garden::IpRange { start: range.start.to_string(), end: range.end.to_string() };
+            |range: &IpRange| garden::IpRange { start: text_of(range.start), end: text_of(range.end) };
         let port_range =
             |range: &PortRange| garden::PortRange { start: range.start.into(), end: Some(range.end.into()) };
         garden::NetOutRule {
@@ -146,6 +146,12 @@ impl From<&NetOutRule> for garden::NetOutRule {
             log: rule.log,
         }
     }
+}
+
+fn text_of(address: IpAddr) -> String {
+    let mut text = String::with_capacity(15);
+    push_address(&mut text, address);
+    text
 }
 
 impl TryFrom<garden::IpRange> for IpRange {

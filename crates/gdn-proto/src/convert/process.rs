@@ -1,11 +1,11 @@
 //! Processes and their ends.
 
 use gdn_types::{
-    BindMount, CpuLimits, Environment, Error, ExitStatus, MemoryLimits, OutputPolicy, ProcessId, ProcessSpec,
+    CpuLimits, Environment, Error, ExitStatus, MemoryLimits, OutputPolicy, ProcessId, ProcessSpec,
     ProcessState, Result, Rlimits, WindowSize,
 };
 
-use super::{enumeration, missing, narrow, octet, unless_default};
+use super::{all, enumeration, missing, narrow, octet, unless_default};
 use crate::garden::{self, exit_status::How};
 
 impl TryFrom<garden::ProcessSpec> for ProcessSpec {
@@ -28,7 +28,7 @@ impl TryFrom<garden::ProcessSpec> for ProcessSpec {
             },
             keep_output: wire.keep_output_bytes,
             image: wire.image.map(Into::into),
-            bind_mounts: wire.bind_mounts.into_iter().map(BindMount::try_from).collect::<Result<_>>()?,
+            bind_mounts: all(wire.bind_mounts)?,
             limits: wire.limits.map(|limits| {
                 let cpu = limits.cpu.map(CpuLimits::from).unwrap_or_default();
                 (cpu, limits.memory.map(MemoryLimits::from).unwrap_or_default())
@@ -59,7 +59,7 @@ impl TryFrom<ProcessSpec> for garden::ProcessSpec {
             output: output.into(),
             keep_output_bytes: spec.keep_output,
             image: spec.image.map(Into::into),
-            bind_mounts: spec.bind_mounts.into_iter().map(TryInto::try_into).collect::<Result<_>>()?,
+            bind_mounts: all(spec.bind_mounts)?,
             limits: spec.limits.map(|(cpu, memory)| garden::SidecarLimits {
                 cpu: unless_default(cpu),
                 memory: unless_default(memory),
@@ -154,7 +154,7 @@ impl From<(ProcessId, ProcessState)> for garden::ProcessInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gdn_types::{BindMode, CpuShares, ImageRef};
+    use gdn_types::{BindMode, BindMount, CpuShares, ImageRef};
 
     fn full() -> ProcessSpec {
         ProcessSpec {

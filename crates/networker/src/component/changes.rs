@@ -115,7 +115,7 @@ impl Shared {
             }
             (Err(error), Ok(())) => {
                 if guarded && let Err(error) = self.firewall.forbid(id, reservation, before, added) {
-                    tracing::error!(%id, %error, "rules that could not be written down stay in force");
+                    tracing::error!(%id, %error, "rules that could not be written down stay in force for a moment");
                 }
                 Err(error)
             }

@@ -86,7 +86,7 @@ impl Shared {
             }
         });
         let mut destinations = Destinations::default();
-        if let Err(error) = destinations.add(&rules) {
+        if let Err(error) = destinations.add_known(&rules) {
             tracing::error!(%id, %error, "the rules of a container cannot be restored: it reaches what the default allows");
         }
         Entry {

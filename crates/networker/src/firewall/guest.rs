@@ -29,6 +29,8 @@ pub(super) struct Guest<'a> {
     /// The host's end of its link, and with what all such names begin.
     pub(super) link: &'a str,
     pub(super) prefix: &'a str,
+    /// Whether the operator denies anything.
+    pub(super) denies: bool,
     pub(super) reservation: &'a Reservation,
 }
 
@@ -133,7 +135,7 @@ impl Guest<'_> {
         }
     }
 
-    /// Takes back what [`allow`](Self::allow) added to the sets that were there before.
+    /// Takes back what [`allow`](Self::allow) added; `before` are the sets that were there.
     pub(super) fn forbid(&self, batch: &mut Batch, before: &BTreeSet<SetKind>, added: &Added) {
         if added.keys().any(|kind| !before.contains(kind)) {
             batch.flush_chain(self.table, &self.chain());
@@ -227,7 +229,9 @@ impl Guest<'_> {
             batch.add_rule(self.table, &self.lookup(&chain, *kind));
         }
         let last = match self.reservation.egress {
-            Egress::Allow => Rule::new(&chain).goto(UNLESS_DENIED),
+            Egress::Allow if self.denies => Rule::new(&chain).goto(UNLESS_DENIED),
+            // With each new container the kernel follows the ways through all containers' chains.
+            Egress::Allow => Rule::new(&chain).accept(),
             Egress::Deny => Rule::new(&chain).reject(Reject::AdminProhibited),
         };
         if self.reservation.egress == Egress::Deny {

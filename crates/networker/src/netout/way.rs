@@ -7,7 +7,7 @@
 //! looks into it cuts the address first.
 //!
 //! Each hash is one more look-up for the first packet of a connection and two more objects in the table, so a container
-//! with few rules has none, and none has more than [`MOST_HASHES`] for the same kind of traffic.
+//! with few rules has none, and none has more than [`MOST_HASHES`] for the same kind of traffic, each with its rooms.
 //!
 //! A hash whose room the kernel is told takes thousands of elements in half the time of one that grows with them, and has
 //! memory for all of them from its beginning. So rooms are made as they are needed: when one is full, the next is larger.

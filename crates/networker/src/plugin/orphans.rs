@@ -86,7 +86,7 @@ mod tests {
             // Whoever started a program may go on before the program has its environment.
             let pid = Pid::from_raw(sleep.id().try_into().unwrap()).unwrap();
             while !is_marked(pid, &format!("{MARK}={engine}")) {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::yield_now();
             }
             sleep
         };
