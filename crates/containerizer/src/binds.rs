@@ -1,6 +1,6 @@
 //! Bind mounts: the source, as the host sees it, becomes a detached mount before anything of the container exists.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use gdn_mounts::{Attributes, Detached};
 use gdn_types::{BindMode, BindMount, BindOrigin, Error, ErrorKind, Result};
@@ -8,16 +8,29 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
 use crate::failures;
+use crate::targets::Targets;
 
 /// The mounts of all, in their order. Sources are the client's word, and may lie where somebody else decides when to answer.
-pub(crate) async fn all(binds: &[BindMount]) -> Result<Vec<OwnedFd>> {
-    if binds.is_empty() {
+/// Places for them are made on the way, where there are `targets` to make them in.
+pub(crate) async fn all(binds: &[BindMount], mut targets: Option<Targets>) -> Result<Vec<OwnedFd>> {
+    if binds.is_empty() && !targets.as_ref().is_some_and(Targets::has_any) {
         return Ok(Vec::new());
     }
     let binds = binds.to_vec();
-    tokio::task::spawn_blocking(move || binds.iter().map(detached).collect())
-        .await
-        .map_err(|error| failures::joined(&error))?
+    let mount_all = move || {
+        if let Some(targets) = &mut targets {
+            targets.make_all_of_image();
+        }
+        let mount = |bind: &BindMount| {
+            let mount = detached(bind)?;
+            if let Some(targets) = &mut targets {
+                targets.make_for(&bind.target, mount.as_fd());
+            }
+            Ok(mount)
+        };
+        binds.iter().map(mount).collect()
+    };
+    tokio::task::spawn_blocking(mount_all).await.map_err(|error| failures::joined(&error))?
 }
 
 /// Opens the source and copies its mount; flags that the source's file system has stay with the copy.
@@ -37,7 +50,7 @@ fn detached(bind: &BindMount) -> Result<OwnedFd> {
     let copy = |error| {
         Error::caused(ErrorKind::InvalidArgument, format!("bind mount {}", bind.source.display()), error)
     };
-    let mount = Detached::copy_of(std::os::fd::AsFd::as_fd(&source)).map_err(copy)?;
+    let mount = Detached::copy_of(source.as_fd()).map_err(copy)?;
     // The host's mounts are shared as a rule, and so would be their copy: mounts made inside would show on the host.
     mount.make_private().map_err(copy)?;
     if bind.mode == BindMode::ReadOnly {

@@ -30,6 +30,7 @@ use crate::container::{Container, Shared};
 use crate::filters::Filters;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
+use crate::targets::Targets;
 use crate::user_limits::UserLimits;
 use crate::{
     arguments, binds, failures, figures, ids, limits, removal, restore, sandbox, sidecars, stop, sysctls,
@@ -218,7 +219,9 @@ impl Containerizer for KernelContainerizer {
         let tasks = container.take_tasks();
         let privileged = container.privileged.load(Ordering::Relaxed);
         let sysctls = sysctls::checked(&plan.sysctls)?;
-        let binds = binds::all(&plan.bind_mounts).await?;
+        let binds =
+            binds::all(&plan.bind_mounts, Targets::of(plan.rootfs.as_fd(), plan.places, &plan.image_mounts))
+                .await?;
         let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
         let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
         let filter = self.seccomp.of(&plan.seccomp, privileged).await?;

@@ -37,6 +37,7 @@ mod sandbox;
 mod sidecars;
 mod stop;
 mod sysctls;
+mod targets;
 mod transfers;
 mod user_limits;
 mod users;

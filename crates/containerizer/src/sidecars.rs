@@ -18,6 +18,7 @@ use crate::component::{Policy, cgroup_error};
 use crate::container::{Container, Shared};
 use crate::oom::{OomReport, Owner};
 use crate::removal::{Removals, Traces};
+use crate::targets::Targets;
 use crate::{arguments, binds, failures, limits, users};
 
 /// Files of the container that its sidecars see too: they share its network.
@@ -105,7 +106,8 @@ pub(crate) async fn run(
     let (root, user) = user(container, Root::from_fd(plan.rootfs), &spec.user).await?;
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
     let run = arguments::run(process, &ProcessSpec { dir, ..spec.clone() }, context, policy, &user)?;
-    let binds = binds::all(&spec.bind_mounts).await?;
+    let binds =
+        binds::all(&spec.bind_mounts, Targets::of(root.as_fd(), plan.places, &plan.image_mounts)).await?;
     let image_targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
     let bind_targets = spec.bind_mounts.iter().map(|bind| bind.target.display().to_string());
     let cgroup = make_group(container, policy, process, spec).await?;

@@ -108,6 +108,7 @@ fn plan(rootfs: &Path, mapped: &OwnedFd) -> ContainerPlan {
     ContainerPlan {
         rootfs: mount.into_fd(),
         image_mounts: Vec::new(),
+        places: None,
         bind_mounts: Vec::new(),
         sysctls: Vec::new(),
         seccomp: SeccompProfile::Engine,

@@ -169,12 +169,13 @@ impl Creation {
         self.go_on()?;
         let network = self.attach(&sandbox).await?.unwrap_or(network);
         self.go_on()?;
-        let Volume { rootfs, mounts, config } = volume;
+        let Volume { rootfs, mounts, config, places } = volume;
         let mut bind_mounts = self.spec.bind_mounts.clone();
         bind_mounts.extend(network.bind_mounts.iter().cloned());
         let plan = ContainerPlan {
             rootfs,
             image_mounts: mounts,
+            places,
             bind_mounts,
             sysctls: self.sysctls(),
             seccomp: self.spec.seccomp.clone(),

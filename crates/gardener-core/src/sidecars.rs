@@ -102,7 +102,7 @@ impl Gardener {
         let context =
             RunContext { env: made.config.env.clone(), privileged, ids: container.ids, capabilities };
         let spec = with_image_defaults(spec, &made.config)?;
-        let plan = SidecarPlan { rootfs: made.rootfs, image_mounts: made.mounts };
+        let plan = SidecarPlan { rootfs: made.rootfs, image_mounts: made.mounts, places: made.places };
         self.launch(container, &context, &spec, Some(plan)).await
     }
 

@@ -108,6 +108,7 @@ impl Gardener {
         let plan = ContainerPlan {
             rootfs: volume.rootfs,
             image_mounts: volume.mounts,
+            places: volume.places,
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
             seccomp: SeccompProfile::Engine,

@@ -39,6 +39,7 @@ async fn the_fake_containerizer_conforms() {
         plan: async |_: &ContainerId| ContainerPlan {
             rootfs: std::fs::File::open("/dev/null").unwrap().into(),
             image_mounts: Vec::new(),
+            places: None,
             bind_mounts: Vec::new(),
             sysctls: Vec::new(),
             seccomp: gdn_types::SeccompProfile::Engine,

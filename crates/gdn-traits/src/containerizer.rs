@@ -205,6 +205,8 @@ pub struct ContainerPlan {
     pub rootfs: OwnedFd,
     /// Mounts of the image, below the clients' own.
     pub image_mounts: Vec<ImageMount>,
+    /// As [`Volume::places`](crate::Volume::places).
+    pub places: Option<(u32, u32)>,
     /// Bind mounts of the client and of the network, in order.
     pub bind_mounts: Vec<BindMount>,
     /// Kernel settings of the container's namespaces, in order.
@@ -224,6 +226,8 @@ pub struct SidecarPlan {
     pub rootfs: OwnedFd,
     /// Mounts of the image, below the client's own.
     pub image_mounts: Vec<ImageMount>,
+    /// As [`Volume::places`](crate::Volume::places).
+    pub places: Option<(u32, u32)>,
 }
 
 /// A mount that an image brings with it.

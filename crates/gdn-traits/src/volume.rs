@@ -112,4 +112,7 @@ pub struct Volume {
     pub mounts: Vec<ImageMount>,
     /// What the image says about running it.
     pub config: ImageConfig,
+    /// Host user and group of the container's root, where the root is the volumizer's own and nobody else's: places for
+    /// mounts may be made in it before the container is there. Absent for a directory of the host.
+    pub places: Option<(u32, u32)>,
 }

@@ -245,7 +245,12 @@ impl Shared {
         };
         let writable = self.volumes.make(id, image, owner)?;
         let rootfs = self.lowers.mount(image, &writable, shown)?;
-        Ok(Volume { rootfs, mounts: Vec::new(), config })
+        let root = match shown {
+            Shown::AsStored => (0, 0),
+            Shown::Shared => self.container_root,
+            Shown::Own(ids, _) => (ids.first(), ids.first()),
+        };
+        Ok(Volume { rootfs, mounts: Vec::new(), config, places: Some(root) })
     }
 
     fn make_raw(&self, id: &VolumeId, path: &Path) -> Result<Volume> {
@@ -254,7 +259,8 @@ impl Shared {
         let mount = Detached::recursive_copy_of(directory.as_fd())
             .and_then(|mount| mount.make_private().map(|()| mount))
             .map_err(|error| mount_error(&format!("mount {}", path.display()), error))?;
-        Ok(Volume { rootfs: mount.into_fd(), mounts: Vec::new(), config: ImageConfig::default() })
+        let config = ImageConfig::default();
+        Ok(Volume { rootfs: mount.into_fd(), mounts: Vec::new(), config, places: None })
     }
 
     /// The image root's owner as the host stores it in the writable directory, which is never mapped.

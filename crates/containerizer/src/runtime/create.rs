@@ -29,7 +29,7 @@ pub(super) async fn create(
 ) -> Result<()> {
     let kernel = &containerizer.kernel;
     let sysctls = sysctls::checked(&plan.sysctls)?;
-    let detached = binds::all(&plan.bind_mounts).await?;
+    let detached = binds::all(&plan.bind_mounts, None).await?;
     let described = Described {
         hostname: spec.hostname.clone(),
         privileged: spec.privileged,

@@ -34,7 +34,7 @@ pub(super) async fn run(
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
     let mut run = arguments::run(id, &ProcessSpec { dir, ..spec.clone() }, context, kernel.policy, &user)?;
     limit_to_available(&mut run, context.privileged)?;
-    let detached = binds::all(&spec.bind_mounts).await?;
+    let detached = binds::all(&spec.bind_mounts, None).await?;
     let cgroup = sidecars::make_group(container, kernel.policy, id, spec).await?;
     let started = async {
         let name = cgroup.name().rsplit('/').next().unwrap_or_default().to_owned();

@@ -87,5 +87,5 @@ fn volume() -> Result<Volume> {
         working_dir: "/srv".to_owned(),
         command: vec!["/bin/echo".to_owned(), "hello".to_owned()],
     };
-    Ok(Volume { rootfs: null()?, mounts: Vec::new(), config })
+    Ok(Volume { rootfs: null()?, mounts: Vec::new(), config, places: None })
 }

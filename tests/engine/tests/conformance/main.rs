@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod maskedpaths;
 mod metrics;
+mod mount_targets;
 mod network;
 mod peas;
 mod process;
