@@ -138,6 +138,8 @@ impl Cgroups {
             let controllers = v1.controllers();
             if controllers.contains(&Controller::Cpuset) {
                 copy_cpuset(&mount, "", name)?;
+                // The groups to come have the same from their beginning.
+                directory.write("cgroup.clone_children", "1")?;
             }
             let options = v1.options.join(",");
             hierarchies.push(Hierarchy { version: Version::V1, controllers, directory, mount, options });
@@ -342,7 +344,10 @@ impl Cgroups {
         let outer = name.split_once('/').map_or("", |(outer, _)| outer);
         for hierarchy in &self.tree.hierarchies {
             hierarchy.directory.make(name)?;
-            if hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Cpuset) {
+            // A group in one of an earlier build does not have what its parent has.
+            let has_cpuset =
+                hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Cpuset);
+            if has_cpuset && !outer.is_empty() {
                 copy_cpuset(&hierarchy.directory, outer, name)?;
             }
         }

@@ -28,8 +28,10 @@ mod error;
 mod overlay;
 mod propagation;
 mod root;
+mod spread;
 
 pub use detached::{Attributes, Detached, Filesystem};
 pub use error::{Error, Result};
 pub use overlay::Overlay;
 pub use root::Root;
+pub use spread::spread;

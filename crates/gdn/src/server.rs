@@ -197,6 +197,7 @@ async fn parts(
     .context("cannot open the image store")?;
     let (networker, kernel_networker) = network::open(settings, layout, &properties, root_id)?;
     let volumizer = Arc::new(volumizer);
+    layout.spread(&settings.root, boot_id);
     let components = Components {
         containerizer: by_runtime(settings, &containerizer)?,
         networker,
