@@ -139,6 +139,7 @@ impl Firewall {
             }
             crate::host::forward_packets(self.six)?;
             open.commit(&batch).map_err(|error| failed("restore the firewall", error))?;
+            self.distrusted.store(false, Ordering::Relaxed);
             self.begin(open, &table);
             Ok(was_there)
         })
@@ -389,7 +390,7 @@ impl Firewall {
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(open) = state.as_mut().filter(|open| open.ready) else { return Ok(false) };
-            if self.distrusted.swap(false, Ordering::Relaxed) {
+            if self.distrusted.load(Ordering::Relaxed) {
                 return Ok(true);
             }
             let doing = |error| failed("ask for the firewall's changes", error);
