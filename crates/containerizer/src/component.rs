@@ -26,7 +26,7 @@ use gdn_types::{
 };
 
 use crate::apparmor::Apparmor;
-use crate::container::{Container, Shared};
+use crate::container::{Container, ForInit, Shared};
 use crate::filters::Filters;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
@@ -211,23 +211,24 @@ impl KernelContainerizer {
 #[async_trait]
 impl Containerizer for KernelContainerizer {
     async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox> {
-        sandbox::prepare(self, spec, sandbox::of_ours).await
+        sandbox::prepare(self, spec, sandbox::OURS).await
     }
 
     async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer> {
         let container = self.living(id)?;
-        let tasks = container.take_tasks();
+        let ForInit { views, tasks } = container.take_for_init();
         let privileged = container.privileged.load(Ordering::Relaxed);
         let sysctls = sysctls::checked(&plan.sysctls)?;
         let binds =
             binds::all(&plan.bind_mounts, Targets::of(plan.rootfs.as_fd(), plan.places, &plan.image_mounts))
                 .await?;
+        let view_targets = views.iter().map(|view| view.target.clone());
         let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
         let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
         let filter = self.seccomp.of(&plan.seccomp, privileged).await?;
         let bounding = if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED };
         let create = Create {
-            mounts: targets.chain(bind_targets).collect(),
+            mounts: view_targets.chain(targets).chain(bind_targets).collect(),
             sysctls,
             seccomp: filter.program,
             seccomp_flags: filter.flags,
@@ -235,10 +236,9 @@ impl Containerizer for KernelContainerizer {
             capabilities: bounding.0,
             inheritable: arguments::inheritable_set(plan.capabilities, bounding).0,
             user_limits: if privileged { Vec::new() } else { self.policy.user_limits.settings() },
-            cgroups_v1: self.cgroups.v1_hierarchies(),
-            cgroup_v2: self.cgroups.mode() != gdn_cgroups::Mode::V1,
         };
         let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(plan.rootfs.as_fd())
+            .chain(views.iter().map(|view| view.mount.as_fd()))
             .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
             .chain(binds.iter().map(AsFd::as_fd))
             .chain(tasks.iter().map(AsFd::as_fd))

@@ -16,6 +16,7 @@ use gdn_types::{ContainerId, Error, ErrorKind, ExitStatus, ProcessId, Result};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::cgroup_views::View;
 use crate::demotion::Demotion;
 use crate::failures;
 use crate::lookups::Lookups;
@@ -47,8 +48,17 @@ pub(crate) struct Container {
     pub(crate) users: KnownFiles,
     /// What it keeps of its processor weight.
     pub(crate) demotion: Demotion,
-    /// `tasks` of its cgroups of version 1, until init gets them.
-    tasks: Mutex<Vec<OwnedFd>>,
+    /// What init gets of its cgroups, until it has them.
+    for_init: Mutex<ForInit>,
+}
+
+/// What init gets of its container's cgroups.
+#[derive(Default)]
+pub(crate) struct ForInit {
+    /// What the container is to see of them.
+    pub(crate) views: Vec<View>,
+    /// `tasks` of those of version 1, to join them.
+    pub(crate) tasks: Vec<OwnedFd>,
 }
 
 /// What a container is made from.
@@ -90,14 +100,14 @@ impl Container {
         let (keeper, status, root) = Keeper::connect(&directory, move |news| listener.hear(news)).await?;
         let limited = cgroup.limits().is_ok_and(|limits| limits.memory_bytes.is_some());
         let parts = Parts { directory, keeper, cgroup, shared, limited };
-        let mut container = Container::assemble(parts, status.init_pid, false, Vec::new());
+        let mut container = Container::assemble(parts, status.init_pid, false, ForInit::default());
         container.of_runtime = status.runtime.into();
         container.root = root.map_or_else(OnceLock::new, |root| OnceLock::from(Root::from_fd(root)));
         Ok((container, status))
     }
 
     /// A container with a keeper; without a root yet.
-    pub(crate) fn assemble(parts: Parts, init_pid: u32, privileged: bool, tasks: Vec<OwnedFd>) -> Self {
+    pub(crate) fn assemble(parts: Parts, init_pid: u32, privileged: bool, for_init: ForInit) -> Self {
         let Parts { directory, keeper, cgroup, shared, limited } = parts;
         let cgroup = Arc::new(cgroup);
         let container = Container {
@@ -109,7 +119,7 @@ impl Container {
             privileged: privileged.into(),
             demotion: Demotion::default(),
             of_runtime: false.into(),
-            tasks: Mutex::new(tasks),
+            for_init: Mutex::new(for_init),
             shared,
             lookups: Lookups::default(),
             users: KnownFiles::default(),
@@ -132,9 +142,9 @@ impl Container {
         }
     }
 
-    /// `tasks` of its cgroups of version 1, for init to join them; nobody needs them here any more.
-    pub(crate) fn take_tasks(&self) -> Vec<OwnedFd> {
-        std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What init gets; nobody needs it here any more.
+    pub(crate) fn take_for_init(&self) -> ForInit {
+        std::mem::take(&mut *self.for_init.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Its root, unless it has none (yet, or any more).

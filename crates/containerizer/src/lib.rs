@@ -18,6 +18,7 @@
 mod apparmor;
 mod arguments;
 mod binds;
+mod cgroup_views;
 mod component;
 mod container;
 mod demotion;

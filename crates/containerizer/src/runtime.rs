@@ -84,6 +84,9 @@ impl RuntimeContainerizer {
     }
 }
 
+/// A container that an external runtime builds.
+const OF_RUNTIME: sandbox::Kind = sandbox::Kind { call: of_runtime, shows_cgroups: false };
+
 /// The namespaces that exist before the runtime makes the container.
 fn of_runtime(spec: &SandboxSpec, unified: bool) -> Call {
     Call::Sandbox(SandboxCall {
@@ -97,7 +100,7 @@ fn of_runtime(spec: &SandboxSpec, unified: bool) -> Call {
 impl Containerizer for RuntimeContainerizer {
     async fn prepare(&self, spec: &SandboxSpec) -> Result<Sandbox> {
         self.prepared().insert(spec.id, spec.clone());
-        let sandbox = sandbox::prepare(&self.kernel, spec, of_runtime).await?;
+        let sandbox = sandbox::prepare(&self.kernel, spec, OF_RUNTIME).await?;
         self.kernel.living(&spec.id)?.of_runtime.store(true, Ordering::Relaxed);
         Ok(sandbox)
     }

@@ -10,8 +10,20 @@ use gdn_traits::{Sandbox, SandboxSpec};
 use gdn_types::{Error, Result};
 
 use crate::component::{Held, KernelContainerizer, cgroup_error};
-use crate::container::{Container, Parts};
-use crate::{failures, ids, limits, restore, user_limits};
+use crate::container::{Container, ForInit, Parts};
+use crate::{cgroup_views, failures, ids, limits, restore, user_limits};
+
+/// How a sandbox comes to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// What the keeper is asked for.
+    pub(crate) call: fn(&SandboxSpec, unified: bool) -> Call,
+    /// Whether we show the container its cgroups; an external runtime does it itself.
+    pub(crate) shows_cgroups: bool,
+}
+
+/// A container that our keeper builds.
+pub(crate) const OURS: Kind = Kind { call: of_ours, shows_cgroups: true };
 
 /// Makes the sandbox. What a failure leaves is found by the destroy that follows.
 ///
@@ -21,7 +33,7 @@ use crate::{failures, ids, limits, restore, user_limits};
 pub(crate) async fn prepare(
     containerizer: &KernelContainerizer,
     spec: &SandboxSpec,
-    call: fn(&SandboxSpec, unified: bool) -> Call,
+    kind: Kind,
 ) -> Result<Sandbox> {
     let directory = containerizer.directory(&spec.id);
     restore::make_directory(&directory)?;
@@ -34,10 +46,10 @@ pub(crate) async fn prepare(
     let (launched, prepared, cgroups) = tokio::join!(
         biased;
         launched,
-        make_namespaces(containerizer, spec, &keeper, call),
-        make_cgroups(containerizer, spec),
+        make_namespaces(containerizer, spec, &keeper, kind.call),
+        make_cgroups(containerizer, spec, kind.shows_cgroups),
     );
-    let (cgroup, tasks) = match cgroups {
+    let (cgroup, for_init) = match cgroups {
         Ok(cgroups) => cgroups,
         Err(error) => {
             // If it cannot be reached now, the destroy finds it by its socket.
@@ -48,7 +60,7 @@ pub(crate) async fn prepare(
     let pid = prepared.as_ref().map_or(0, |prepared| prepared.as_ref().map_or(0, |(reply, _)| reply.pid));
     let limited = spec.limits.memory.bytes > 0;
     let parts = Parts { directory, keeper, cgroup, shared, limited };
-    let container = Arc::new(Container::assemble(parts, pid, spec.privileged, tasks));
+    let container = Arc::new(Container::assemble(parts, pid, spec.privileged, for_init));
     containerizer.held().insert(spec.id, Held::Living(Arc::clone(&container)));
     launched.map_err(failures::keeper)?;
     let (reply, descriptors) = prepared?.map_err(|error| container.build_failure(error))?;
@@ -75,7 +87,7 @@ async fn make_namespaces(
 }
 
 /// All namespaces, for a container that the keeper builds.
-pub(crate) fn of_ours(spec: &SandboxSpec, unified: bool) -> Call {
+fn of_ours(spec: &SandboxSpec, unified: bool) -> Call {
     Call::Prepare(Prepare {
         privileged: spec.privileged,
         unified,
@@ -85,17 +97,21 @@ pub(crate) fn of_ours(spec: &SandboxSpec, unified: bool) -> Call {
     })
 }
 
-/// All its cgroups with their limits, and `tasks` of those of version 1.
+/// All its cgroups with their limits, and what init gets of them.
 async fn make_cgroups(
     containerizer: &KernelContainerizer,
     spec: &SandboxSpec,
-) -> Result<(Cgroup, Vec<OwnedFd>)> {
+    shows_cgroups: bool,
+) -> Result<(Cgroup, ForInit)> {
     let (cgroups, name, limits) =
         (Arc::clone(&containerizer.cgroups), spec.id, limits::resources(&spec.limits, containerizer.policy));
+    let (privileged, ids) = (spec.privileged, ids::map(spec.privileged, spec.ids));
     tokio::task::spawn_blocking(move || {
         let cgroup = cgroups.create(name.as_str(), &limits).map_err(cgroup_error)?;
         let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
-        Ok((cgroup, tasks))
+        let views =
+            if shows_cgroups { cgroup_views::of(&cgroups, &cgroup, privileged, &ids)? } else { Vec::new() };
+        Ok((cgroup, ForInit { views, tasks }))
     })
     .await
     .map_err(|error| failures::joined(&error))?

@@ -14,12 +14,13 @@ use gdn_traits::{RunContext, SidecarPlan};
 use gdn_types::{ContainerId, CpuShares, IoWeight, ProcessId, ProcessSpec, Result};
 use uuid::Uuid;
 
+use crate::cgroup_views::{self, View};
 use crate::component::{Policy, cgroup_error};
 use crate::container::{Container, Shared};
 use crate::oom::{OomReport, Owner};
 use crate::removal::{Removals, Traces};
 use crate::targets::Targets;
-use crate::{arguments, binds, failures, limits, users};
+use crate::{arguments, binds, failures, ids, limits, users};
 
 /// Files of the container that its sidecars see too: they share its network.
 pub(crate) const SHARED_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
@@ -113,11 +114,14 @@ pub(crate) async fn run(
     let cgroup = make_group(container, policy, process, spec).await?;
     let started = async {
         let tasks = cgroup.attach_fds().map_err(cgroup_error)?;
-        let cgroups = &container.shared.sidecars.cgroups;
+        let views = views_of(container, &cgroup, context).await?;
         let create = Create {
-            mounts: image_targets.chain(bind_targets).collect(),
-            cgroups_v1: cgroups.v1_hierarchies(),
-            cgroup_v2: cgroups.mode() != Mode::V1,
+            mounts: views
+                .iter()
+                .map(|view| view.target.clone())
+                .chain(image_targets)
+                .chain(bind_targets)
+                .collect(),
             ..Create::default()
         };
         let shared = SHARED_FILES.map(str::to_owned).to_vec();
@@ -126,6 +130,7 @@ pub(crate) async fn run(
             .unified_dir()
             .into_iter()
             .chain([root.as_fd()])
+            .chain(views.iter().map(|view| view.mount.as_fd()))
             .chain(plan.image_mounts.iter().map(|mount| mount.mount.as_fd()))
             .chain(binds.iter().map(AsFd::as_fd))
             .chain(tasks.iter().map(AsFd::as_fd))
@@ -141,6 +146,15 @@ pub(crate) async fn run(
         container.shared.sidecars.ended(process);
     }
     started
+}
+
+/// What the sidecar sees of its cgroups.
+async fn views_of(container: &Container, cgroup: &Arc<Cgroup>, context: &RunContext) -> Result<Vec<View>> {
+    let (cgroups, cgroup) = (Arc::clone(&container.shared.sidecars.cgroups), Arc::clone(cgroup));
+    let (privileged, ids) = (context.privileged, ids::map(context.privileged, context.ids));
+    tokio::task::spawn_blocking(move || cgroup_views::of(&cgroups, &cgroup, privileged, &ids))
+        .await
+        .map_err(|error| failures::joined(&error))?
 }
 
 /// Looks a user up in the sidecar's root: at once where nothing can block, else on one of few threads that may.

@@ -41,6 +41,11 @@ impl Directory {
         }
     }
 
+    /// Opens the directory `name` below this one.
+    pub(crate) fn open_existing(&self, name: &str) -> Result<OwnedFd> {
+        self.open_below(name)?.ok_or_else(|| self.failed("open", name, Errno::NOENT))
+    }
+
     /// Makes the directory `name`; one that is there already is as good.
     pub(crate) fn make(&self, name: &str) -> Result<()> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)) {

@@ -66,6 +66,15 @@ impl Cgroup {
         v1.map(|hierarchy| hierarchy.directory.open_for_writing(&self.file("tasks"))).collect()
     }
 
+    /// Its directory in each **v1** hierarchy, in the order of [`Cgroups::v1_hierarchies`](crate::Cgroups::v1_hierarchies).
+    ///
+    /// # Errors
+    /// [`Error::Path`] when one cannot be opened, for example because the group was removed.
+    pub fn v1_dirs(&self) -> Result<Vec<OwnedFd>> {
+        let v1 = self.tree.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::V1);
+        v1.map(|hierarchy| hierarchy.directory.open_existing(&self.name)).collect()
+    }
+
     /// Moves a process into the group, in every hierarchy.
     ///
     /// # Errors

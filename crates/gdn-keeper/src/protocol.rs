@@ -180,7 +180,7 @@ pub struct Client {
     pub shared: Vec<String>,
 }
 
-/// Set up the root file system and start init.
+/// Set up the root file system and start init. Numbers 5 and 6 were cgroups to show, which are mounts like others now.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Create {
     /// Where each further mount descriptor goes, in order.
@@ -195,12 +195,6 @@ pub struct Create {
     /// Capabilities of init and the bounding set of every process.
     #[prost(uint64, tag = "4")]
     pub capabilities: u64,
-    /// Cgroup v1 hierarchies to show below `/sys/fs/cgroup`, by their mount options (`cpu`, `name=systemd`).
-    #[prost(string, repeated, tag = "5")]
-    pub cgroups_v1: Vec<String>,
-    /// Show the cgroup v2 tree at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside v1 hierarchies.
-    #[prost(bool, tag = "6")]
-    pub cgroup_v2: bool,
     /// Inheritable capabilities of init.
     #[prost(uint64, tag = "7")]
     pub inheritable: u64,

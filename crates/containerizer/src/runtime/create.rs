@@ -59,7 +59,7 @@ pub(super) async fn create(
         mounts: mounts.names.clone(),
         ..in_cgroups(kernel, containerizer.runtime.run(&state(container), &bundle, spec.id.as_str(), false))
     };
-    let tasks = container.take_tasks();
+    let tasks = container.take_for_init().tasks;
     let descriptors: Vec<_> = mounts.descriptors.iter().chain(&tasks).map(AsFd::as_fd).collect();
     let assembled =
         container.keeper.call(Call::Assemble(Assemble { client: Some(client) }), &descriptors).await;

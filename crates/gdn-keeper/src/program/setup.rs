@@ -126,7 +126,6 @@ pub(crate) fn build(
         proc.as_fd().try_clone_to_owned().during(FailureKind::Internal, || "keep procfs".into())?;
     place(&root, "/proc", &proc)?;
     place(&root, "/sys", &sys)?;
-    show_cgroups(&root, create, privileged)?;
     let devices = show_devices(&root, devices, terminals)?;
     // Before a mount of the client can lie over a part of procfs.
     set_kernel_settings(&proc_dir, &create.sysctls)?;
@@ -173,46 +172,6 @@ fn place(root: &Root, target: &str, mount: &Detached) -> Result<()> {
         other => other.during(FailureKind::RootFilesystem, during)?,
     };
     mount.attach(directory).during(FailureKind::RootFilesystem, during)
-}
-
-/// Shows the container's own cgroups, read-only: v1 hierarchies each below a directory, v2 alone or beside them.
-fn show_cgroups(root: &Root, create: &Create, privileged: bool) -> Result<()> {
-    if create.cgroups_v1.is_empty() {
-        if create.cgroup_v2 {
-            place(root, "/sys/fs/cgroup", &make("cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, &[])?)?;
-        }
-        return Ok(());
-    }
-    if privileged {
-        return Ok(());
-    }
-    let directory = make("tmpfs", NOSUID | NODEV | NOEXEC, &[("mode", "755"), ("size", "64k")])?;
-    let below = Root::from_fd(
-        directory
-            .as_fd()
-            .try_clone_to_owned()
-            .during(FailureKind::Internal, || "keep the cgroup directory".into())?,
-    );
-    place(root, "/sys/fs/cgroup", &directory)?;
-    for hierarchy in &create.cgroups_v1 {
-        let mount = match hierarchy.split_once('=') {
-            Some((key, value)) => {
-                make("cgroup", NOSUID | NODEV | NOEXEC | RDONLY, &[("none", ""), (key, value)])?
-            }
-            None => {
-                let options: Vec<_> = hierarchy.split(',').map(|controller| (controller, "")).collect();
-                make("cgroup", NOSUID | NODEV | NOEXEC | RDONLY, &options)?
-            }
-        };
-        let name = hierarchy.rsplit('=').next().unwrap_or(hierarchy);
-        place(&below, &format!("/{name}"), &mount)?;
-    }
-    if create.cgroup_v2 {
-        place(&below, "/unified", &make("cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, &[])?)?;
-    }
-    directory
-        .set_attributes(RDONLY, Attributes::empty())
-        .during(FailureKind::Internal, || "seal the cgroup directory".into())
 }
 
 /// What of `/dev` is needed again.

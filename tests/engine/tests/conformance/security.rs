@@ -123,6 +123,33 @@ fn every_hierarchy_with_a_group_of_the_container_is_mounted_read_only() {
     engine.finish();
 }
 
+/// What is mounted are the host's own hierarchies, from the container's groups on.
+#[test]
+fn a_container_and_its_sidecar_see_their_own_control_groups_and_no_others() {
+    let engine = Engine::start();
+    let (handle, _other) = (create(&engine, false), create(&engine, false));
+    // The first: what of each hierarchy a mount shows, as told in the container's own cgroup namespace.
+    let look = "awk '/ - cgroup/ { print \"root\", $4 }' /proc/self/mountinfo | sort -u; \
+                stat -c '%F %u %g' /sys/fs/cgroup; \
+                find /sys/fs/cgroup -mindepth 1 -type d | sort; cat /sys/fs/cgroup/pids/pids.max \
+                /sys/fs/cgroup/pids.max 2>/dev/null; mkdir /sys/fs/cgroup/inside 2>&1; :";
+    let sidecar = ProcessSpec { image: Some(ImageRef::uri(engine.image())), ..script(look) };
+    for spec in [script(look), sidecar] {
+        let seen = engine.run(&handle, spec).expect(0).text();
+        let mut lines = seen.lines();
+        assert_eq!(lines.next(), Some("root /"), "{seen}");
+        assert!(!seen.contains("root /."), "{seen}");
+        assert!(!seen.contains(&engine.mark()), "the engine's own directory: {seen}");
+        assert!(seen.contains("Read-only file system"), "{seen}");
+        if inside::cgroups_are_v1() {
+            assert_eq!(lines.next(), Some("directory 0 0"), "{seen}");
+            let deeper = lines.filter(|line| line.matches('/').count() > 4);
+            assert_eq!(deeper.count(), 0, "no group but their own: {seen}");
+        }
+    }
+    engine.finish();
+}
+
 /// Conformance: G187
 #[test]
 fn processes_are_in_control_groups_of_their_own() {
