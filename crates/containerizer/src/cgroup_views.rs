@@ -1,7 +1,8 @@
 //! What a container sees of its cgroups: copies of the host's mounts that begin at its own groups.
 //!
-//! A mount of the hierarchy's own, made in the container's cgroup namespace, would show the same. But it is a file system of
-//! its own then, and to make one the kernel compares it with all of its kind, six for each container there is (ADR 0010).
+//! A mount of the hierarchy that the container makes in its cgroup namespace shows the same, of the same file system. But
+//! for each one of version 1 the kernel goes through all groups of the cgroup2 tree first, holding up everybody who does
+//! anything with groups (ADR 0010).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
