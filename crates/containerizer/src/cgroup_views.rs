@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, chownat, mkdirat};
 use rustix::process::{Gid, Uid};
 
 use crate::component::cgroup_error;
+use crate::failures;
 
 /// Where a container has its cgroups.
 const PLACE: &str = "/sys/fs/cgroup";
@@ -58,20 +59,19 @@ fn attributes() -> Attributes {
 }
 
 fn read_only_copy(directory: BorrowedFd<'_>) -> Result<Detached> {
-    let failed = |error| Error::internal(format!("show a container its cgroup: {error}"));
-    let copy = Detached::copy_of(directory).map_err(failed)?;
+    let during = "show a container its cgroup";
+    let copy = Detached::copy_of(directory).map_err(failures::mount(during))?;
     // Where the host's mount is shared, what the container mounts on it would show there.
-    copy.make_private().map_err(failed)?;
-    copy.set_attributes(attributes() | Attributes::MOUNT_ATTR_RDONLY, Attributes::empty()).map_err(failed)?;
+    copy.make_private().map_err(failures::mount(during))?;
+    copy.set_attributes(attributes() | Attributes::MOUNT_ATTR_RDONLY, Attributes::empty())
+        .map_err(failures::mount(during))?;
     Ok(copy)
 }
 
 /// The directory that the places are in. It is the container's root's, and nobody writes to it.
 fn directory_of(names: &[&str], ids: &IdMap) -> Result<Detached> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::internal(format!("make a container's directory of cgroups: {error}"))
-    };
-    let root = ids.to_host(0).ok_or_else(|| failed(&"the container has no root"))?;
+    let during = "make a container's directory of cgroups";
+    let root = ids.to_host(0).ok_or_else(|| Error::internal("a container's map of ids has no root"))?;
     let owner = root.to_string();
     let directory = Filesystem::new("tmpfs")
         .and_then(|tmpfs| tmpfs.option("mode", "755"))
@@ -79,16 +79,16 @@ fn directory_of(names: &[&str], ids: &IdMap) -> Result<Detached> {
         .and_then(|tmpfs| tmpfs.option("uid", &owner))
         .and_then(|tmpfs| tmpfs.option("gid", &owner))
         .and_then(|tmpfs| tmpfs.mount(attributes()))
-        .map_err(|error| failed(&error))?;
+        .map_err(failures::mount(during))?;
     let (uid, gid) = (Some(Uid::from_raw(root)), Some(Gid::from_raw(root)));
     for name in names {
         mkdirat(directory.as_fd(), *name, Mode::from_raw_mode(0o755))
             .and_then(|()| chownat(directory.as_fd(), *name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
-            .map_err(|errno| failed(&errno))?;
+            .map_err(|errno| failures::os(during)(errno.into()))?;
     }
     directory
         .set_attributes(Attributes::MOUNT_ATTR_RDONLY, Attributes::empty())
-        .map_err(|error| failed(&error))?;
+        .map_err(failures::mount(during))?;
     Ok(directory)
 }
 

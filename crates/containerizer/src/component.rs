@@ -216,23 +216,25 @@ impl Containerizer for KernelContainerizer {
 
     async fn create(&self, id: &ContainerId, plan: ContainerPlan) -> Result<CreatedContainer> {
         let container = self.living(id)?;
-        let ForInit { views, tasks } = container.take_for_init();
         let privileged = container.privileged.load(Ordering::Relaxed);
         let sysctls = sysctls::checked(&plan.sysctls)?;
         let binds =
             binds::all(&plan.bind_mounts, Targets::of(plan.rootfs.as_fd(), plan.places, &plan.image_mounts))
                 .await?;
+        let filter = self.seccomp.of(&plan.seccomp, privileged).await?;
+        let apparmor = self.apparmor.of(&plan.apparmor, privileged).await?;
+        // Only now: what is not handed over is unmounted by whoever lets go of the container.
+        let ForInit { views, tasks } = container.take_for_init();
         let view_targets = views.iter().map(|view| view.target.clone());
         let targets = plan.image_mounts.iter().map(|mount| mount.target.display().to_string());
         let bind_targets = plan.bind_mounts.iter().map(|bind| bind.target.display().to_string());
-        let filter = self.seccomp.of(&plan.seccomp, privileged).await?;
         let bounding = if privileged { CapabilitySet::PRIVILEGED } else { CapabilitySet::UNPRIVILEGED };
         let create = Create {
             mounts: view_targets.chain(targets).chain(bind_targets).collect(),
             sysctls,
             seccomp: filter.program,
             seccomp_flags: filter.flags,
-            apparmor: self.apparmor.of(&plan.apparmor, privileged).await?,
+            apparmor,
             capabilities: bounding.0,
             inheritable: arguments::inheritable_set(plan.capabilities, bounding).0,
             user_limits: if privileged { Vec::new() } else { self.policy.user_limits.settings() },

@@ -38,17 +38,20 @@ fn kind_of(kind: FailureKind) -> ErrorKind {
 /// An error of the operating system, said with what was being done.
 pub(crate) fn os(during: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     let during = during.into();
-    move |error| {
-        let kind = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(
-                rustix::io::Errno::NOSPC
-                | rustix::io::Errno::DQUOT
-                | rustix::io::Errno::MFILE
-                | rustix::io::Errno::NFILE,
-            ) => ErrorKind::ResourceExhausted,
-            _ => ErrorKind::Internal,
-        };
-        Error::caused(kind, during, error)
+    move |error| Error::caused(kind_of_errno(rustix::io::Errno::from_io_error(&error)), during, error)
+}
+
+/// The same of a mount.
+pub(crate) fn mount(during: impl Into<String>) -> impl FnOnce(gdn_mounts::Error) -> Error {
+    let during = during.into();
+    move |error| Error::caused(kind_of_errno(error.errno()), during, error)
+}
+
+fn kind_of_errno(errno: Option<rustix::io::Errno>) -> ErrorKind {
+    use rustix::io::Errno;
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::MFILE | Errno::NFILE) => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
     }
 }
 

@@ -23,7 +23,7 @@ const MAX_INLINE: usize = 64 * 1024;
 /// Largest message at all: arguments and environment of a process are bounded by the kernel at 6 MiB.
 const MAX_MESSAGE: usize = 8 * 1024 * 1024;
 /// Most descriptors beside a message (SCM_MAX_FD is 253).
-pub const MAX_DESCRIPTORS: usize = 200;
+pub const MAX_DESCRIPTORS: usize = 220;
 
 /// Sends one message.
 ///

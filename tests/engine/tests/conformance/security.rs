@@ -123,31 +123,50 @@ fn every_hierarchy_with_a_group_of_the_container_is_mounted_read_only() {
     engine.finish();
 }
 
-/// What is mounted are the host's own hierarchies, from the container's groups on.
+/// What is mounted are the host's own hierarchies, from the container's groups on; here the host shares its mounts, as systemd
+/// does.
 #[test]
-fn a_container_and_its_sidecar_see_their_own_control_groups_and_no_others() {
-    let engine = Engine::start();
+fn a_container_and_its_sidecars_see_their_own_control_groups_and_no_others() {
+    let mut engine = Engine::new();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --make-rshared /sys/fs/cgroup && exec \"$@\"", "sh"]);
+    command.arg(binary()).args(engine.server_arguments(&[]));
+    engine.start_server_by(command);
     let (handle, _other) = (create(&engine, false), create(&engine, false));
-    // The first: what of each hierarchy a mount shows, as told in the container's own cgroup namespace.
-    let look = "awk '/ - cgroup/ { print \"root\", $4 }' /proc/self/mountinfo | sort -u; \
-                stat -c '%F %u %g' /sys/fs/cgroup; \
-                find /sys/fs/cgroup -mindepth 1 -type d | sort; cat /sys/fs/cgroup/pids/pids.max \
-                /sys/fs/cgroup/pids.max 2>/dev/null; mkdir /sys/fs/cgroup/inside 2>&1; :";
+    let look = "grep ' - cgroup' /proc/self/mountinfo; echo; stat -c '%F %u %g' /sys/fs/cgroup; \
+                find /sys/fs/cgroup -mindepth 1 -type d; mkdir /sys/fs/cgroup/inside 2>&1; :";
     let sidecar = ProcessSpec { image: Some(ImageRef::uri(engine.image())), ..script(look) };
-    for spec in [script(look), sidecar] {
+    let limited = ProcessSpec { limits: Some(<_>::default()), ..sidecar.clone() };
+    for spec in [script(look), sidecar, limited] {
         let seen = engine.run(&handle, spec).expect(0).text();
-        let mut lines = seen.lines();
-        assert_eq!(lines.next(), Some("root /"), "{seen}");
-        assert!(!seen.contains("root /."), "{seen}");
+        let (mounts, files) = seen.split_once("\n\n").unwrap();
+        assert!(mounts.contains("/sys/fs/cgroup"), "{seen}");
+        mounts.lines().for_each(is_of_its_hierarchy);
         assert!(!seen.contains(&engine.mark()), "the engine's own directory: {seen}");
-        assert!(seen.contains("Read-only file system"), "{seen}");
+        assert!(files.contains("Read-only file system"), "{seen}");
         if inside::cgroups_are_v1() {
-            assert_eq!(lines.next(), Some("directory 0 0"), "{seen}");
-            let deeper = lines.filter(|line| line.matches('/').count() > 4);
+            assert!(files.starts_with("directory 0 0\n"), "{seen}");
+            let deeper = files.lines().filter(|line| line.starts_with('/') && line.matches('/').count() > 4);
             assert_eq!(deeper.count(), 0, "no group but their own: {seen}");
         }
     }
     engine.finish();
+}
+
+/// Looks at a line of `/proc/self/mountinfo` (proc(5)), as told in the reader's cgroup namespace.
+fn is_of_its_hierarchy(line: &str) {
+    let fields: Vec<_> = line.split(' ').collect();
+    let (root, place, options) = (fields[3], fields[4], fields[5]);
+    assert_eq!(root, "/", "{line}");
+    assert_eq!(fields[6], "-", "nobody else learns of mounts on it: {line}");
+    for option in ["ro", "nosuid", "nodev", "noexec"] {
+        assert!(options.split(',').any(|has| has == option), "{option}: {line}");
+    }
+    if fields[7] == "cgroup" {
+        let name = place.rsplit('/').next().unwrap();
+        let of = fields.last().unwrap().split(',').map(|option| option.trim_start_matches("name="));
+        assert!(name.split(',').all(|part| of.clone().any(|option| option == part)), "{line}");
+    }
 }
 
 /// Conformance: G187
