@@ -20,7 +20,7 @@ use crate::netout::{Added, Destinations, Family, SetKind, span_of};
 use crate::record::Reservation;
 use guest::Guest;
 use older::Older;
-use skeleton::{HostAccess, Shared};
+use skeleton::{Policy, Shared};
 
 /// The table of an engine.
 #[derive(Debug)]
@@ -460,12 +460,13 @@ impl Firewall {
     }
 
     fn fill(&self, batch: &mut Batch, table: &Table) -> Result<()> {
-        let host = HostAccess {
-            allowed: self.allow_host_access,
+        let policy = Policy {
+            host_allowed: self.allow_host_access,
             // A host that asks only itself for names is asked by containers through their gateway.
-            resolves: self.resolvers.is_empty(),
+            host_resolves: self.resolvers.is_empty(),
+            denies: !self.deny.is_empty(),
         };
-        skeleton::rules(batch, table, &self.prefix, &host);
+        skeleton::rules(batch, table, &self.prefix, &policy);
         let mut denied = Destinations::default();
         let ranges = self.deny.iter().map(|range| gdn_types::NetOutRule {
             networks: vec![*range],

@@ -1,16 +1,16 @@
-//! What the table holds of one container: a chain, the sets that the chain looks into, and one element in each of the
-//! shared sets.
+//! What the table holds of one container: one element in each of the shared sets; and, where it has rules of its own, a
+//! chain and the sets that the chain looks into.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gdn_nft::{
-    Batch, Chain, Element, Field, Load, Protocol, Reject, Rule, Set, Table, Value, Verdict, destination,
-    destination_in, l4proto, nfproto, oifname_begins,
+    Batch, Chain, Element, Field, Load, Protocol, Rule, Set, Table, Value, Verdict, destination_in, l4proto,
+    nfproto, oifname_begins,
 };
 use gdn_types::{ContainerId, Egress, PortMapping};
 
-use super::skeleton::{self, Shared, UNLESS_DENIED, answers, number_of, refuse_tcp};
+use super::skeleton::{self, Shared, number_of};
 use crate::netout::{Added, Class, Destinations, Family, Hash, Piece, SetKind, Span, Traffic, Way};
 use crate::record::Reservation;
 
@@ -18,6 +18,8 @@ use crate::record::Reservation;
 const LOG_PREFIX: usize = 28;
 /// Bytes of a comment that `nft` shows.
 const MOST_COMMENT: usize = 127;
+/// Length of the prefix of a subnet that has room for one container and its gateway.
+const ROOM_FOR_ONE: u8 = 30;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -37,35 +39,79 @@ pub(super) struct Guest<'a> {
 impl Guest<'_> {
     /// Everything of it.
     pub(super) fn add(&self, batch: &mut Batch, destinations: &Destinations) {
-        batch.add_chain(self.table, &Chain::new(&self.chain()));
+        let sets = destinations.kinds();
         self.add_sets(batch, destinations);
-        self.rules(batch, &destinations.kinds());
-        for (set, element) in self.shared_elements() {
+        self.change_chain(batch, None, Some(&sets));
+        for (set, element) in self.shared_elements().into_iter().chain(self.standing(&sets)) {
             batch.add_new_elements(self.table, &set, &[element]);
-        }
-        if self.is_shut_in(&destinations.kinds()) {
-            self.shut_in(batch);
         }
         for port in &self.reservation.ports {
             self.add_port(batch, *port);
         }
     }
 
-    /// Whether nothing at all may be reached, the host neither.
-    fn is_shut_in(&self, sets: &BTreeSet<SetKind>) -> bool {
-        self.reservation.egress == Egress::Deny && sets.is_empty()
+    /// The set that decides over what no rule of its own allows, with its element there. Links that are in none of them
+    /// are refused it.
+    fn standing(&self, sets: &BTreeSet<SetKind>) -> Option<(Set, Element)> {
+        let set = match self.reservation.egress {
+            Egress::Allow => skeleton::open(),
+            Egress::Deny if sets.is_empty() => skeleton::hermetic(),
+            Egress::Deny => return None,
+        };
+        Some((set, Element::new([Value::IfName(self.link.to_owned())]).comment(self.comment())))
     }
 
-    fn shut_in(&self, batch: &mut Batch) {
-        batch.add_new_elements(self.table, &skeleton::hermetic(), &[self.link_element()]);
+    fn change_standing(&self, batch: &mut Batch, before: &BTreeSet<SetKind>, after: &BTreeSet<SetKind>) {
+        match (self.standing(before), self.standing(after)) {
+            (Some((set, element)), None) => {
+                batch.delete_elements(self.table, &set, &[element]);
+            }
+            (None, Some((set, element))) => {
+                batch.add_new_elements(self.table, &set, &[element]);
+            }
+            // How egress is decided stays for a container's life, so these are the same.
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
-    fn let_out(&self, batch: &mut Batch) {
-        batch.delete_elements(self.table, &skeleton::hermetic(), &[self.link_element()]);
+    /// Whether shared rules cannot decide for it. With each new container the kernel follows the ways through all chains of
+    /// containers, so those that need none have none.
+    fn has_chain(&self, sets: &BTreeSet<SetKind>) -> bool {
+        !sets.is_empty() || self.denies && self.may_have_neighbours()
     }
 
-    fn link_element(&self) -> Element {
-        Element::new([Value::IfName(self.link.to_owned())])
+    /// Whether it may reach others of its subnet.
+    fn may_have_neighbours(&self) -> bool {
+        self.reservation.egress == Egress::Allow
+            && self.reservation.lease.subnet.prefix_length() < ROOM_FOR_ONE
+    }
+
+    /// From the chain that looks into the sets `before`, or none, to that which looks into those of `after`.
+    fn change_chain(
+        &self,
+        batch: &mut Batch,
+        before: Option<&BTreeSet<SetKind>>,
+        after: Option<&BTreeSet<SetKind>>,
+    ) {
+        let before = before.is_some_and(|sets| self.has_chain(sets));
+        let after = after.filter(|sets| self.has_chain(sets));
+        let chain = self.chain();
+        match (before, after) {
+            (false, Some(sets)) => {
+                batch.add_chain(self.table, &Chain::new(&chain));
+                self.rules(batch, sets);
+                batch.add_new_elements(self.table, &skeleton::owners(), &[self.owner()]);
+            }
+            (true, Some(sets)) => {
+                batch.flush_chain(self.table, &chain);
+                self.rules(batch, sets);
+            }
+            (true, None) => {
+                batch.delete_elements(self.table, &skeleton::owners(), &[self.owner()]);
+                batch.flush_chain(self.table, &chain).delete_chain(self.table, &chain);
+            }
+            (false, None) => {}
+        }
     }
 
     /// Puts the sets of `destinations` in the place of those of an earlier generation.
@@ -77,16 +123,11 @@ impl Guest<'_> {
         sets: &BTreeSet<SetKind>,
     ) {
         self.add_sets(batch, destinations);
-        batch.flush_chain(self.table, &self.chain());
-        self.rules(batch, &destinations.kinds());
+        self.change_chain(batch, Some(sets), Some(&destinations.kinds()));
         for kind in sets {
             batch.delete_set(self.table, earlier.set(*kind).name());
         }
-        match (earlier.is_shut_in(sets), self.is_shut_in(&destinations.kinds())) {
-            (false, true) => self.shut_in(batch),
-            (true, false) => self.let_out(batch),
-            (false, false) | (true, true) => {}
-        }
+        self.change_standing(batch, sets, &destinations.kinds());
     }
 
     fn add_sets(&self, batch: &mut Batch, destinations: &Destinations) {
@@ -102,14 +143,10 @@ impl Guest<'_> {
         for port in &self.reservation.ports {
             self.remove_port(batch, *port);
         }
-        for (set, element) in self.shared_elements() {
+        for (set, element) in self.shared_elements().into_iter().chain(self.standing(sets)) {
             batch.delete_elements(self.table, &set, &[element]);
         }
-        if self.is_shut_in(sets) {
-            self.let_out(batch);
-        }
-        let chain = self.chain();
-        batch.flush_chain(self.table, &chain).delete_chain(self.table, &chain);
+        self.change_chain(batch, Some(sets), None);
         for kind in sets {
             batch.delete_set(self.table, self.set(*kind).name());
         }
@@ -126,20 +163,17 @@ impl Guest<'_> {
             batch.add_new_elements(self.table, &set, &elements);
         }
         let all: BTreeSet<SetKind> = before.iter().chain(added.keys()).copied().collect();
-        if self.is_shut_in(before) && !all.is_empty() {
-            self.let_out(batch);
-        }
+        self.change_standing(batch, before, &all);
         if all.len() > before.len() {
-            batch.flush_chain(self.table, &self.chain());
-            self.rules(batch, &all);
+            self.change_chain(batch, Some(before), Some(&all));
         }
     }
 
     /// Takes back what [`allow`](Self::allow) added; `before` are the sets that were there.
     pub(super) fn forbid(&self, batch: &mut Batch, before: &BTreeSet<SetKind>, added: &Added) {
-        if added.keys().any(|kind| !before.contains(kind)) {
-            batch.flush_chain(self.table, &self.chain());
-            self.rules(batch, before);
+        let all: BTreeSet<SetKind> = before.iter().chain(added.keys()).copied().collect();
+        if all.len() > before.len() {
+            self.change_chain(batch, Some(&all), Some(before));
         }
         for (kind, pieces) in added {
             let set = self.set(*kind);
@@ -150,9 +184,7 @@ impl Guest<'_> {
                 batch.delete_set(self.table, set.name());
             }
         }
-        if self.is_shut_in(before) {
-            self.shut_in(batch);
-        }
+        self.change_standing(batch, &all, before);
     }
 
     pub(super) fn add_port(&self, batch: &mut Batch, port: PortMapping) {
@@ -203,41 +235,23 @@ impl Guest<'_> {
         }
     }
 
-    /// The chain's rules. Sets whose traffic is logged come first, so that what two rules allow is logged if one says so.
+    /// The chain's rules; what they let go is decided by shared rules. Sets whose traffic is logged come first, so that what
+    /// two rules allow is logged if one says so.
     fn rules(&self, batch: &mut Batch, sets: &BTreeSet<SetKind>) {
         let chain = self.chain();
-        batch.add_rule(self.table, &answers(&chain));
-        let lease = self.reservation.lease;
-        let at_home = match self.reservation.egress {
-            Egress::Allow => destination_in(lease.subnet.base().into(), lease.subnet.prefix_length()),
-            // Itself, through its host port.
-            Egress::Deny => destination(lease.address.into()),
-        };
-        // Among containers: what of the subnet is no container's leads out of the host like any other address.
-        let at_home = Rule::new(&chain).matches(oifname_begins(self.prefix)).matches(at_home);
-        batch.add_rule(self.table, &at_home.accept());
-        if let Some(address) = self.reservation.address6() {
-            let itself = destination(address.into());
-            batch.add_rule(
-                self.table,
-                &Rule::new(&chain).matches(nfproto(Protocol::Ipv6)).matches(itself).accept(),
-            );
+        if self.may_have_neighbours() {
+            let subnet = self.reservation.lease.subnet;
+            // Among containers: what of the subnet is no container's leads out of the host like any other address.
+            let neighbours = Rule::new(&chain)
+                .matches(oifname_begins(self.prefix))
+                .matches(destination_in(subnet.base().into(), subnet.prefix_length()));
+            batch.add_rule(self.table, &neighbours.accept().comment(self.comment()));
         }
         let logged_first =
             sets.iter().filter(|kind| kind.traffic.log).chain(sets.iter().filter(|kind| !kind.traffic.log));
         for kind in logged_first {
             batch.add_rule(self.table, &self.lookup(&chain, *kind));
         }
-        let last = match self.reservation.egress {
-            Egress::Allow if self.denies => Rule::new(&chain).goto(UNLESS_DENIED),
-            // With each new container the kernel follows the ways through all containers' chains.
-            Egress::Allow => Rule::new(&chain).accept(),
-            Egress::Deny => Rule::new(&chain).reject(Reject::AdminProhibited),
-        };
-        if self.reservation.egress == Egress::Deny {
-            batch.add_rule(self.table, &refuse_tcp(Rule::new(&chain)));
-        }
-        batch.add_rule(self.table, &last.comment(self.comment()));
     }
 
     fn lookup(&self, chain: &str, kind: SetKind) -> Rule {
@@ -276,10 +290,15 @@ impl Guest<'_> {
         rule.log(&format!("{begin} ")).accept().comment(self.comment())
     }
 
+    /// What leads to the chain, and back where no rule of it decides.
+    fn owner(&self) -> Element {
+        let link = Value::IfName(self.link.to_owned());
+        Element::new([link]).verdict(Verdict::Jump(self.chain())).comment(self.comment())
+    }
+
     fn shared_elements(&self) -> Vec<(Set, Element)> {
         let link = || Value::IfName(self.link.to_owned());
-        let owner = Element::new([link()]).verdict(Verdict::Goto(self.chain())).comment(self.comment());
-        let mut elements = vec![(skeleton::owners(), owner)];
+        let mut elements = Vec::new();
         for (gateway, address) in self.reservation.ends() {
             let sets = Shared::of(Family::of(address));
             let mac = Value::Ether(crate::links::mac_of(self.reservation).0);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! guard    prerouting  drops what a container sends from an address or a hardware address that is not its own
-//! forward  forward     from a container: its own chain decides, found by the link; to one: answers and mapped ports only
+//! forward  forward     from a container: rules of its own, found by the link, then those for all; to one: answers and mapped
+//!                      ports only
 //! input    input       from a container to the host
 //! dstnat   prerouting  mapped ports, for others; and hostout, on output, for the host itself
 //! srcnat   postrouting masquerades what leaves, and what a container sends to itself through its host port
@@ -42,7 +43,7 @@ pub(super) fn number_of(transport: Transport) -> u8 {
 pub(super) const FROM_CONTAINER: &str = "from_container";
 const TO_CONTAINER: &str = "to_container";
 const TO_HOST: &str = "to_host";
-pub(super) const UNLESS_DENIED: &str = "unless_denied";
+const UNLESS_DENIED: &str = "unless_denied";
 
 /// Chains at hooks: name, type, hook, priority.
 pub(super) const HOOKS: [(&str, ChainType, Hook, i32); 6] = [
@@ -54,12 +55,14 @@ pub(super) const HOOKS: [(&str, ChainType, Hook, i32); 6] = [
     ("srcnat", ChainType::Nat, Hook::Postrouting, SRCNAT),
 ];
 
-/// How containers may use the host.
-pub(super) struct HostAccess {
-    /// Wholly.
-    pub(super) allowed: bool,
-    /// As a name server, by the gateway's address.
-    pub(super) resolves: bool,
+/// What the operator decides for all containers.
+pub(super) struct Policy {
+    /// Whether they may use the host wholly.
+    pub(super) host_allowed: bool,
+    /// Whether they may use it as a name server, by the gateway's address.
+    pub(super) host_resolves: bool,
+    /// Whether there are networks that only rules of their own open to them.
+    pub(super) denies: bool,
 }
 
 /// The table's fixed sets of one family.
@@ -70,7 +73,7 @@ pub(super) struct Shared {
     pub(super) mapped: Set,
     /// Addresses that leave under the host's.
     pub(super) masked: Set,
-    /// A container's address twice: what it sends to itself.
+    /// A container's address twice: what it sends to itself, through its host port.
     pub(super) hairpins: Set,
     /// Link and address: the gateway that answers there.
     pub(super) gateways: Set,
@@ -104,9 +107,14 @@ impl Shared {
     }
 }
 
-/// The chain of each container's link.
+/// The chain of each container's link that has rules of its own.
 pub(super) fn owners() -> Set {
     Set::new("owners", [Field::IfName]).map_to_verdicts()
+}
+
+/// Links of containers that reach everything that the operator does not deny.
+pub(super) fn open() -> Set {
+    Set::new("open", [Field::IfName])
 }
 
 /// Links of containers that reach nobody, the host neither.
@@ -150,7 +158,7 @@ pub(super) fn make(batch: &mut Batch, table: &Table) {
     for (name, kind, hook, priority) in HOOKS {
         batch.add_chain(table, &Chain::base(name, kind, hook, priority));
     }
-    batch.add_set(table, &owners()).add_set(table, &hermetic());
+    batch.add_set(table, &owners()).add_set(table, &open()).add_set(table, &hermetic());
     for family in [Family::V4, Family::V6] {
         for set in Shared::of(family).all() {
             batch.add_set(table, set);
@@ -159,7 +167,7 @@ pub(super) fn make(batch: &mut Batch, table: &Table) {
 }
 
 /// The rules of those chains.
-pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, host: &HostAccess) {
+pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, policy: &Policy) {
     let mut add = |rule: Rule| {
         batch.add_rule(table, &rule);
     };
@@ -170,8 +178,7 @@ pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, host: &HostA
         // Such packets are not translated: they would leave with an address that nobody outside knows.
         add(Rule::new(chain).matches(ct_state(CtState::INVALID)).drop());
     }
-    add(Rule::new(FROM_CONTAINER).verdict_from(owners().name(), [Load::IifName]));
-    add(Rule::new(FROM_CONTAINER).drop());
+    from_container(&mut add, prefix, policy);
     add(answers(TO_CONTAINER));
     add(Rule::new(TO_CONTAINER).matches(ct_status(CtStatus::DNAT)).accept());
     add(Rule::new(TO_CONTAINER).drop());
@@ -180,17 +187,34 @@ pub(super) fn rules(batch: &mut Batch, table: &Table, prefix: &str, host: &HostA
     add(refuse_tcp(shut_in()));
     add(shut_in().reject(Reject::AdminProhibited));
     for family in [Family::V4, Family::V6] {
-        for rule in family_rules(family, prefix, host.resolves) {
+        for rule in family_rules(family, prefix, policy.host_resolves) {
             add(rule);
         }
     }
-    if host.allowed {
+    if policy.host_allowed {
         add(Rule::new(TO_HOST).accept());
     } else {
         add(refuse_tcp(Rule::new(TO_HOST)));
         add(Rule::new(TO_HOST).reject(Reject::AdminProhibited));
     }
     add(Rule::new(UNLESS_DENIED).accept());
+}
+
+/// Decides over what a container sends to others than the host. What comes here has a container's address: `guard` dropped
+/// everything else.
+fn from_container(add: &mut impl FnMut(Rule), prefix: &str, policy: &Policy) {
+    let rule = || Rule::new(FROM_CONTAINER);
+    add(answers(FROM_CONTAINER));
+    for family in [Family::V4, Family::V6] {
+        let Loads { protocol, source, destination, .. } = Loads::of(family);
+        let itself = rule().matches(oifname_begins(prefix)).matches(nfproto(protocol));
+        add(itself.in_set(Shared::of(family).hairpins.name(), [source, destination]).accept());
+    }
+    add(rule().verdict_from(owners().name(), [Load::IifName]));
+    let open = rule().in_set(open().name(), [Load::IifName]);
+    add(if policy.denies { open.goto(UNLESS_DENIED) } else { open.accept() });
+    add(refuse_tcp(rule()));
+    add(rule().reject(Reject::AdminProhibited));
 }
 
 fn family_rules(family: Family, prefix: &str, resolves: bool) -> Vec<Rule> {
@@ -254,11 +278,11 @@ fn family_rules(family: Family, prefix: &str, resolves: bool) -> Vec<Rule> {
 
 /// Refuses connections at once. The ICMP message that other packets are refused with comes to a program that is just
 /// connecting too early to be heard: it would wait a second for the next attempt.
-pub(super) fn refuse_tcp(rule: Rule) -> Rule {
+fn refuse_tcp(rule: Rule) -> Rule {
     rule.matches(l4proto(TCP)).reject(Reject::TcpReset)
 }
 
 /// What belongs to a connection that was allowed when it began.
-pub(super) fn answers(chain: &str) -> Rule {
+fn answers(chain: &str) -> Rule {
     Rule::new(chain).matches(ct_state(CtState::ESTABLISHED | CtState::RELATED)).accept()
 }

@@ -135,3 +135,53 @@ fn what_was_allowed_and_is_taken_back_leaves_nothing() {
         }
     });
 }
+
+/// The kernel follows the ways through all chains with each new container, so a container without rules has none.
+#[test]
+fn a_container_has_a_chain_while_it_has_rules() {
+    in_own_network(|| {
+        let firewall = firewall(false);
+        for (number, egress) in [(1, Egress::Deny), (2, Egress::Allow)] {
+            let (id, none) = (ContainerId::from_bits(number), Destinations::default());
+            let reservation = Reservation { egress, ..reservation() };
+            firewall.guard(&id, &reservation, &none).unwrap();
+            let without = nft("list ruleset");
+            assert!(!without.contains(" c-"), "{without}");
+            let destinations = destinations();
+            let next = Reservation { generation: 1, ..reservation.clone() };
+            firewall.replace(&id, (&reservation, &none.kinds()), (&next, &destinations)).unwrap();
+            let with = nft("list ruleset");
+            assert!(
+                with.contains(&format!("jump c-{id}")) && with.contains(&format!("chain c-{id}")),
+                "{with}"
+            );
+            let last = Reservation { generation: 2, ..reservation.clone() };
+            firewall.replace(&id, (&next, &destinations.kinds()), (&last, &none)).unwrap();
+            assert_eq!(nft("list ruleset"), without);
+            firewall.release(&id, &last, &none.kinds()).unwrap();
+            assert!(!nft("list ruleset").contains(&id.to_string()));
+        }
+    });
+}
+
+/// Of a subnet with room for several, what the operator denies does not hold among them, and that is a rule of their own.
+#[test]
+fn neighbours_are_reached_whatever_is_denied() {
+    in_own_network(|| {
+        let deny =
+            vec![IpRange { start: "10.0.0.0".parse().unwrap(), end: "10.255.255.255".parse().unwrap() }];
+        let firewall = Firewall { deny, ..firewall(false) };
+        let none = Destinations::default();
+        for (number, subnet, chain) in [(1, "10.254.0.0/30", false), (2, "10.254.0.8/29", true)] {
+            let id = ContainerId::from_bits(number);
+            let lease = Lease { subnet: subnet.parse().unwrap(), ..reservation().lease };
+            let reservation = Reservation { egress: Egress::Allow, lease, ..reservation() };
+            firewall.guard(&id, &reservation, &none).unwrap();
+            let listed = nft("list ruleset");
+            assert_eq!(listed.contains(&format!("chain c-{id}")), chain, "{listed}");
+            assert_eq!(listed.contains("ip daddr 10.254.0.8/29 accept"), chain, "{listed}");
+            firewall.release(&id, &reservation, &none.kinds()).unwrap();
+            assert!(!nft("list ruleset").contains(&id.to_string()));
+        }
+    });
+}
