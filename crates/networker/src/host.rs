@@ -38,13 +38,23 @@ fn keep_default_routes() -> Result<()> {
 /// Nobody at the other end of a link becomes the host's router by saying so. New links have the host's default, which may be to
 /// listen.
 pub(crate) fn ignore_routers(link: &str) -> Result<()> {
-    let path = Path::new(SETTINGS).join("ipv6/conf").join(link).join("accept_ra");
-    match fs::write(&path, "0") {
+    set_for_link(link, "accept_ra", "0")
+}
+
+/// The host has no IPv6 on a link. Otherwise the kernel keeps a route for multicast on each, all of them in one list that it
+/// goes through for every link that comes.
+pub(crate) fn refuse_ipv6(link: &str) -> Result<()> {
+    set_for_link(link, "disable_ipv6", "1")
+}
+
+fn set_for_link(link: &str, setting: &str, value: &str) -> Result<()> {
+    let path = Path::new(SETTINGS).join("ipv6/conf").join(link).join(setting);
+    match fs::write(&path, value) {
         // A host without IPv6.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::caused(
             ErrorKind::Internal,
-            format!("keep the host from listening to routers: {}", path.display()),
+            format!("keep what a container says by IPv6 from the host: {}", path.display()),
             error,
         )),
         Ok(()) => Ok(()),

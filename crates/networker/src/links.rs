@@ -89,10 +89,14 @@ impl Links {
         });
         let ends = ends.map_err(doing)?;
         // Before the link is up.
-        crate::host::ignore_routers(&self.name(id))?;
+        match reservation.address6() {
+            Some(_) => crate::host::ignore_routers(&self.name(id))?,
+            None => crate::host::refuse_ipv6(&self.name(id))?,
+        }
         self.with(|host| {
-            host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
+            // First, so that the host's end finds its other end up: for one that does not, the kernel looks at all routes.
             inside.commit(container_side(ends.peer, reservation))?;
+            host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
             Ok(ends.index)
         })
         .map_err(doing)
