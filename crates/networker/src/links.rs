@@ -95,8 +95,10 @@ impl Links {
         }
         self.with(|host| {
             // First, so that the host's end finds its other end up: for one that does not, the kernel looks at all routes.
-            inside.commit(container_side(ends.peer, reservation))?;
+            inside.commit(rising(ends.peer))?;
             host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
+            // Last: what the host answered to a packet before it had its route would leave by another link.
+            inside.commit(container_side(ends.peer, reservation))?;
             Ok(ends.index)
         })
         .map_err(doing)
@@ -265,10 +267,16 @@ fn host_side(link: LinkIndex, reservation: &Reservation, container_mac: Mac, mar
     batch
 }
 
-fn container_side(link: LinkIndex, reservation: &Reservation) -> Batch {
+/// Raises the container's links, which have no address yet.
+fn rising(link: LinkIndex) -> Batch {
     let mut batch = Batch::new();
     batch.set_link(LinkIndex::LOOPBACK, &LinkChange::new().up());
     batch.set_link(link, &LinkChange::new().without_link_local().up());
+    batch
+}
+
+fn container_side(link: LinkIndex, reservation: &Reservation) -> Batch {
+    let mut batch = Batch::new();
     for (gateway, address) in reservation.ends() {
         batch.replace_address(link, Address::host(address));
         batch.replace_neighbour(link, gateway, HOST_MAC);
