@@ -97,8 +97,7 @@ impl RowReport {
 
     /// Whether the row has shown what it is for.
     pub fn is_good(&self) -> bool {
-        let proven = self.absent || self.control_is_red();
-        self.escaped.is_empty() && self.broken.is_empty() && self.faults.is_empty() && proven
+        self.escaped.is_empty() && self.broken.is_empty() && self.faults.is_empty() && self.control_is_red()
     }
 
     fn complaints(&self, seed: u64) -> Vec<String> {
@@ -112,8 +111,7 @@ impl RowReport {
         let controls = self.controls.iter().filter(|control| !control.red);
         let controls = controls
             .map(|control| format!("{} control not red ({}): {}", self.id, control.name, control.told));
-        let missing =
-            (self.controls.is_empty() && !self.absent).then(|| format!("{} has no control", self.id));
+        let missing = self.controls.is_empty().then(|| format!("{} has no control", self.id));
         let faults = self.faults.iter().map(|fault| format!("{} after the row: {fault}", self.id));
         cases.chain(controls).chain(missing).chain(faults).collect()
     }
@@ -175,7 +173,7 @@ impl Report {
 
     fn totals(&self) -> String {
         format!(
-            "{} rows, {} cases: {} held, {} escaped, {} broken, {} excepted; {} of {} rows that were played red against their controls.",
+            "{} rows, {} cases: {} held, {} escaped, {} broken, {} excepted; {} of {} rows red against their controls.",
             self.rows.len(),
             self.sum(|row| row.played),
             self.sum(|row| row.held),
@@ -183,7 +181,7 @@ impl Report {
             self.sum(|row| row.broken.len()),
             self.sum(|row| row.excepted.len()),
             self.sum(|row| row.control_is_red().into()),
-            self.sum(|row| usize::from(!row.absent))
+            self.rows.len()
         )
     }
 }
@@ -203,11 +201,7 @@ impl fmt::Display for Report {
                 row.escaped.len(),
                 row.broken.len(),
                 row.excepted.len(),
-                match (row.absent, row.control_is_red()) {
-                    (true, _) => "absent",
-                    (false, true) => "red",
-                    (false, false) => "NOT RED",
-                },
+                if row.control_is_red() { "red" } else { "NOT RED" },
                 row.seconds,
                 row.title
             )?;

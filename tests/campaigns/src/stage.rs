@@ -83,16 +83,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Names the cases of a row that cannot be played, because what they attack is not there yet. The report tells them apart;
-    /// the row needs no control.
-    pub fn absent(&mut self, names: &[&str], reason: &str) {
-        self.report.absent = true;
-        for name in names {
-            self.report.played += 1;
-            self.report.excepted.push((self.report.played, (*name).to_owned(), reason.to_owned()));
-        }
-    }
-
     /// Plays the same against a target known to be weak, which must come out as [`Verdict::Escaped`].
     pub fn control(&mut self, name: impl Into<String>, attempt: impl FnOnce(&mut Bed) -> Verdict) {
         let (red, told) = match guarded(|| attempt(self.bed)) {

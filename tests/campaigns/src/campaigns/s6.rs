@@ -131,7 +131,7 @@ pub(super) const CAMPAIGN: Campaign = Campaign {
             reference: "CVE-2021-20206",
             cases: 12,
             attempts: 1,
-            play: plugins::absent,
+            play: plugins::answers,
         },
         Row {
             id: "S6.10",

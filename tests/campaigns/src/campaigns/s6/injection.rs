@@ -179,13 +179,14 @@ fn play(bed: &Bed, case: &Case, handle: &str) -> Verdict {
         (Answer::Granted, Ok(made)) => {
             let whose = if made.is_empty() { handle } else { &made };
             let id = id_of(bed, whose);
-            let (known, now) = (frame_of(&before), frame_of(&rules(host)));
+            let after = rules(host);
+            let (known, now) = (frame_of(&before), frame_of(&after));
             let differ = |one: &[String], other: &[String]| {
                 let new = one.iter().filter(|line| !other.contains(line) && !line.contains(&id));
                 new.cloned().collect::<Vec<_>>()
             };
             let (strange, gone) = (differ(&now, &known), differ(&known, &now));
-            let own = now.iter().any(|line| line.contains(&id));
+            let own = after.contains(&id);
             let left = !made.is_empty() && {
                 bed.engine().gdn(["destroy", &made]).expect_status(0);
                 settled().is_none()
