@@ -43,6 +43,29 @@ fn a_container_sends_by_its_own_addresses_only() {
     bed.finish();
 }
 
+/// A container without IPv6 addresses says nothing to the host by IPv6 (S6.02).
+#[test]
+fn the_host_has_no_ipv6_on_a_link_without_ipv6_addresses() {
+    let ipv6_of = |bed: &Bed| {
+        let told = bed.engine.inspect("guest");
+        let link = told["properties"]["garden.network.interface"].as_str().unwrap().to_owned();
+        let off = bed.host.inside.must(&format!("cat /proc/sys/net/ipv6/conf/{link}/disable_ipv6"));
+        let routes = bed.host.inside.must(&format!("ip -6 route show table all dev {link}"));
+        (off.trim() == "1", !routes.trim().is_empty())
+    };
+    let bed = Bed::start_with(&["--network-pool", POOL]);
+    bed.engine.create(&["--handle", "guest", "--privileged"]);
+    assert_eq!(ipv6_of(&bed), (true, false));
+    assert!(bed.pings("guest", "192.0.2.1"));
+    let link_local = "ip -6 addr add fe80::1/64 dev eth0 nodad && ping -6 -c 1 -W 1 -I eth0 ff02::1";
+    assert_ne!(bed.engine.shell("guest", link_local).status, 0);
+    bed.finish();
+    let bed = Bed::start(&[]);
+    bed.engine.create(&["--handle", "guest"]);
+    assert_eq!(ipv6_of(&bed), (false, true));
+    bed.finish();
+}
+
 /// The host's table of neighbours is one for all namespaces: what a container sends fills none of it (S6.01, S6.02).
 #[test]
 fn a_container_cannot_fill_the_hosts_table_of_neighbours() {
