@@ -28,7 +28,7 @@ const STOP: Duration = Duration::from_secs(10);
 const BULK: usize = 3000;
 
 /// Calls with so many of which the median counts, each for a new container.
-const BULK_CALLS: usize = 7;
+const BULK_CALLS: usize = 21;
 
 /// Calls of which the median counts.
 const METRICS_CALLS: usize = 21;
