@@ -40,7 +40,7 @@ pub(super) fn number_of(transport: Transport) -> u8 {
     }
 }
 
-pub(super) const FROM_CONTAINER: &str = "from_container";
+const FROM_CONTAINER: &str = "from_container";
 const TO_CONTAINER: &str = "to_container";
 const TO_HOST: &str = "to_host";
 const UNLESS_DENIED: &str = "unless_denied";
