@@ -167,11 +167,12 @@ impl Process {
 
     /// What the child said about its start: `None` while it has not, then success or the failure.
     pub(crate) fn start_outcome(starting: &Starting) -> Option<Result<()>> {
-        let mut said = vec![0; 8192];
-        match rustix::io::read(&starting.errors, &mut said) {
+        // Not filled with zeros: after a fork, the kernel copies each page that is written to.
+        let mut said = Box::new_uninit_slice(8192);
+        match rustix::io::read(&starting.errors, &mut *said) {
             Err(Errno::AGAIN | Errno::INTR) => None,
-            Ok(0) => Some(Ok(())),
-            Ok(length) => Some(Err(starting.failure(&said[..length]))),
+            Ok(([], _)) => Some(Ok(())),
+            Ok((said, _)) => Some(Err(starting.failure(said))),
             Err(errno) => {
                 Some(Err(errno).during(FailureKind::Internal, || "hear of the process's start".into()))
             }

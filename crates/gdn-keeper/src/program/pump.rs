@@ -382,8 +382,9 @@ impl Output {
 
     /// Throws away what is written by those whom the process has left behind: nobody hears them any more.
     fn drain(&mut self) -> Step {
-        match rustix::io::read(&self.source, &mut vec![0; CHUNK]) {
-            Ok(0) | Err(Errno::IO) => Step::Closed,
+        let mut chunk = Box::new_uninit_slice(CHUNK);
+        match rustix::io::read(&self.source, &mut *chunk) {
+            Ok(([], _)) | Err(Errno::IO) => Step::Closed,
             Ok(_) | Err(Errno::INTR) => Step::Moved,
             Err(Errno::AGAIN) => Step::Wait,
             Err(_) => Step::Closed,
@@ -442,14 +443,15 @@ impl Output {
         if self.is_held_back() && !self.lets_go_ahead() {
             return Step::Wait;
         }
-        let mut chunk = vec![0; self.left.unwrap_or(CHUNK).min(CHUNK)];
-        match rustix::io::read(&self.source, &mut chunk) {
+        // Not filled with zeros: after a fork, the kernel copies each page that is written to.
+        let mut chunk = Box::new_uninit_slice(self.left.unwrap_or(CHUNK).min(CHUNK));
+        match rustix::io::read(&self.source, &mut *chunk) {
             // A terminal answers EIO when its last user has gone.
-            Ok(0) | Err(Errno::IO) => return Step::Closed,
-            Ok(length) => {
-                self.make_room(length);
-                self.recent.push(&chunk[..length]);
-                self.took(length);
+            Ok(([], _)) | Err(Errno::IO) => return Step::Closed,
+            Ok((bytes, _)) => {
+                self.make_room(bytes.len());
+                self.recent.push(bytes);
+                self.took(bytes.len());
             }
             Err(Errno::INTR) => return Step::Moved,
             Err(Errno::AGAIN) => return Step::Empty,
