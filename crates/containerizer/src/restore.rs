@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::future::{join_all, ready};
+use futures::stream;
 use gdn_traits::{Containerizer, CreatedContainer, Restored};
 use gdn_types::{ContainerId, Error, Result};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,6 +18,9 @@ use crate::component::{Held, KernelContainerizer, cgroup_error};
 use crate::container::Container;
 use crate::removal::{ANSWER, LEAVE};
 use crate::{failures, sidecars};
+
+/// How many unknown containers are removed at a time. Each may take as long as one that is stuck is waited for.
+const AT_ONCE: usize = 64;
 
 /// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
 pub(crate) fn enter_boot(run_dir: &Path, boot_id: &str) -> Result<PathBuf> {
@@ -51,18 +56,21 @@ pub(crate) async fn restore(
     let adoptions = known.iter().map(|id| adopt(containerizer, id, groups.remove(id).unwrap_or_default()));
     let restored = join_all(adoptions).await;
     let known: HashSet<&ContainerId> = known.iter().collect();
-    let mut errors = Vec::new();
-    for id in traces(containerizer)? {
-        if !known.contains(&id) {
-            tracing::info!(container = %id, "removing a container that nobody knows");
-            errors.extend(containerizer.destroy(&id).await.err());
-        }
-    }
+    let unknown = traces(containerizer)?.into_iter().filter(|id| !known.contains(id));
+    // Many at once, too: the engine serves nobody until the last of them is gone or given up.
+    let removals =
+        stream::iter(unknown).map(|id| remove_unknown(containerizer, id)).buffer_unordered(AT_ONCE);
+    let errors: Vec<_> = removals.filter_map(|removed| ready(removed.err())).collect().await;
     if let Some(error) = Error::gathered("remove unknown containers", errors) {
         // The rest of the engine can serve; what is left is found again at the next start.
         tracing::warn!(error = %error, "could not remove everything of unknown containers");
     }
     Ok(restored)
+}
+
+async fn remove_unknown(containerizer: &KernelContainerizer, id: ContainerId) -> Result<()> {
+    tracing::info!(container = %id, "removing a container that nobody knows");
+    containerizer.destroy(&id).await
 }
 
 /// Connects to a container's keeper; `groups` are those of sidecars with limits of their own.
