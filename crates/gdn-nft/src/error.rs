@@ -110,6 +110,11 @@ impl Error {
         self.errno() == Some(Errno::NOENT)
     }
 
+    /// Whether what was to be done may have been done all the same: the answer was lost, or not understood.
+    pub fn leaves_in_doubt(&self) -> bool {
+        matches!(self, Error::Timeout { .. } | Error::EventsLost | Error::Malformed { .. })
+    }
+
     /// What the kernel's answer to an operation means.
     pub(crate) fn answer(operation: &str, errno: Errno, message: Option<String>) -> Error {
         let operation = operation.to_owned();

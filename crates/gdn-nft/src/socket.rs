@@ -58,8 +58,8 @@ impl Socket {
     /// # Errors
     /// The fault of an operation that could not be written; [`Error::Unsupported`] and [`Error::Refused`] with the name
     /// of the first operation that the kernel did not take. `EPERM` means that the table is owned by another socket, or
-    /// that `CAP_NET_ADMIN` is missing. After any of these nothing is changed. After [`Error::Timeout`] and
-    /// [`Error::EventsLost`] it is not known whether the batch was done.
+    /// that `CAP_NET_ADMIN` is missing. After any of these nothing is changed. After errors that
+    /// [leave in doubt](Error::leaves_in_doubt) it is not known whether the batch was done.
     pub fn commit(&mut self, batch: &Batch) -> Result<()> {
         match self.exchange(batch)?.into_iter().next() {
             None => Ok(()),

@@ -394,7 +394,8 @@ impl Shared {
             self.firewall.release(id, &reservation, &sets)?;
             self.change(id, |entry| entry.guarded = false);
         }
-        if self.was_silent(link) {
+        // What came by a mapped port before there was a link went elsewhere, and may be tracked.
+        if reservation.ports.is_empty() && self.was_silent(link) {
             self.change(id, |entry| entry.tracked = false);
         }
         Ok(())

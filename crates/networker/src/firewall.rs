@@ -356,7 +356,12 @@ impl Firewall {
             }
             let link = self.link(id);
             change(&self.guest(&table, id, &link, reservation), &mut batch);
-            open.commit(&batch).map_err(|error| failed(doing, error))?;
+            let committed = open.commit(&batch);
+            if committed.as_ref().is_err_and(gdn_nft::Error::leaves_in_doubt) {
+                // Nobody is told that it holds, and it may: the table is made anew by what is known.
+                self.distrusted.store(true, Ordering::Relaxed);
+            }
+            committed.map_err(|error| failed(doing, error))?;
             if !open.ready {
                 self.begin(open, &table);
             }

@@ -88,10 +88,10 @@ impl Links {
             })
         });
         let ends = ends.map_err(doing)?;
-        // Before the link is up.
-        match reservation.address6() {
-            Some(_) => crate::host::ignore_routers(&self.name(id))?,
-            None => crate::host::refuse_ipv6(&self.name(id))?,
+        // Before the link is up. Also where it has no IPv6, which somebody may switch on for all links of the host.
+        crate::host::ignore_routers(&self.name(id))?;
+        if reservation.address6().is_none() {
+            crate::host::refuse_ipv6(&self.name(id))?;
         }
         self.with(|host| {
             // First, so that the host's end finds its other end up: for one that does not, the kernel looks at all routes.
@@ -99,6 +99,9 @@ impl Links {
             host.commit(host_side(ends.index, reservation, container_mac, &self.mark()))?;
             // Last: what the host answered to a packet before it had its route would leave by another link.
             inside.commit(container_side(ends.peer, reservation))?;
+            // Asked for a link, the kernel (6.8) makes its queue ready, if a thread of its own did not come to that yet: what
+            // the container sends before is lost.
+            inside.link(ends.peer)?;
             Ok(ends.index)
         })
         .map_err(doing)

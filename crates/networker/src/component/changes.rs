@@ -47,6 +47,7 @@ impl Shared {
     }
 
     pub(super) fn unmap(&self, id: &ContainerId, mapping: NetIn) -> Result<()> {
+        let _changing = self.firewall.changes();
         let known = self.networks().get(id).map(|entry| (entry.reservation.clone(), entry.guarded));
         let Some((earlier, guarded)) = known else { return Ok(()) };
         let NetIn { host_port, container_port, transport } = mapping;
