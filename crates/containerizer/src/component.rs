@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use gdn_cgroups::Cgroups;
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
-    Attach, Call, CloseStdin, Create, FailureKind, Reply, Resize, Signal as SignalCall,
+    Attach, Call, CloseStdin, Create, FailureKind, Forget, Reply, Resize, Signal as SignalCall,
 };
 use gdn_mounts::Root;
 use gdn_namespaces::CapabilitySet;
@@ -377,6 +377,16 @@ impl Containerizer for KernelContainerizer {
             ProcessState::Exited(status) => Ok(status),
             ProcessState::Running | ProcessState::Lost => Err(lost_process(process)),
         }
+    }
+
+    async fn release_name(&self, id: &ContainerId, process: &ProcessId) -> Result<()> {
+        let container = self.living(id)?;
+        if !container.shared.processes().release_name(process) {
+            return Ok(());
+        }
+        // Into the keeper's log, where a later engine reads who ended.
+        let forget = Call::Forget(Forget { process: process.as_str().to_owned() });
+        container.keeper.call(forget, &[]).await.map(drop).map_err(failures::keeper)
     }
 
     async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()> {

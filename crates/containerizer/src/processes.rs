@@ -1,9 +1,10 @@
 //! The records of a container's processes: who runs, and how those that ended did.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use gdn_launcher::protocol::RELEASED;
 use gdn_types::{Error, ErrorKind, ExitStatus, ProcessId, ProcessState, Result};
 use tokio::sync::watch;
 
@@ -29,16 +30,23 @@ pub(crate) struct Processes {
 struct Record {
     order: u64,
     state: watch::Sender<ProcessState>,
+    /// Whether whoever wants the name may have it. Only of one that has ended.
+    free: bool,
 }
 
 impl Processes {
     /// The records after a restart: those that run now, and those whose end is in the log.
     pub(crate) fn restored(running: &[String], log: &Path) -> Self {
         let mut processes = Processes { complete: true, ..Processes::default() };
-        let ended = read_log(log);
-        for (name, status) in ended.into_iter().rev().take(MAX_ENDED).rev() {
-            processes.insert(name.clone(), ProcessState::Running);
-            processes.ended(&name, status);
+        let alive: HashSet<&str> = running.iter().map(String::as_str).collect();
+        let runs = |ended: &Ended| alive.contains(ended.process.as_str());
+        // Of one whose name was taken again, the log has what is over.
+        for Ended { process, status, free } in read_log(log).into_iter().filter(|ended| !runs(ended)) {
+            processes.insert(process.clone(), ProcessState::Running);
+            processes.ended(&process, status);
+            if free {
+                processes.release_name(&process);
+            }
         }
         for name in running.iter().filter_map(|name| ProcessId::parse(name).ok()) {
             processes.insert(name, ProcessState::Running);
@@ -49,19 +57,34 @@ impl Processes {
     fn insert(&mut self, id: ProcessId, state: ProcessState) {
         self.started += 1;
         let order = self.started;
-        self.records.insert(id, Record { order, state: watch::Sender::new(state) });
+        self.records.insert(id, Record { order, state: watch::Sender::new(state), free: false });
     }
 
     /// Takes a name for a process about to start.
     pub(crate) fn reserve(&mut self, id: &ProcessId) -> Result<()> {
-        if self.records.contains_key(id) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("process ID '{id}' already in use")));
+        match self.records.get(id) {
+            Some(record) if record.free => {
+                self.records.remove(id);
+                self.over.retain(|over| over != id);
+            }
+            Some(_) => {
+                let text = format!("process ID '{id}' already in use");
+                return Err(Error::new(ErrorKind::AlreadyExists, text));
+            }
+            None => {}
         }
         self.forget_oldest();
         // Who starts processes restores none.
         self.complete = true;
         self.insert(id.clone(), ProcessState::Running);
         Ok(())
+    }
+
+    /// Lets the name of a process that has ended be taken again. Whether that is news.
+    pub(crate) fn release_name(&mut self, id: &ProcessId) -> bool {
+        let Some(record) = self.records.get_mut(id) else { return false };
+        let ended = *record.state.borrow() != ProcessState::Running;
+        ended && !std::mem::replace(&mut record.free, true)
     }
 
     /// A process runs that an earlier engine started and was never told of.
@@ -153,17 +176,39 @@ fn read_end(log: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text[begin..]).into_owned())
 }
 
-/// Lines of a wait status, a blank, and the process; the empty name is init's. A torn last line is left out.
-fn read_log(log: &Path) -> Vec<(ProcessId, ExitStatus)> {
+/// What a log has of a process.
+struct Ended {
+    process: ProcessId,
+    status: ExitStatus,
+    /// Whether its name was released.
+    free: bool,
+}
+
+/// The last processes that ended, of those of one name the last, in the order in which they did.
+///
+/// Lines of a wait status, a blank, and the process; the empty name is init's. Where the name was released, [`RELEASED`] is in
+/// the status's place. A torn last line is left out.
+fn read_log(log: &Path) -> Vec<Ended> {
     let text = read_end(log).unwrap_or_default();
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    complete
-        .lines()
-        .filter_map(|line| {
-            let (status, name) = line.split_once(' ')?;
-            Some((ProcessId::parse(name).ok()?, exit_status(status.parse().ok()?)))
-        })
-        .collect()
+    let (mut ended, mut known, mut released) = (Vec::new(), HashSet::new(), HashSet::new());
+    for line in complete.lines().rev() {
+        let Some((status, name)) = line.split_once(' ') else { continue };
+        let Ok(process) = ProcessId::parse(name) else { continue };
+        if status == RELEASED && !known.contains(name) {
+            released.insert(name);
+        } else if let Ok(status) = status.parse()
+            && known.insert(name)
+        {
+            let (status, free) = (exit_status(status), released.contains(name));
+            ended.push(Ended { process, status, free });
+            if ended.len() == MAX_ENDED {
+                break;
+            }
+        }
+    }
+    ended.reverse();
+    ended
 }
 
 /// What `wait(2)` says, as clients know it.
@@ -202,6 +247,52 @@ mod tests {
                 (id("third"), ProcessState::Running),
             ]
         );
+    }
+
+    #[test]
+    fn a_name_is_free_when_its_process_has_ended_and_it_was_released() {
+        let mut processes = Processes::default();
+        let used = |processes: &mut Processes| {
+            let error = processes.reserve(&id("a")).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::AlreadyExists, "process ID 'a' already in use")
+            );
+        };
+        processes.reserve(&id("a")).unwrap();
+        assert!(!processes.release_name(&id("a")), "it runs");
+        used(&mut processes);
+        processes.ended(&id("a"), ExitStatus::Code(1));
+        used(&mut processes);
+        assert!(processes.release_name(&id("a")));
+        assert!(!processes.release_name(&id("a")), "it was released before");
+        assert_eq!(processes.state(&id("a")).unwrap(), ProcessState::Exited(ExitStatus::Code(1)));
+        processes.reserve(&id("a")).unwrap();
+        assert_eq!(processes.state(&id("a")).unwrap(), ProcessState::Running);
+        used(&mut processes);
+        assert!(processes.over.is_empty(), "the record of one that runs is never forgotten");
+        assert!(!processes.release_name(&id("unknown")));
+    }
+
+    #[test]
+    fn a_restart_finds_which_names_were_released() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("exits");
+        let lines = "0 kept\n256 freed\n- freed\n512 again\n- again\n768 again\n0 runs\n- runs\n- unknown\n";
+        std::fs::write(&log, lines).unwrap();
+        let mut processes = Processes::restored(&["runs".into()], &log);
+        let exited = |code| ProcessState::Exited(ExitStatus::Code(code));
+        let list = [
+            ("kept", exited(0)),
+            ("freed", exited(1)),
+            ("again", exited(3)),
+            ("runs", ProcessState::Running),
+        ];
+        assert_eq!(processes.list(), list.map(|(name, state)| (id(name), state)));
+        assert_eq!(processes.over, ["kept", "freed", "again"].map(id));
+        for (name, free) in [("kept", false), ("freed", true), ("again", false), ("runs", false)] {
+            assert_eq!(processes.reserve(&id(name)).is_ok(), free, "{name}");
+        }
     }
 
     #[test]

@@ -158,6 +158,10 @@ impl Containerizer for RuntimeContainerizer {
         self.kernel.wait(id, process).await
     }
 
+    async fn release_name(&self, id: &ContainerId, process: &ProcessId) -> Result<()> {
+        self.kernel.release_name(id, process).await
+    }
+
     async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()> {
         self.kernel.signal(id, process, signal).await
     }

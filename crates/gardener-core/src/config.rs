@@ -37,6 +37,8 @@ pub struct Config {
     pub after_reboot: AfterReboot,
     /// Whether the start destroys every container of the earlier run.
     pub destroy_on_start: bool,
+    /// Whether the name of a process that has ended, and that somebody waited for, may be taken again.
+    pub release_names_on_wait: bool,
     /// This boot of the host (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
     /// Memory of the machine, bytes.
@@ -59,6 +61,7 @@ impl Default for Config {
             default_sysctls: Vec::new(),
             after_reboot: AfterReboot::default(),
             destroy_on_start: false,
+            release_names_on_wait: false,
             boot_id: String::new(),
             memory_bytes: 0,
             cpu_entitlement: Entitlement::default(),

@@ -76,7 +76,18 @@ impl Gardener {
         let status = self.faults.caught("containerizer.wait", wait).await?;
         // What ended it is told with the container's description, also after a kill of the engine.
         self.save_events(&container).await;
+        if self.config.release_names_on_wait {
+            self.release_name(&container, process).await;
+        }
         Ok(status)
+    }
+
+    /// Lets the name of a process that has ended be taken again.
+    pub(crate) async fn release_name(&self, container: &Container, process: &ProcessId) {
+        let release = self.components.containerizer.release_name(&container.id, process);
+        if let Err(error) = self.faults.caught("containerizer.release_name", release).await {
+            tracing::warn!(handle = %container.handle, %process, error = error.report(), "its name stays taken");
+        }
     }
 
     /// Sends a signal to a process.

@@ -10,6 +10,8 @@ use gdn_types::{
     ProcessState, Result,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::container::Container;
 use crate::processes::with_image_defaults;
 use crate::uid::UidGenerator;
@@ -21,10 +23,13 @@ use crate::{Gardener, Hold, RunningProcess};
 pub(crate) struct Sidecars(Mutex<HashMap<ProcessId, Vec<Running>>>);
 
 /// Where a sidecar runs, and since when.
-#[derive(Clone)]
 struct Running {
     container: Arc<Container>,
     since: SystemTime,
+    /// Set when it has ended: it has no figures any more.
+    ended: bool,
+    /// Told when its volume is gone and its name is free, or that failed.
+    cleaned: CancellationToken,
 }
 
 impl Sidecars {
@@ -32,8 +37,25 @@ impl Sidecars {
         self.known().entry(process).or_default().push(running);
     }
 
-    fn find(&self, process: &ProcessId) -> Option<Running> {
-        self.known().get(process)?.last().cloned()
+    fn find(&self, process: &ProcessId) -> Option<(Arc<Container>, SystemTime)> {
+        let known = self.known();
+        let running = known.get(process)?.iter().rfind(|running| !running.ended)?;
+        Some((Arc::clone(&running.container), running.since))
+    }
+
+    /// How one of this name in this container is cleaned up after, until that is done.
+    fn clean_up_of(&self, process: &ProcessId, container: &Container) -> Option<CancellationToken> {
+        let known = self.known();
+        let running = known.get(process)?.iter().find(|running| running.container.id == container.id)?;
+        Some(running.cleaned.clone())
+    }
+
+    fn end(&self, process: &ProcessId, container: &Container) {
+        let mut known = self.known();
+        let namesakes = known.get_mut(process).into_iter().flatten();
+        namesakes
+            .filter(|running| running.container.id == container.id)
+            .for_each(|running| running.ended = true);
     }
 
     fn forget(&self, process: &ProcessId, container: &Container) {
@@ -71,6 +93,10 @@ impl Gardener {
         let launch = async move {
             // First of all: the volume of a name that is taken is the other one's.
             container.reserve(&id)?;
+            // One that had the name and has ended still has its volume for a moment.
+            if let Some(cleaned) = gardener.sidecars.clean_up_of(&id, &container) {
+                cleaned.cancelled().await;
+            }
             let volume = VolumeId::sidecar(container.id, id.clone());
             let launched = gardener.launch_sidecar(&container, &volume, spec).await;
             match &launched {
@@ -106,27 +132,42 @@ impl Gardener {
         self.launch(container, &context, &spec, Some(plan)).await
     }
 
-    /// Removes a sidecar's volume when it has ended: the seed's `PeaCleaner`.
+    /// Removes a sidecar's volume when it has ended, and lets its name be taken again: the seed's `PeaCleaner`.
     fn clean_up_after(self: &Arc<Self>, container: &Arc<Container>, process: &ProcessId, since: SystemTime) {
-        self.sidecars.add(process.clone(), Running { container: Arc::clone(container), since });
+        let cleaned = CancellationToken::new();
+        let running =
+            Running { container: Arc::clone(container), since, ended: false, cleaned: cleaned.clone() };
+        self.sidecars.add(process.clone(), running);
         let (gardener, closing) = (Arc::downgrade(self), self.closing.clone());
         let containerizer = Arc::clone(&self.components.containerizer);
         let (container, process) = (Arc::clone(container), process.clone());
         tokio::spawn(async move {
+            // Whatever comes of it, nobody waits for ever.
+            let _told = cleaned.drop_guard();
             // However it ended, and if nobody knows: it runs no more.
             let ended = closing.run_until_cancelled(containerizer.wait(&container.id, &process)).await;
             let (Some(_), Some(gardener)) = (ended, gardener.upgrade()) else { return };
+            gardener.sidecars.end(&process, &container);
+            gardener.clear_away(&container, &process).await;
             gardener.sidecars.forget(&process, &container);
-            gardener.remove_volume(&VolumeId::sidecar(container.id, process)).await;
         });
     }
 
-    /// What cannot be removed now goes with the container.
-    async fn remove_volume(&self, volume: &VolumeId) {
+    /// Removes what a sidecar that has ended leaves, and lets its name be taken again.
+    async fn clear_away(&self, container: &Container, process: &ProcessId) {
+        if self.remove_volume(&VolumeId::sidecar(container.id, process.clone())).await {
+            self.release_name(container, process).await;
+        }
+    }
+
+    /// Removes a volume; whether it is gone. What cannot be removed now goes with the container.
+    async fn remove_volume(&self, volume: &VolumeId) -> bool {
         let removal = self.components.volumizer.destroy(volume);
-        if let Err(error) = self.faults.caught("volumizer.destroy", removal).await {
+        let removed = self.faults.caught("volumizer.destroy", removal).await;
+        if let Err(error) = &removed {
             tracing::warn!(%volume, error = error.report(), "the volume stays until its container is destroyed");
         }
+        removed.is_ok()
     }
 
     /// Finds the sidecars of a container again after a restart, and removes what those that have ended left.
@@ -153,7 +194,7 @@ impl Gardener {
             if processes.contains(&(process.clone(), ProcessState::Running)) {
                 self.clean_up_after(container, &process, since);
             } else {
-                self.remove_volume(&VolumeId::sidecar(container.id, process)).await;
+                self.clear_away(container, &process).await;
             }
         }
     }
@@ -164,7 +205,7 @@ impl Gardener {
             return Err(error);
         }
         let Ok(process) = ProcessId::parse(name.as_str()) else { return Err(error) };
-        let Some(Running { container, since }) = self.sidecars.find(&process) else { return Err(error) };
+        let Some((container, since)) = self.sidecars.find(&process) else { return Err(error) };
         let components = &self.components;
         let volume = VolumeId::sidecar(container.id, process.clone());
         let (figures, disk) = futures::join!(

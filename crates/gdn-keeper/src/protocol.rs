@@ -68,7 +68,7 @@ pub enum Call {
     /// End the keeper, and with it whatever is left.
     #[prost(message, tag = "14")]
     Shutdown(Shutdown),
-    /// Forget the record of a process that has ended.
+    /// Write into the exit log that the name of a process that has ended may be taken again.
     #[prost(message, tag = "15")]
     Forget(Forget),
     /// To a keeper, instead of [`Call::Prepare`]: make the namespaces that an external runtime's container is to live in.
@@ -372,7 +372,10 @@ pub struct Kill {
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Shutdown {}
 
-/// Forget a process that has ended.
+/// Stands in the exit log in the place of a wait status: the name of that process may be taken again.
+pub const RELEASED: &str = "-";
+
+/// The name of a process that has ended may be taken again.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Forget {
     /// The process.

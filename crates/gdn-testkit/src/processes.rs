@@ -10,14 +10,16 @@ use tokio::sync::watch;
 pub(crate) struct FakeProcess {
     state: watch::Sender<Option<ExitStatus>>,
     tty: bool,
+    /// Whether another may have its name.
+    name_is_free: bool,
     /// Our ends of the attachments' pipes; dropped at the exit.
     ends: Vec<OwnedFd>,
 }
 
 impl FakeProcess {
     pub(crate) fn start(spec: &ProcessSpec) -> Result<(Self, Attachment)> {
-        let mut process =
-            FakeProcess { state: watch::Sender::new(None), tty: spec.tty.is_some(), ends: Vec::new() };
+        let (state, tty) = (watch::Sender::new(None), spec.tty.is_some());
+        let mut process = FakeProcess { state, tty, name_is_free: false, ends: Vec::new() };
         let attachment = process.attach()?;
         if spec.path == "/bin/echo" {
             let line = format!("{}\n", spec.args.join(" "));
@@ -56,6 +58,14 @@ impl FakeProcess {
 
     pub(crate) fn state(&self) -> ProcessState {
         self.state.borrow().map_or(ProcessState::Running, ProcessState::Exited)
+    }
+
+    pub(crate) fn release_name(&mut self) {
+        self.name_is_free = self.state() != ProcessState::Running;
+    }
+
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.name_is_free
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Option<ExitStatus>> {

@@ -72,7 +72,7 @@ pub trait Containerizer: Send + Sync + 'static {
     /// Starts a process; with a `sidecar`, as one.
     ///
     /// # Errors
-    /// `AlreadyExists` when the process id is taken by a process whose record still exists; `ExecutableNotFound`;
+    /// `AlreadyExists` when the process id is taken by a process whose record still exists, and whose name was not released; `ExecutableNotFound`;
     /// `UserNotFound`; `Lost` when the container is.
     async fn run(
         &self,
@@ -94,6 +94,10 @@ pub trait Containerizer: Send + Sync + 'static {
     /// # Errors
     /// `ProcessNotFound`; `Lost` when its status cannot be known.
     async fn wait(&self, id: &ContainerId, process: &ProcessId) -> Result<ExitStatus>;
+
+    /// Lets the name of a process that has ended be taken again, also after a restart of the engine. What is known of the
+    /// process stays until then. Of one that runs, or of which nothing is known, nothing changes.
+    async fn release_name(&self, id: &ContainerId, process: &ProcessId) -> Result<()>;
 
     /// Sends a signal to the process; to one that has ended, nothing, successfully.
     async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()>;

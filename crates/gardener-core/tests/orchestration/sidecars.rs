@@ -54,6 +54,31 @@ async fn a_volume_lasts_as_long_as_its_sidecar() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_name_of_one_that_ended_is_free_when_its_volume_is_gone() {
+    let bed = Bed::new().await;
+    let name = bed.create("h").await;
+    for _ in 0..3 {
+        let _running = run(&bed, sidecar("p", "/bin/sleep")).await.unwrap();
+        bed.world.exit_process(&name, &process("p"), ExitStatus::Code(3));
+        assert_eq!(bed.gardener.wait(&name, &process("p")).await.unwrap(), ExitStatus::Code(3));
+    }
+    let _running = run(&bed, sidecar("p", "/bin/sleep")).await.unwrap();
+    bed.world.clock().arm(Site::Call("volumizer.destroy", 1), Point::Before, Action::Block);
+    bed.world.exit_process(&name, &process("p"), ExitStatus::Code(4));
+    bed.world.clock().blocked(1).await;
+    assert!(!is_measured(&bed, &handle("p")).await, "it has ended");
+    let gardener = std::sync::Arc::clone(&bed.gardener);
+    let start = tokio::spawn(async move { gardener.run(&handle("h"), sidecar("p", "/bin/sleep")).await });
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    assert!(!start.is_finished(), "the other one's volume is in the way");
+    bed.world.clock().release();
+    let _running = start.await.unwrap().unwrap();
+    assert_eq!(volumes(&bed), 1);
+    assert!(is_measured(&bed, &handle("p")).await);
+    bed.destroy_all("after a name was taken again").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_does_not_start_leaves_neither_volume_nor_name() {
     let bed = Bed::new().await;
     bed.create("h").await;

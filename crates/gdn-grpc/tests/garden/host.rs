@@ -134,6 +134,10 @@ impl Containerizer for HostProcesses {
         Ok(ended.unwrap())
     }
 
+    async fn release_name(&self, _: &ContainerId, _: &ProcessId) -> Result<()> {
+        Ok(())
+    }
+
     async fn signal(&self, _: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()> {
         let pid = self.with(process, |running| running.pid)?;
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();

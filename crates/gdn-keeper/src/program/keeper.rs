@@ -24,7 +24,9 @@ use super::process::{Job, Process};
 use super::pump::Side;
 use super::system::Filter;
 use super::{exec, system};
-use crate::protocol::{Body, Call, Create, FailureKind, Message, Reply, Request, Status, Streams, VERSION};
+use crate::protocol::{
+    Body, Call, Create, FailureKind, Message, RELEASED, Reply, Request, Status, Streams, VERSION,
+};
 use crate::wire::{self, Received};
 
 use clients::Clients;
@@ -325,7 +327,12 @@ impl Keeper {
             Some(Call::CloseStdin(close)) => {
                 self.process(&close.process).map(Process::close_stdin).map(|()| Answer::default())
             }
-            Some(Call::Forget(_)) => Ok(Answer::default()),
+            Some(Call::Forget(forget)) => {
+                if !forget.process.is_empty() {
+                    self.log(RELEASED, &forget.process);
+                }
+                Ok(Answer::default())
+            }
             Some(Call::Shutdown(_)) => {
                 self.stopping = true;
                 Ok(Answer::default())

@@ -1296,6 +1296,19 @@ pub struct WaitProcessResponse {
     #[prost(message, optional, tag = "1")]
     pub status: ::core::option::Option<super::super::super::garden::v1::ExitStatus>,
 }
+/// Asks for the name of an ended process to be free.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseProcessNameRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+    /// The process. Of one that runs, or of which nothing is known, nothing changes.
+    #[prost(string, tag = "2")]
+    pub process_id: ::prost::alloc::string::String,
+}
+/// The name is free, unless the process runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseProcessNameResponse {}
 /// Asks for a signal to be sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignalProcessRequest {
@@ -1801,6 +1814,36 @@ pub mod containerizer_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lets the name of a process that has ended be taken again. What is known of the process stays until then.
+        pub async fn release_process_name(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseProcessNameRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseProcessNameResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Containerizer/ReleaseProcessName",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Containerizer",
+                        "ReleaseProcessName",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Sends a signal to a process.
         pub async fn signal_process(
             &mut self,
@@ -2172,6 +2215,14 @@ pub mod containerizer_server {
             request: tonic::Request<super::WaitProcessRequest>,
         ) -> std::result::Result<
             tonic::Response<super::WaitProcessResponse>,
+            tonic::Status,
+        >;
+        /// Lets the name of a process that has ended be taken again. What is known of the process stays until then.
+        async fn release_process_name(
+            &self,
+            request: tonic::Request<super::ReleaseProcessNameRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseProcessNameResponse>,
             tonic::Status,
         >;
         /// Sends a signal to a process.
@@ -2650,6 +2701,52 @@ pub mod containerizer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WaitProcessSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Containerizer/ReleaseProcessName" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseProcessNameSvc<T: Containerizer>(pub Arc<T>);
+                    impl<
+                        T: Containerizer,
+                    > tonic::server::UnaryService<super::ReleaseProcessNameRequest>
+                    for ReleaseProcessNameSvc<T> {
+                        type Response = super::ReleaseProcessNameResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseProcessNameRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Containerizer>::release_process_name(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseProcessNameSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

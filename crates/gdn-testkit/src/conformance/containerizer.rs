@@ -81,6 +81,23 @@ async fn processes<P>(case: &ContainerizerCase<P>, id: &ContainerId) {
     let status = containerizer.wait(id, &endless).await.expect("an ended process has a status");
     assert_eq!(status, ExitStatus::Signal(15));
     containerizer.signal(id, &endless, Signal::TERM).await.expect("a signal to an ended process is nothing");
+    let taken = containerizer.run(id, &context, &named(&case.quick, "quick"), None).await;
+    assert_eq!(taken.expect_err("an ended process keeps its name").kind(), ErrorKind::AlreadyExists);
+    for name in ["quick", "endless", "unknown"] {
+        containerizer.release_name(id, &process(name)).await.expect("a name is released, also of nobody");
+    }
+    let status = containerizer.wait(id, &quick).await.expect("a wait answers until the name is taken again");
+    assert_eq!(status, ExitStatus::Code(0));
+    let (again, _again) = containerizer
+        .run(id, &context, &named(&case.endless, "quick"), None)
+        .await
+        .expect("a name that was released is free");
+    containerizer.release_name(id, &again).await.expect("of one that runs nothing changes");
+    let taken = containerizer.run(id, &context, &named(&case.quick, "quick"), None).await;
+    assert_eq!(taken.expect_err("who runs keeps the name").kind(), ErrorKind::AlreadyExists);
+    containerizer.signal(id, &again, Signal::TERM).await.expect("a signal reaches who has the name now");
+    let status = containerizer.wait(id, &again).await.expect("an ended process has a status");
+    assert_eq!(status, ExitStatus::Signal(15), "that of the second, not of the first");
     let unknown = process("unknown");
     let error = containerizer.wait(id, &unknown).await.expect_err("an unknown process has no status");
     assert_eq!(error.kind(), ErrorKind::ProcessNotFound);

@@ -131,7 +131,7 @@ impl Containerizer for FakeContainerizer {
             ));
         }
         let attachment = self.with(id, |container| {
-            if container.processes.contains_key(&process) {
+            if container.processes.get(&process).is_some_and(|known| !known.is_replaceable()) {
                 return Err(Error::new(
                     ErrorKind::AlreadyExists,
                     format!("process ID '{process}' already in use"),
@@ -162,6 +162,16 @@ impl Containerizer for FakeContainerizer {
             .ok()
             .flatten()
             .ok_or_else(|| Error::new(ErrorKind::Lost, format!("status of process {process} is lost")))
+    }
+
+    async fn release_name(&self, id: &ContainerId, process: &ProcessId) -> Result<()> {
+        self.0.point("containerizer.release_name", Before).await?;
+        self.with(id, |container| {
+            if let Some(known) = container.processes.get_mut(process) {
+                known.release_name();
+            }
+            Ok(())
+        })
     }
 
     async fn signal(&self, id: &ContainerId, process: &ProcessId, signal: Signal) -> Result<()> {

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) after_reboot: AfterReboot,
     /// Whether all containers are destroyed at the start.
     pub(crate) destroy_on_start: bool,
+    /// Whether names of processes that were waited for may be taken again.
+    pub(crate) release_names_on_wait: bool,
     /// What each share of a container's weight entitles it to; absent: a part of the machine.
     pub(crate) cpu_entitlement: Option<Entitlement>,
     /// Whether containers that used more than that give way, and how.
@@ -131,6 +133,7 @@ impl Settings {
             default_image: DEFAULT_IMAGE.to_owned(),
             after_reboot: AfterReboot::Keep,
             destroy_on_start: false,
+            release_names_on_wait: false,
             cpu_entitlement: None,
             cpu_throttling: None,
             id_pool: None,
@@ -149,6 +152,7 @@ impl Settings {
         Settings {
             socket: global.root().join("cleanup.sock"),
             destroy_on_start: true,
+            release_names_on_wait: false,
             network_of_old: Some(NetworkSettings::Own(OwnNetwork::of_pool(pool))),
             ..Settings::embedded(global)
         }
@@ -180,6 +184,7 @@ impl Settings {
             default_sysctls: self.sysctls.clone(),
             after_reboot: self.after_reboot,
             destroy_on_start: self.destroy_on_start,
+            release_names_on_wait: self.release_names_on_wait,
             boot_id,
             memory_bytes,
             cpu_entitlement,

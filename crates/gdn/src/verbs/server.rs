@@ -59,6 +59,9 @@ pub(crate) struct Server {
     /// Destroy all containers of the earlier run first
     #[arg(long)]
     destroy_containers_on_startup: bool,
+    /// Let the id of a process be taken again that has ended and that a client waited for
+    #[arg(long)]
+    cleanup_process_dirs_on_wait: bool,
     /// Most containers; 0 = no limit
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(crate) max_containers: u64,
@@ -226,6 +229,7 @@ impl Server {
                 None => AfterReboot::Keep,
             },
             destroy_on_start: self.destroy_containers_on_startup,
+            release_names_on_wait: self.cleanup_process_dirs_on_wait,
             seccomp: self.seccomp.unwrap_or_default(),
             cpu_entitlement: self.cpu_entitlement_per_share,
             cpu_throttling: self.enable_cpu_throttling.then_some(CpuThrottling {

@@ -260,9 +260,10 @@ fn its_figures_are_told_under_its_own_name_while_it_runs() {
             client.wait(&handle, &process(name.as_str())).await.unwrap();
             expect_no_traces(&engine);
             assert_eq!(client.metrics(&name).await.unwrap_err().kind(), ErrorKind::ContainerNotFound);
-            // Whoever wants the name again has it; the record of the ended one is in its way.
-            let again = client.run(&handle, named(name.as_str(), sidecar(&image, program(&["true"])))).await;
-            assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+            // Whoever wants the name next has it.
+            let again = client.run(&handle, named(name.as_str(), sidecar(&image, program(&["false"])))).await;
+            assert_eq!(collect(again.unwrap()).await.unwrap().status, ExitStatus::Code(1));
+            assert_eq!(client.wait(&handle, &process(name.as_str())).await.unwrap(), ExitStatus::Code(1));
             expect_no_traces(&engine);
             if !own {
                 client.destroy(&handle).await.unwrap();

@@ -2,7 +2,10 @@
 
 use engine_tests::session::{as_user, collect, program, script};
 use engine_tests::{Engine, inside, until};
-use gdn_types::{BindMode, BindMount, ContainerSpec, Environment, ErrorKind, ProcessId, ProcessSpec, Signal};
+use gdn_types::{
+    BindMode, BindMount, ContainerSpec, Environment, Error, ErrorKind, ImageRef, ProcessId, ProcessSpec,
+    Signal,
+};
 
 fn environment(entries: &[&str]) -> Environment {
     Environment::parse(entries).unwrap()
@@ -61,6 +64,58 @@ fn a_process_has_the_name_asked_for_and_no_other_has_it() {
 }
 
 /// Conformance: G160-161
+/// The id of a process stays its own when it has ended, unless the server was told otherwise; that of a sidecar does not.
+/// All of it is so after a kill of the server.
+#[test]
+fn the_name_of_a_process_that_was_waited_for_is_free_where_the_server_is_told_so() {
+    let mut engine = Engine::start();
+    let handle = engine.create_from(ContainerSpec::default());
+    let image = engine.image().to_owned();
+    let name = |name: &str| ProcessId::parse(name).unwrap();
+    let job = |code: i32| ProcessSpec { id: Some(name("job")), ..script(&format!("exit {code}")) };
+    let beside = |code: i32| ProcessSpec {
+        id: Some(name("beside")),
+        image: Some(ImageRef::uri(image.clone())),
+        ..script(&format!("exit {code}"))
+    };
+    let run = |engine: &Engine, spec: ProcessSpec| {
+        engine.with_client(async |client| {
+            let id = spec.id.clone().unwrap();
+            let ran = collect(client.run(&handle, spec).await?).await?;
+            assert_eq!(client.wait(&handle, &id).await?, ran.status);
+            Ok::<_, Error>(ran.status.code())
+        })
+    };
+    let is_taken = |engine: &Engine| {
+        let error = run(engine, job(9)).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::AlreadyExists, "process ID 'job' already in use")
+        );
+    };
+    assert_eq!((run(&engine, job(1)).unwrap(), run(&engine, beside(1)).unwrap()), (1, 1));
+    is_taken(&engine);
+    engine.kill_server();
+    engine.start_server(&[]);
+    is_taken(&engine);
+    assert_eq!(run(&engine, beside(2)).unwrap(), 2, "a sidecar's name is free without being asked for");
+    engine.kill_server();
+    engine.start_server(&["--cleanup-process-dirs-on-wait"]);
+    is_taken(&engine);
+    let wait = |engine: &Engine| engine.with_client(async |client| client.wait(&handle, &name("job")).await);
+    assert_eq!(wait(&engine).unwrap().code(), 1);
+    for code in 2..5 {
+        assert_eq!(run(&engine, job(code)).unwrap(), code);
+        assert_eq!(wait(&engine).unwrap().code(), code, "known until the name is taken again");
+    }
+    engine.kill_server();
+    engine.start_server(&[]);
+    assert_eq!(wait(&engine).unwrap().code(), 4);
+    assert_eq!(run(&engine, job(5)).unwrap(), 5, "it was released before the kill");
+    is_taken(&engine);
+    engine.finish();
+}
+
 #[test]
 fn the_environment_of_the_container_comes_first_and_the_last_value_wins() {
     let engine = Engine::start();
@@ -97,7 +152,7 @@ fn users_are_numbers_names_or_nobody_in_particular() {
     let image = engine.image_with("users", |rootfs| {
         std::fs::write(rootfs.join("etc/group"), "root:x:0:\nalice:x:1000:\nstaff:x:50:\n").unwrap();
     });
-    let image = gdn_types::ImageRef::uri(image);
+    let image = ImageRef::uri(image);
     let handle = engine.create_from(ContainerSpec { image, ..ContainerSpec::default() });
     for (user, ids) in [
         ("", "0 0"),

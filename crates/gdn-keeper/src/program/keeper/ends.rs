@@ -53,13 +53,17 @@ impl Keeper {
 
     /// Writes the end of a process down, then tells everyone. The empty name is init's.
     fn announce(&mut self, process: String, wait_status: i32) {
-        // If the disk is full the record is lost, but whoever is connected still learns it from the message.
-        let line = format!("{wait_status} {process}\n");
+        self.log(&wait_status.to_string(), &process);
+        let message = Message { body: Some(Body::Exited(Exited { process, wait_status })) };
+        self.tell(|_| true, &message, &[]);
+    }
+
+    /// Adds a line to the log. If the disk is full it is lost, but whoever is connected learns of it from a message.
+    pub(super) fn log(&mut self, what: &str, process: &str) {
+        let line = format!("{what} {process}\n");
         let _ = rustix::io::write(&self.exits, line.as_bytes());
         self.logged += line.len() as u64;
         self.trim_log();
-        let message = Message { body: Some(Body::Exited(Exited { process, wait_status })) };
-        self.tell(|_| true, &message, &[]);
     }
 
     /// Gives the disk back what the log's oldest records take. The length stays; a reader finds zeros at the beginning.

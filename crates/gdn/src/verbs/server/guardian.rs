@@ -52,10 +52,6 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     taken("depot", OWN_STATE),
     taken("properties-path", OWN_STATE),
     taken("console-sockets-path", "terminals need no sockets in the file system"),
-    switch(
-        "cleanup-process-dirs-on-wait",
-        "the exit of a process is kept for later attachments until its container is gone",
-    ),
     refused(
         "device-cgroup-rule",
         "rules for devices are not configurable: privileged containers have the usual devices",
