@@ -285,8 +285,9 @@ impl Shared {
                 let status = exit_status(exited.wait_status);
                 if status != ExitStatus::Code(0) {
                     // Whoever learns of the end is to find its cause on record.
-                    self.oom.get().inspect(|oom| oom.look());
-                    self.sidecars.look(&process);
+                    // The sidecar's own group first: of what is counted in both, it knows more.
+                    self.sidecars.look_at_end(&process, status);
+                    self.oom.get().inspect(|oom| oom.look_at_end(&process, status));
                 }
                 self.processes().ended(&process, status);
                 self.sidecars.ended(&process);

@@ -1,12 +1,12 @@
 //! Tells the orchestrator when a container runs out of memory.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gdn_cgroups::{Cgroup, OomWatch};
 use gdn_traits::EventSink;
-use gdn_types::{ContainerId, ProcessId};
+use gdn_types::{ContainerId, ExitStatus, ProcessId, WantOfMemory};
 use rustix::event::PollFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -17,6 +17,12 @@ use tokio::time::sleep;
 const LOOKS: u32 = 20;
 /// See [`LOOKS`].
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long the end of whoever was killed may take to be told: until then nobody is told of a kill of nobody in particular.
+const END_TOLD: Duration = Duration::from_millis(50);
+
+/// What a shell exits with whose child was killed: 128 and the signal.
+const KILLED_CHILD: u8 = 128 + KILL;
+const KILL: u8 = 9;
 
 /// Whose memory is watched.
 pub(crate) struct Owner {
@@ -60,25 +66,40 @@ impl OomReport {
         }
     }
 
+    /// Tells now what has not been told yet. A group that is gone has been looked at.
+    fn look(&self) {
+        let _ = self.watched.look(None);
+    }
+
     /// Tells now what has not been told yet: called before a process's end is, which may be the end of what was killed. The
     /// kernel counts a kill before the process is gone.
-    pub(crate) fn look(&self) {
-        // A group that is gone has been looked at.
-        let _ = self.watched.look();
+    pub(crate) fn look_at_end(&self, process: &ProcessId, status: ExitStatus) {
+        let was_killed = matches!(status, ExitStatus::Signal(KILL) | ExitStatus::Code(KILLED_CHILD));
+        let _ = self.watched.look(was_killed.then_some(process));
     }
 }
 
 impl Watched {
-    /// Reports if there were more kills since the last look; whether there were.
-    fn look(&self) -> Result<bool, gdn_cgroups::Error> {
+    /// Whether there were kills that nobody was told of.
+    fn has_news(&self) -> Result<bool, gdn_cgroups::Error> {
         let kills = self.cgroup.oom_kills()?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if kills <= *seen {
-            return Ok(false);
+        Ok(kills > *self.seen())
+    }
+
+    /// Reports if there were more kills since the last look.
+    fn look(&self, ended: Option<&ProcessId>) -> Result<(), gdn_cgroups::Error> {
+        let kills = self.cgroup.oom_kills()?;
+        let mut seen = self.seen();
+        if kills > *seen {
+            *seen = kills;
+            let want = WantOfMemory { sidecar: self.owner.sidecar.clone(), ended: ended.cloned() };
+            self.events.out_of_memory(&self.owner.container, &want, kills);
         }
-        *seen = kills;
-        self.events.out_of_memory(&self.owner.container, self.owner.sidecar.as_ref(), kills);
-        Ok(true)
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, u64> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,8 +138,14 @@ async fn report(watched: Arc<Watched>, watch: AsyncFd<Pollable>, interest: Inter
         }
         ready.clear_ready();
         for _ in 0..LOOKS {
-            match watched.look() {
-                Ok(true) => break,
+            match watched.has_news() {
+                Ok(true) => {
+                    sleep(END_TOLD).await;
+                    if watched.look(None).is_err() {
+                        return;
+                    }
+                    break;
+                }
                 Ok(false) => sleep(PAUSE).await,
                 Err(_) => return,
             }

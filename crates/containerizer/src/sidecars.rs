@@ -11,7 +11,7 @@ use gdn_cgroups::{Cgroup, Cgroups, DevicePolicy, Mode, Resources};
 use gdn_launcher::protocol::{Call, Create, Reply, Run, Sidecar};
 use gdn_mounts::Root;
 use gdn_traits::{RunContext, SidecarPlan};
-use gdn_types::{ContainerId, CpuShares, IoWeight, ProcessId, ProcessSpec, Result};
+use gdn_types::{ContainerId, CpuShares, ExitStatus, IoWeight, ProcessId, ProcessSpec, Result};
 use uuid::Uuid;
 
 use crate::cgroup_views::{self, View};
@@ -63,10 +63,10 @@ impl Sidecars {
         groups.iter().all(|group| group.is_empty().unwrap_or(true))
     }
 
-    /// Tells now whether a sidecar was killed for want of memory.
-    pub(crate) fn look(&self, process: &ProcessId) {
+    /// Tells now whether a sidecar that has ended was killed for want of memory.
+    pub(crate) fn look_at_end(&self, process: &ProcessId, status: ExitStatus) {
         if let Some(oom) = self.running().get(process).and_then(|group| group.oom.as_ref()) {
-            oom.look();
+            oom.look_at_end(process, status);
         }
     }
 

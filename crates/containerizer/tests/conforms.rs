@@ -16,7 +16,7 @@ use gdn_testkit::leak::{self, Scope, Snapshot};
 use gdn_traits::{ContainerPlan, Containerizer, EventSink};
 use gdn_types::{
     ApparmorProfile, CapabilityProfile, ContainerId, EngineId, ExitStatus, ProcessId, ProcessSpec,
-    SeccompProfile,
+    SeccompProfile, WantOfMemory,
 };
 
 /// Nobody is told of anything.
@@ -24,7 +24,7 @@ struct Deaf;
 
 impl EventSink for Deaf {
     fn process_exited(&self, _: &ContainerId, _: &ProcessId, _: ExitStatus) {}
-    fn out_of_memory(&self, _: &ContainerId, _: Option<&ProcessId>, _: u64) {}
+    fn out_of_memory(&self, _: &ContainerId, _: &WantOfMemory, _: u64) {}
     fn container_lost(&self, _: &ContainerId, _: &str) {}
 }
 

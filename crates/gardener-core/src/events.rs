@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use gdn_traits::{EventSink, NotedEvent};
-use gdn_types::{ContainerId, ErrorKind, Event, EventKind, ExitStatus, ProcessId};
+use gdn_types::{ContainerId, ErrorKind, Event, EventKind, ExitStatus, ProcessId, WantOfMemory};
 use tokio::sync::{Notify, broadcast};
 
 use crate::Gardener;
@@ -146,16 +146,16 @@ impl EventSink for EventHub {
         self.emit(&container, EventKind::ProcessExited(process.clone(), exit));
     }
 
-    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>, kills: u64) {
+    fn out_of_memory(&self, id: &ContainerId, want: &WantOfMemory, kills: u64) {
         let Some(container) = self.container(id) else { return };
         let mut status = container.status();
         // A sidecar's own want is not the container's: clients take the bare text for that.
-        let text = match sidecar {
+        let text = match &want.sidecar {
             None => OUT_OF_MEMORY.to_owned(),
             Some(process) => format!("{OUT_OF_MEMORY}: sidecar {process}"),
         };
         if status.note_event(NotedEvent { text, kills }) {
-            self.emit(&container, EventKind::OutOfMemory(sidecar.cloned()));
+            self.emit(&container, EventKind::OutOfMemory(want.clone()));
             drop(status);
             self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).push_back(container);
             self.more_unsaved.notify_one();

@@ -169,7 +169,8 @@ impl World {
         let Some(id) = self.id(handle) else { return };
         let events = self.host().events.clone();
         if let Some(events) = events {
-            events.out_of_memory(&id, None, 1);
+            let want = gdn_types::WantOfMemory { sidecar: None, ended: Some(process.clone()) };
+            events.out_of_memory(&id, &want, 1);
         }
         self.end(&id, process, gdn_types::ExitStatus::Signal(9));
     }

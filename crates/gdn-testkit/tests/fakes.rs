@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use gdn_testkit::{Action, Point, Site, World, conformance};
 use gdn_traits::{ContainerPlan, EventSink};
-use gdn_types::{ContainerId, ErrorKind, ExitStatus, ImageRef, ProcessId, ProcessSpec};
+use gdn_types::{ContainerId, ErrorKind, ExitStatus, ImageRef, ProcessId, ProcessSpec, WantOfMemory};
 
 struct Deaf;
 
 impl EventSink for Deaf {
     fn process_exited(&self, _: &ContainerId, _: &ProcessId, _: ExitStatus) {}
-    fn out_of_memory(&self, _: &ContainerId, _: Option<&ProcessId>, _: u64) {}
+    fn out_of_memory(&self, _: &ContainerId, _: &WantOfMemory, _: u64) {}
     fn container_lost(&self, _: &ContainerId, _: &str) {}
 }
 

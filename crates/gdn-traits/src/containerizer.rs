@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use gdn_types::{
     ApparmorProfile, AttachFrom, BindMount, CapabilityProfile, ContainerId, ContainerMetrics, Environment,
     ExitStatus, HostIds, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile,
-    Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    Signal, StreamInSpec, StreamOutSpec, WantOfMemory, WindowSize,
 };
 
 /// Makes containers out of kernel objects and runs processes in them.
@@ -168,10 +168,9 @@ pub trait Containerizer: Send + Sync + 'static {
 pub trait EventSink: Send + Sync + 'static {
     /// A process ended; its status is already written down.
     fn process_exited(&self, id: &ContainerId, process: &ProcessId, status: ExitStatus);
-    /// The kernel ended something in the container for want of memory; in a sidecar, if one with limits of its own had none
-    /// left. `kills` is how often, since that container or sidecar was made: a [`restore`](Containerizer::restore) tells what it
+    /// The kernel ended something in the container for want of memory. `kills` is how often, since that container or sidecar was made: a [`restore`](Containerizer::restore) tells what it
     /// finds, which may have been told to an earlier engine.
-    fn out_of_memory(&self, id: &ContainerId, sidecar: Option<&ProcessId>, kills: u64);
+    fn out_of_memory(&self, id: &ContainerId, want: &WantOfMemory, kills: u64);
     /// The container's keeper or init is gone though nobody asked for it.
     fn container_lost(&self, id: &ContainerId, reason: &str);
 }

@@ -31,9 +31,18 @@ pub enum EventKind {
     ProcessStarted(ProcessId),
     /// A process ended.
     ProcessExited(ProcessId, ExitStatus),
-    /// The kernel ended a process for want of memory: of the sidecar that is named, whose own limit was reached, or of the
-    /// container.
-    OutOfMemory(Option<ProcessId>),
+    /// The kernel ended a process for want of memory.
+    OutOfMemory(WantOfMemory),
+}
+
+/// Whose memory there was no more of, and who was ended for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantOfMemory {
+    /// The sidecar whose own limit was reached; absent: the container's.
+    pub sidecar: Option<ProcessId>,
+    /// Who was ended, as far as it is known: a process that ended by the kernel's signal, or that says by its exit (137) that a
+    /// child of its did, before the kernel's count was told otherwise. Absent for others' children.
+    pub ended: Option<ProcessId>,
 }
 
 impl EventKind {

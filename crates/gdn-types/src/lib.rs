@@ -36,7 +36,7 @@ pub use container::{
     BindMode, BindMount, BindOrigin, ContainerSpec, ContainerState, Environment, SeccompProfile,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, WantOfMemory};
 pub use host_ids::HostIds;
 pub use id::{ContainerId, EngineId, Handle, ProcessId};
 pub use image::{ImageConfig, ImageRef};

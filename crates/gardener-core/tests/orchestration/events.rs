@@ -1,6 +1,6 @@
 //! Events, in order.
 
-use gdn_types::{EventKind, ExitStatus};
+use gdn_types::{EventKind, ExitStatus, WantOfMemory};
 
 use crate::bed::{Bed, process, run_spec};
 
@@ -24,7 +24,7 @@ async fn events_come_in_the_order_in_which_things_happened() {
         EventKind::ProcessStarted(process("p")),
         EventKind::ProcessStarted(process("q")),
         EventKind::ProcessExited(process("q"), ExitStatus::Code(0)),
-        EventKind::OutOfMemory(None),
+        EventKind::OutOfMemory(WantOfMemory { sidecar: None, ended: Some(process("p")) }),
         EventKind::ProcessExited(process("p"), ExitStatus::Signal(9)),
         EventKind::Stopped,
         EventKind::Destroyed,

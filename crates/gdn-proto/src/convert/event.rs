@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gdn_types::{Error, ErrorKind, Event, EventKind, Handle, ProcessId, Result};
+use gdn_types::{Error, ErrorKind, Event, EventKind, Handle, ProcessId, Result, WantOfMemory};
 
 use super::{missing, nanoseconds};
 use crate::garden::{self, event::Kind};
@@ -22,9 +22,10 @@ impl From<Event> for garden::Event {
                 process_id: id.to_string(),
                 status: Some(status.into()),
             })),
-            EventKind::OutOfMemory(sidecar) => {
-                let process_id = sidecar.map(|id| id.to_string()).unwrap_or_default();
-                Some(Kind::OutOfMemory(garden::OutOfMemory { process_id }))
+            EventKind::OutOfMemory(want) => {
+                let text = |id: Option<ProcessId>| id.map(|id| id.to_string()).unwrap_or_default();
+                let (process_id, ended_process_id) = (text(want.sidecar), text(want.ended));
+                Some(Kind::OutOfMemory(garden::OutOfMemory { process_id, ended_process_id }))
             }
             // The enum is open: a new kind reaches clients as one they do not know, until it gets a message of its own.
             _ => None,
@@ -51,14 +52,19 @@ impl TryFrom<garden::Event> for Event {
                 ProcessId::parse(&exited.process_id)?,
                 exited.status.ok_or_else(|| missing("an exit status"))?.try_into()?,
             ),
-            Kind::OutOfMemory(want) => EventKind::OutOfMemory(match want.process_id.as_str() {
-                "" => None,
-                id => Some(ProcessId::parse(id)?),
+            Kind::OutOfMemory(want) => EventKind::OutOfMemory(WantOfMemory {
+                sidecar: named(&want.process_id)?,
+                ended: named(&want.ended_process_id)?,
             }),
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(wire.at_ns);
         Ok(Event { at, handle: Handle::parse(&wire.handle)?, kind })
     }
+}
+
+/// A process, or none where there is no text.
+fn named(id: &str) -> Result<Option<ProcessId>> {
+    if id.is_empty() { Ok(None) } else { ProcessId::parse(id).map(Some) }
 }
 
 #[cfg(test)]
@@ -76,8 +82,9 @@ mod tests {
             EventKind::Lost("keeper died".into()),
             EventKind::ProcessStarted(id()),
             EventKind::ProcessExited(id(), ExitStatus::Signal(9)),
-            EventKind::OutOfMemory(None),
-            EventKind::OutOfMemory(Some(id())),
+            EventKind::OutOfMemory(WantOfMemory::default()),
+            EventKind::OutOfMemory(WantOfMemory { sidecar: Some(id()), ended: None }),
+            EventKind::OutOfMemory(WantOfMemory { sidecar: None, ended: Some(id()) }),
         ];
         for kind in kinds {
             let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);

@@ -1305,6 +1305,10 @@ pub struct OutOfMemory {
     /// The sidecar whose own limit was reached; empty means the container's limit.
     #[prost(string, tag = "1")]
     pub process_id: ::prost::alloc::string::String,
+    /// Who was ended, where that is known: a process that ended by the kernel's signal, or that says by its exit (137) that a
+    /// child of its did. Empty for others' children.
+    #[prost(string, tag = "2")]
+    pub ended_process_id: ::prost::alloc::string::String,
 }
 /// Asks which containers there are.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -38,7 +38,11 @@ impl EventLine {
                 line.exit_code = Some(status.code());
                 line.reason = Some(status.to_string());
             }
-            EventKind::OutOfMemory(sidecar) => line.process = sidecar.as_ref().map(ToString::to_string),
+            EventKind::OutOfMemory(want) => {
+                line.process = want.ended.as_ref().or(want.sidecar.as_ref()).map(ToString::to_string);
+                line.reason =
+                    want.sidecar.as_ref().map(|sidecar| format!("of the limit of sidecar {sidecar}"));
+            }
             _ => {}
         }
         line
