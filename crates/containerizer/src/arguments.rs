@@ -44,10 +44,19 @@ pub(crate) fn run(
         inheritable: inheritable_set(context.capabilities, bounding).0,
         block_output: spec.output == OutputPolicy::Block,
         hold_output: spec.output == OutputPolicy::Hold,
-        keep_output: spec.keep_output,
+        keep_output: kept_output(spec),
         no_new_privileges: policy.no_new_privileges && !context.privileged,
         ..Run::default()
     })
+}
+
+/// How many bytes of each output are kept. A process that waits rather than losing any is to lose none on the way to a reader
+/// that goes away either: more than the engine's client takes ahead of who reads from it.
+fn kept_output(spec: &ProcessSpec) -> u64 {
+    match (spec.output, spec.keep_output) {
+        (OutputPolicy::Block, 0) => ProcessSpec::MAX_KEPT_OUTPUT,
+        (_, keep) => keep,
+    }
 }
 
 /// The name for the variable USER: what was asked for, without a group.

@@ -77,7 +77,9 @@ pub enum OutputPolicy {
     /// It is read and thrown away, as the reference engine does, except for what [`ProcessSpec::keep_output`] keeps.
     #[default]
     Discard,
-    /// It stays in the pipe, and the process waits when that is full.
+    /// It stays in the pipe, and the process waits when that is full. Of what a reader got, the last
+    /// [`MAX_KEPT_OUTPUT`](ProcessSpec::MAX_KEPT_OUTPUT) bytes are kept, unless [`ProcessSpec::keep_output`] says how many: the
+    /// reader that comes back, with the byte it wants to go on with, finds neither gap nor duplicate.
     Block,
     /// As [`OutputPolicy::Discard`] while the engine runs. While it does not, an output that was being read waits, with what
     /// its reader had not taken yet, and so does the process once its pipe is full, until somebody attaches again. For clients

@@ -205,8 +205,8 @@ pub(crate) struct StreamOptions {
 /// What happens to output while nobody is attached.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct OutputOptions {
-    /// Output while nobody is attached: discard, block (the process waits), hold (it waits only while no server runs),
-    /// keep=SIZE (the last bytes stay, 4M at most, for gdn attach --from), or block,keep=SIZE [default: discard]
+    /// Output while nobody is attached: discard, block (the process waits, and the last 4M stay for gdn attach --from), hold
+    /// (it waits only while no server runs), keep=SIZE (the last bytes stay, 4M at most), or block,keep=SIZE [default: discard]
     #[arg(long, value_name = "POLICY", value_parser = values::output_policy)]
     output_policy: Option<(OutputPolicy, u64)>,
 }

@@ -1118,7 +1118,9 @@ pub enum OutputPolicy {
     Unspecified = 0,
     /// It is thrown away.
     Discard = 1,
-    /// It stays in the pipe, and the process waits when that is full.
+    /// It stays in the pipe, and the process waits when that is full. Of what a reader got, the last 4194304 bytes are kept, unless
+    /// keep_output_bytes says how many: the reader that comes back, with the byte it wants to go on with, finds neither gap nor
+    /// duplicate.
     Block = 2,
     /// It is thrown away while the engine runs. While it does not, an output that was being read waits, with what its reader had
     /// not taken yet, and so does the process once its pipe is full, until somebody attaches again.

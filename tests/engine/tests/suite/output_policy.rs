@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::ChildStdout;
 
 use engine_tests::{Engine, Gdn, inside, until};
+use rustix::process::Signal;
 
 /// How many numbers are counted where the process is to be held back: their text is larger than every buffer on its way.
 const MANY: u64 = 2_000_000;
@@ -30,10 +31,10 @@ impl Follower {
         assert!(self.read.ends_with(b"\n"), "the follower ended early");
     }
 
-    /// Everything it wrote before it noticed that the server is gone.
+    /// Everything it wrote before it ended, because it, or the server, was killed.
     fn finish(mut self) -> Vec<u8> {
         self.stdout.read_to_end(&mut self.read).unwrap();
-        assert_ne!(self.command.finish().status, 0, "the server was killed");
+        assert_ne!(self.command.finish().status, 0, "somebody was killed");
         self.read
     }
 }
@@ -49,7 +50,7 @@ fn a_process_that_blocks_goes_on_without_gap_or_duplicate_after_its_server_was_k
     let handle = engine.create(&[]);
     let init = engine.init_pid(&handle);
     let many = MANY.to_string();
-    let policy = ["--output-policy", "block,keep=4M", "--process", "p"];
+    let policy = ["--output-policy", "block", "--process", "p"];
     let arguments = [&["exec"][..], &policy, &[&handle, "seq", "1", &many]].concat();
     let mut follower = Follower::start(&engine, &arguments);
     follower.read_lines(1000);
@@ -62,6 +63,31 @@ fn a_process_that_blocks_goes_on_without_gap_or_duplicate_after_its_server_was_k
     let rest = engine.gdn(["attach", "--from", &read.len().to_string(), &handle, "p"]).expect_status(0);
     assert_eq!(rest.stderr, "", "something was lost");
     read.extend(rest.stdout);
+    assert!(read == numbers(MANY).into_bytes(), "{} bytes", read.len());
+    engine.finish();
+}
+
+#[test]
+fn a_process_that_blocks_goes_on_without_gap_or_duplicate_after_its_readers_were_killed() {
+    let engine = Engine::start();
+    let handle = engine.create(&[]);
+    let many = MANY.to_string();
+    let policy = ["--output-policy", "block", "--process", "p"];
+    let first = [&["exec"][..], &policy, &[&handle, "seq", "1", &many]].concat();
+    let mut follower = Follower::start(&engine, &first);
+    let mut read = Vec::new();
+    for lines in [1000, 100_000, 300_000] {
+        follower.read_lines(lines);
+        follower.command.signal(Signal::KILL);
+        read.extend(follower.finish());
+        let from = read.len().to_string();
+        follower = Follower::start(&engine, &["attach", "--from", &from, &handle, "p"]);
+    }
+    let mut rest = Vec::new();
+    follower.stdout.read_to_end(&mut rest).unwrap();
+    let outcome = follower.command.finish();
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "something was lost");
+    read.extend(rest);
     assert!(read == numbers(MANY).into_bytes(), "{} bytes", read.len());
     engine.finish();
 }
