@@ -97,7 +97,7 @@ pub struct NetOutRule {
 /// The rules of a container as they are in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetRules {
-    /// How many times they were replaced as a whole.
+    /// Grows with every change of them: when they are replaced as a whole, and when some are added.
     pub generation: u64,
     /// What the client has added, oldest first.
     pub rules: Vec<NetOutRule>,

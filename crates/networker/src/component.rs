@@ -65,6 +65,8 @@ type Networks = Mutex<HashMap<ContainerId, Entry>>;
 struct Entry {
     reservation: Reservation,
     destinations: Destinations,
+    /// How often rules were added since all of them were replaced, or the container was made.
+    added_rules: u64,
     /// The number of the next rules in the ledger.
     next_rules: u32,
     /// The largest packet of its link, in bytes.
@@ -77,6 +79,13 @@ struct Entry {
     tracked: bool,
     /// Whether there may be an intermediate link of it, through which its own is limited.
     limited: bool,
+}
+
+impl Entry {
+    /// Grows with every change of the rules.
+    fn generation(&self) -> u64 {
+        self.reservation.generation + self.added_rules
+    }
 }
 
 impl KernelNetworker {
@@ -201,7 +210,7 @@ impl Networker for KernelNetworker {
 
     async fn net_rules(&self, id: &ContainerId) -> Result<NetRules> {
         let generation = match self.0.networks().get(id) {
-            Some(entry) => entry.reservation.generation,
+            Some(entry) => entry.generation(),
             None => return Ok(NetRules::default()),
         };
         Ok(NetRules { generation, rules: self.0.ledger.rules(id)? })
@@ -299,6 +308,7 @@ impl Shared {
         let entry = Entry {
             reservation: reservation.clone(),
             destinations,
+            added_rules: 0,
             next_rules: 1,
             mtu: outside.mtu,
             link: None,

@@ -4,6 +4,8 @@
 //! of an image is read or written for them. The list of name servers follows the host's, in containers that have not changed
 //! theirs.
 
+mod servers;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -16,10 +18,13 @@ use gdn_types::{BindMode, BindMount, BindOrigin, ContainerId, Error, ErrorKind, 
 
 use crate::config::DnsConfig;
 use crate::record::Reservation;
+use servers::{Servers, is_search, name_servers, names_a_stub, names_another};
 
 /// The host's own list of name servers.
 const HOST_RESOLVER: &str = "/etc/resolv.conf";
-/// The host's list that containers' lists were made of, in the engine's directory.
+/// The servers that a resolver on the host asks, which is the only one that the host's own list names.
+const ASKED_BY_STUB: &str = "/run/systemd/resolve/resolv.conf";
+/// What containers' lists were made of, in the engine's directory.
 const APPLIED: &str = "host-resolv.conf";
 /// A longer one is no list of name servers.
 const MOST_BYTES: u64 = 64 << 10;
@@ -29,19 +34,12 @@ const MOST_BYTES: u64 = 64 << 10;
 pub(crate) struct Files {
     directory: PathBuf,
     dns: DnsConfig,
-    resolver: PathBuf,
+    /// The host's list, and the one that counts instead where it names only the host itself.
+    resolvers: [PathBuf; 2],
     /// The gateways of the containers that have files.
     known: Mutex<BTreeMap<ContainerId, Ipv4Addr>>,
-    /// The host's list as it was looked at last, to see that it did not change.
-    seen: Mutex<Option<Stamp>>,
-}
-
-/// What changes when a file is written or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    changed: (i64, i64),
-    bytes: u64,
+    /// The host's lists as they were looked at last, to see that they did not change.
+    seen: Mutex<Option<[Option<Stamp>; 2]>>,
 }
 
 impl Files {
@@ -49,7 +47,7 @@ impl Files {
         Files {
             directory,
             dns,
-            resolver: PathBuf::from(HOST_RESOLVER),
+            resolvers: [HOST_RESOLVER, ASKED_BY_STUB].map(PathBuf::from),
             known: Mutex::default(),
             seen: Mutex::default(),
         }
@@ -66,7 +64,7 @@ impl Files {
         let gateway = reservation.lease.gateway();
         // The next change finds this container's list as the host's is now, and not that of a change that nobody has seen yet.
         self.follow_host()?;
-        let resolver = self.resolv_conf(gateway)?;
+        let resolver = self.servers()?.rendered(Some(gateway));
         let mounts = self.write_texts(id, &hosts, &resolver, owner)?;
         self.adopt(id, gateway);
         Ok(mounts)
@@ -119,10 +117,7 @@ impl Files {
         search: &[String],
     ) -> Result<String> {
         let mut text = match servers {
-            [] if !self.dns.servers.is_empty() => {
-                name_servers(self.dns.servers.iter().chain(&self.dns.additional))
-            }
-            [] => from_host(&self.host_list()?, gateway) + &name_servers(self.dns.additional.iter()),
+            [] => self.servers()?.rendered(gateway),
             servers => name_servers(servers.iter()),
         };
         if !search.is_empty() {
@@ -137,32 +132,38 @@ impl Files {
         self.known().insert(*id, gateway);
     }
 
-    /// Brings the lists of name servers up to the host's, if that has changed since. A container whose list is not as it was
-    /// written has changed it, and keeps it.
+    /// Brings the lists of name servers up to the host's and the operator's, if those have changed since. A container whose
+    /// list is not as it was written has changed it, and keeps it.
     pub(crate) fn follow_host(&self) -> Result<()> {
-        let doing = |error| failed(&format!("follow {}", self.resolver.display()), error);
-        let stamp = Stamp::of(&self.resolver).map_err(doing)?;
+        let doing = |error| failed(&format!("follow {}", self.resolvers[0].display()), error);
+        let stamps = [Stamp::of(&self.resolvers[0]), Stamp::of(&self.resolvers[1])];
+        let [first, second] = stamps.map(|stamp| stamp.map_err(doing));
+        let stamps = Some([first?, second?]);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.dns.servers.is_empty() || *seen == stamp {
+        if *seen == stamps {
             return Ok(());
         }
         let applied = self.directory.join(APPLIED);
-        let (before, now) = (read_if_there(&applied).map_err(doing)?, self.host_list()?);
+        let (text, now) = (read_if_there(&applied).map_err(doing)?, self.servers()?);
+        // Without an earlier list nothing was written by it.
+        let before = text.as_ref().map(|text| Servers::parse(text, &now.given));
         if before.as_ref() != Some(&now) {
             make_directory(&self.directory).map_err(doing)?;
             let known = self.known().clone();
-            // Without an earlier list nothing was written by it.
             let before = before.unwrap_or_default();
             for (id, gateway) in known {
                 let path = self.of(&id).join("resolv.conf");
-                let (old, new) = (self.rendered(&before, gateway), self.rendered(&now, gateway));
+                let (old, new) = (before.rendered(Some(gateway)), now.rendered(Some(gateway)));
                 if read_if_there(&path).map_err(doing)? == Some(old) {
                     fs::write(&path, new).map_err(doing)?;
                 }
             }
-            fs::write(&applied, &now).map_err(doing)?;
         }
-        *seen = stamp;
+        if text.is_none_or(|text| text != now.text()) {
+            make_directory(&self.directory).map_err(doing)?;
+            fs::write(&applied, now.text()).map_err(doing)?;
+        }
+        *seen = stamps;
         Ok(())
     }
 
@@ -196,22 +197,36 @@ impl Files {
         self.directory.join(id.as_str())
     }
 
-    fn resolv_conf(&self, gateway: Ipv4Addr) -> Result<String> {
-        match self.dns.servers.is_empty() {
-            true => Ok(self.rendered(&self.host_list()?, gateway)),
-            false => Ok(name_servers(self.dns.servers.iter().chain(&self.dns.additional))),
-        }
-    }
-
-    fn rendered(&self, host: &str, gateway: Ipv4Addr) -> String {
-        from_host(host, Some(gateway)) + &name_servers(self.dns.additional.iter())
+    /// What lists are made of now.
+    fn servers(&self) -> Result<Servers> {
+        let DnsConfig { servers, additional, .. } = &self.dns;
+        let host = if servers.is_empty() { self.host_list()? } else { String::new() };
+        Ok(Servers { host, given: name_servers(servers.iter().chain(additional)) })
     }
 
     fn host_list(&self) -> Result<String> {
-        read_if_there(&self.resolver)
-            .map(Option::unwrap_or_default)
-            .map_err(|error| failed(&format!("read {}", self.resolver.display()), error))
+        let read = |path: &Path| {
+            let text = read_if_there(path).map(Option::unwrap_or_default);
+            text.map_err(|error| failed(&format!("read {}", path.display()), error))
+        };
+        let [own, asked_by_stub] = &self.resolvers;
+        let text = read(own)?;
+        if names_a_stub(&text) {
+            let asked = read(asked_by_stub)?;
+            if names_another(&asked) {
+                return Ok(asked);
+            }
+        }
+        Ok(text)
     }
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+    bytes: u64,
 }
 
 impl Stamp {
@@ -288,48 +303,6 @@ fn hosts(
     text
 }
 
-/// Whether a line of a list of name servers names domains to search.
-fn is_search(line: &str) -> bool {
-    matches!(line.split_whitespace().next(), Some("search" | "domain"))
-}
-
-fn name_servers<'a>(servers: impl Iterator<Item = &'a IpAddr>) -> String {
-    servers.map(|server| format!("nameserver {server}\n")).collect()
-}
-
-/// The host's list as a container can use it. A name server on the host's loopback interface is not there inside: where it
-/// is the only line, the host runs one for itself, and is asked through the gateway, if there is one; else such lines are left
-/// out.
-fn from_host(text: &str, gateway: Option<Ipv4Addr>) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if let [only] = lines[..]
-        && server_of(only).is_some_and(is_hosts_own)
-        && let Some(gateway) = gateway
-    {
-        return format!("nameserver {gateway}\n");
-    }
-    let usable = lines.into_iter().filter(|line| {
-        !line.starts_with("nameserver") || server_of(line).is_some_and(|server| !is_hosts_own(server))
-    });
-    usable.map(|line| format!("{line}\n")).collect()
-}
-
-/// Whether an address is of whoever uses it: the loopback interface, or none at all, which stands for it.
-fn is_hosts_own(server: IpAddr) -> bool {
-    let server = server.to_canonical();
-    server.is_loopback() || server.is_unspecified()
-}
-
-fn server_of(line: &str) -> Option<IpAddr> {
-    let mut words = line.split_whitespace();
-    if words.next() != Some("nameserver") {
-        return None;
-    }
-    let address = words.next()?;
-    // A link-local server is named with its interface, which a container does not have.
-    address.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use gdn_ipam::Lease;
@@ -372,36 +345,6 @@ mod tests {
         );
     }
 
-    /// Q249 to Q254, S6.10.
-    ///
-    /// Conformance: Q249-254
-    #[test]
-    fn the_hosts_name_servers_are_taken_over_as_far_as_a_container_reaches_them() {
-        for (host, inside) in [
-            ("", ""),
-            ("nameserver 127.0.0.53\n", "nameserver 10.254.0.1\n"),
-            ("nameserver ::1\n", "nameserver 10.254.0.1\n"),
-            (
-                "nameserver 127.0.0.1\nnameserver 10.0.0.2\nsearch a.example b.example\n",
-                "nameserver 10.0.0.2\nsearch a.example b.example\n",
-            ),
-            (
-                "options ndots:5\nnameserver ::1\nnameserver fd00::2\n",
-                "options ndots:5\nnameserver fd00::2\n",
-            ),
-            (
-                "nameserver 0.0.0.0\nnameserver ::\nnameserver ::ffff:127.0.0.1\nnameserver 10.0.0.2\n",
-                "nameserver 10.0.0.2\n",
-            ),
-            (
-                "nameserver\nnameserver x\nnameserver fe80::1%eth0\nnameserver 10.0.0.2 \n",
-                "nameserver 10.0.0.2\n",
-            ),
-        ] {
-            assert_eq!(from_host(host, Some(GATEWAY)), inside, "{host:?}");
-        }
-    }
-
     /// Q249 to Q254: the operator's servers replace the host's, additional ones come behind either.
     #[test]
     fn the_operators_name_servers_come_before_the_hosts() {
@@ -416,8 +359,8 @@ mod tests {
                 host_entries: Vec::new(),
             };
             let mut files = Files::new(place.path().to_owned(), dns);
-            files.resolver.clone_from(&resolver);
-            files.resolv_conf(GATEWAY).unwrap()
+            files.resolvers[0].clone_from(&resolver);
+            files.servers().unwrap().rendered(Some(GATEWAY))
         };
         assert_eq!(files(&["1.1.1.1"], &[]), "nameserver 1.1.1.1\n");
         assert_eq!(files(&["1.1.1.1"], &["2.2.2.2"]), "nameserver 1.1.1.1\nnameserver 2.2.2.2\n");
@@ -432,7 +375,7 @@ mod tests {
         fs::write(&resolver, "nameserver 10.0.0.2\n").unwrap();
         let open = || {
             let mut files = Files::new(place.path().join("network"), DnsConfig::default());
-            files.resolver.clone_from(&resolver);
+            files.resolvers = [resolver.clone(), place.path().join("asked-by-stub")];
             files
         };
         let (one, two) = (ContainerId::from_bits(1), ContainerId::from_bits(2));
@@ -464,6 +407,66 @@ mod tests {
         fs::remove_file(&resolver).unwrap();
         later.follow_host().unwrap();
         assert_eq!(fs::read_to_string(&of_one).unwrap(), "");
+    }
+
+    #[test]
+    fn lists_of_name_servers_follow_what_the_operator_gives_from_one_life_to_the_next() {
+        let place = tempfile::tempdir().unwrap();
+        let resolvers = [place.path().join("resolv.conf"), place.path().join("asked-by-stub")];
+        fs::write(&resolvers[0], "nameserver 10.0.0.2\n").unwrap();
+        let id = ContainerId::from_bits(1);
+        let mut list = None;
+        for (servers, additional, expected) in [
+            (&[][..], &["2.2.2.2"][..], "nameserver 10.0.0.2\nnameserver 2.2.2.2\n"),
+            (&[], &["3.3.3.3"], "nameserver 10.0.0.2\nnameserver 3.3.3.3\n"),
+            (&["1.1.1.1"], &["3.3.3.3"], "nameserver 1.1.1.1\nnameserver 3.3.3.3\n"),
+            (&[], &[], "nameserver 10.0.0.2\n"),
+        ] {
+            let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            let dns = DnsConfig {
+                servers: addresses(servers),
+                additional: addresses(additional),
+                host_entries: Vec::new(),
+            };
+            let mut files = Files::new(place.path().join("network"), dns);
+            files.resolvers.clone_from(&resolvers);
+            files.adopt(&id, GATEWAY);
+            files.follow_host().unwrap();
+            let list = list.get_or_insert_with(|| {
+                files.write(&id, &reservation(None), (0, 0)).unwrap()[1].source.clone()
+            });
+            assert_eq!(fs::read_to_string(list).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn behind_a_resolver_of_the_host_containers_ask_whom_it_asks() {
+        let place = tempfile::tempdir().unwrap();
+        let mut files = Files::new(place.path().join("network"), DnsConfig::default());
+        files.resolvers = [place.path().join("resolv.conf"), place.path().join("asked-by-stub")];
+        let [own, asked] = files.resolvers.clone();
+        let stub = "# made by a resolver\nnameserver 127.0.0.53\noptions edns0\nsearch a.example\n";
+        fs::write(&own, stub).unwrap();
+        let id = ContainerId::from_bits(1);
+        let list = files.write(&id, &reservation(None), (0, 0)).unwrap()[1].source.clone();
+        let read = || fs::read_to_string(&list).unwrap();
+        assert_eq!(
+            read(),
+            "# made by a resolver\noptions edns0\nsearch a.example\n",
+            "nobody tells whom it asks"
+        );
+        for (text, expected) in [
+            ("nameserver 10.0.0.2\nsearch b.example\n", "nameserver 10.0.0.2\nsearch b.example\n"),
+            ("nameserver 10.0.0.3\n", "nameserver 10.0.0.3\n"),
+            ("nameserver 127.0.0.1\n", "# made by a resolver\noptions edns0\nsearch a.example\n"),
+        ] {
+            fs::write(&asked, text).unwrap();
+            files.follow_host().unwrap();
+            assert_eq!(read(), expected);
+        }
+        fs::write(&own, "nameserver 10.0.0.9\n").unwrap();
+        files.follow_host().unwrap();
+        assert_eq!(read(), "nameserver 10.0.0.9\n", "a list of the host's own counts");
     }
 
     #[test]

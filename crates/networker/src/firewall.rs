@@ -383,7 +383,9 @@ impl Firewall {
     fn begin(&self, open: &mut Open, table: &Table) {
         open.ready = true;
         self.older().begin();
-        if let Err(error) = self.mind_strangers(open, table).and_then(|()| self.mind_older()) {
+        let now = open.socket.generation().map_err(|error| failed("ask for the firewall's changes", error));
+        let minded = now.and_then(|now| self.mind_strangers(open, table, now));
+        if let Err(error) = minded.and_then(|()| self.mind_older()) {
             tracing::warn!(%error, "others' firewalls may keep containers from others; it will be looked at again");
         }
     }
@@ -406,7 +408,7 @@ impl Firewall {
                 if !owns(open.features) && !self.is_whole(open, &table)? {
                     return Ok(true);
                 }
-                self.mind_strangers(open, &table)?;
+                self.mind_strangers(open, &table, now)?;
             }
         }
         self.mind_older()?;
@@ -433,10 +435,12 @@ impl Firewall {
         self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn mind_strangers(&self, open: &mut Open, table: &Table) -> Result<()> {
+    /// Lets containers' packets pass others' firewalls. `now` is the count of changes from before anything was looked at: what
+    /// somebody changes meanwhile, or this does itself, is seen by the next look.
+    fn mind_strangers(&self, open: &mut Open, table: &Table, now: u32) -> Result<()> {
         let doing = |error| failed("look for others' firewalls", error);
         strangers::let_pass(&mut open.socket, table, &self.prefix, table.name()).map_err(doing)?;
-        open.generation = open.socket.generation().map_err(doing)?;
+        open.generation = now;
         Ok(())
     }
 
@@ -534,5 +538,10 @@ fn owns(features: Features) -> bool {
 }
 
 fn failed(doing: &str, error: gdn_nft::Error) -> Error {
-    Error::caused(ErrorKind::Internal, doing, error)
+    let kind = match error {
+        // A part of nftables that the kernel was built without.
+        gdn_nft::Error::Unsupported { .. } => ErrorKind::FailedPrecondition,
+        _ => ErrorKind::Internal,
+    };
+    Error::caused(kind, doing, error)
 }

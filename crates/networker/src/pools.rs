@@ -69,10 +69,10 @@ impl Pools {
         Ok(Addresses { lease, prefix })
     }
 
-    /// The refusal of addresses, counted if a pool was empty.
+    /// The refusal of addresses, counted if there was none left: in the pool, or in the network that was named.
     pub(crate) fn refuse(&mut self, error: gdn_ipam::Error) -> Error {
         match error {
-            gdn_ipam::Error::NoSubnet => self.refused.subnets += 1,
+            gdn_ipam::Error::NoSubnet | gdn_ipam::Error::NoAddress => self.refused.subnets += 1,
             gdn_ipam::Error::NoPrefix => self.refused.prefixes += 1,
             _ => {}
         }

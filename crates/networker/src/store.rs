@@ -17,11 +17,16 @@ const LAST_PORT: &str = "network-last-port";
 const LAST_UDP_PORT: &str = "network-last-udp-port";
 const POLICY: &str = "network-policy";
 
+/// The number of the rules that a container is made with.
+const MADE_WITH: u32 = 0;
+
 /// A container's network as an earlier life wrote it down.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) reservation: Reservation,
     pub(crate) rules: Vec<NetOutRule>,
+    /// How often rules were added to those that it was made with, or that took the place of all others.
+    pub(crate) added: u64,
     /// The number of the next rules.
     pub(crate) next: u32,
 }
@@ -59,18 +64,24 @@ impl Ledger {
         for (key, value) in self.0.scan(RESERVATION) {
             match id_of(&key, RESERVATION).and_then(|id| Ok((id, Reservation::decode(&value)?))) {
                 Ok((id, reservation)) => {
-                    known.insert(id, Stored { reservation, rules: Vec::new(), next: 0 });
+                    known.insert(id, Stored { reservation, rules: Vec::new(), added: 0, next: 0 });
                 }
                 Err(error) => tracing::error!(%error, "the network of a container cannot be read"),
             }
         }
         for (id, stored) in &mut known {
+            let mut is_first = true;
             for (key, value) in self.0.scan(rules_of(id)) {
+                let number = number_of(&key);
+                // The first rules are those of the replacement; a container that has seen none may have been made without.
+                let is_base = is_first && (stored.reservation.generation > 0 || number == Some(MADE_WITH));
+                stored.added += u64::from(!is_base);
+                is_first = false;
                 match record::decode_rules(&value) {
                     Ok(rules) => stored.rules.extend(rules),
                     Err(error) => tracing::error!(%id, %error, "rules of a container cannot be read"),
                 }
-                stored.next = number_of(&key).map_or(stored.next, |number| number.saturating_add(1));
+                stored.next = number.map_or(stored.next, |number| number.saturating_add(1));
             }
         }
         known
@@ -108,7 +119,7 @@ impl Ledger {
         let mut batch = Batch::new();
         put(&mut batch, &reservation_of(id), &reservation.encode())?;
         if !rules.is_empty() {
-            put(&mut batch, &rules_key(id, 0), &record::encode_rules(rules))?;
+            put(&mut batch, &rules_key(id, MADE_WITH), &record::encode_rules(rules))?;
         }
         for (key, port) in [(LAST_PORT, last.tcp), (LAST_UDP_PORT, last.udp)] {
             if let Some(port) = port {
@@ -143,9 +154,8 @@ impl Ledger {
         let mut batch = Batch::new();
         put(&mut batch, &reservation_of(id), &reservation.encode())?;
         self.delete_rules(&mut batch, id)?;
-        if !rules.is_empty() {
-            put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
-        }
+        // Also where there are none: what comes behind was added.
+        put(&mut batch, &rules_key(id, number), &record::encode_rules(rules))?;
         self.0.commit(batch).wait().map_err(unwritten)
     }
 
@@ -255,17 +265,29 @@ mod tests {
         assert_eq!(stored.reservation, reservation);
         let protocols: Vec<Protocol> = stored.rules.iter().map(|rule| rule.protocol).collect();
         assert_eq!((protocols, stored.next), (vec![Protocol::Tcp, Protocol::Udp, Protocol::Icmp], 17));
+        assert_eq!(stored.added, 2);
+        let added = |id| ledger.load().remove(id).unwrap().added;
         assert_eq!(known.remove(&two).unwrap().next, 0);
+        assert_eq!(added(&two), 0);
+        ledger.begin_rules(&two, 1, &[rule(Protocol::Udp)]).unwrap().end().unwrap();
+        assert_eq!(added(&two), 1, "it was made without");
+        let replaced = Reservation { generation: 2, ..reservation.clone() };
+        ledger.replace_rules(&two, &replaced, 2, &[]).unwrap();
+        assert_eq!(added(&two), 0);
+        ledger.begin_rules(&two, 3, &[rule(Protocol::Udp)]).unwrap().end().unwrap();
+        assert_eq!((added(&two), ledger.rules(&two).unwrap()), (1, vec![rule(Protocol::Udp)]));
 
         let replaced = Reservation { generation: 1, ..reservation };
         ledger.replace_rules(&one, &replaced, 17, &[rule(Protocol::All)]).unwrap();
         assert_eq!(ledger.rules(&one).unwrap(), [rule(Protocol::All)]);
         let stored = ledger.load().remove(&one).unwrap();
         assert_eq!((stored.reservation.generation, stored.rules.len(), stored.next), (1, 1, 18));
+        assert_eq!(stored.added, 0);
 
         ledger.forget(&one).unwrap();
         ledger.forget(&one).unwrap();
         assert_eq!(ledger.load().into_keys().collect::<Vec<_>>(), [two]);
+        ledger.forget(&two).unwrap();
         assert!(ledger.0.scan(RULES).is_empty());
     }
 }

@@ -99,6 +99,9 @@ pub(crate) struct Info {
     process_ids: Option<Vec<String>>,
     properties: Option<BTreeMap<String, String>>,
     mapped_ports: Option<Vec<MappedPort>>,
+    /// Why it is `destroying` or `lost`: ours, and not there otherwise.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +131,7 @@ impl From<ContainerInfo> for Info {
             process_ids: unless_empty(info.process_ids),
             properties: Some(properties(&info.properties)),
             mapped_ports: Some(info.mapped_ports.into_iter().filter(of_tcp).map(mapped).collect()),
+            reason: info.reason,
         }
     }
 }

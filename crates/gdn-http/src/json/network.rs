@@ -53,7 +53,7 @@ pub(super) fn net_out_rule(mut wire: Fields) -> Result<NetOutRule> {
         4 => Protocol::Icmpv6,
         other => return Err(Error::invalid(format!("invalid protocol: {other}"))),
     };
-    let icmp = wire.optional_object("icmps")?.map(icmp_rule).transpose()?;
+    let icmp = wire.optional_object("icmps")?.map(icmp_rule).transpose()?.flatten();
     Ok(NetOutRule {
         protocol,
         networks: unless_one_is_all(wire.objects("networks", ip_range)?),
@@ -97,9 +97,14 @@ fn port_range(mut wire: Fields) -> Result<PortRange> {
     }
 }
 
-/// Garden: `ICMPControl`.
-fn icmp_rule(mut wire: Fields) -> Result<IcmpRule> {
-    Ok(IcmpRule { kind: wire.number("type")?, code: wire.optional_number("code")? })
+/// In the place of a type or a code it means all of them: clients of this protocol write the -1 of security groups so.
+const ANY_ICMP: u8 = 255;
+
+/// Garden: `ICMPControl`. Absent where it means every message.
+fn icmp_rule(mut wire: Fields) -> Result<Option<IcmpRule>> {
+    let (kind, code) = (wire.number("type")?, wire.optional_number("code")?);
+    let code = code.filter(|code| *code != ANY_ICMP);
+    Ok((kind != ANY_ICMP).then_some(IcmpRule { kind, code }))
 }
 
 #[cfg(test)]
@@ -156,6 +161,14 @@ mod tests {
         assert_eq!(rule(r#"{"protocol":9}"#).unwrap_err().message(), "invalid protocol: 9");
         assert!(rule(r#"{"networks":[{"start":"x"}]}"#).unwrap_err().message().contains('x'));
         assert!(rule(r#"{"protocol":3,"icmps":{"type":256}}"#).is_err());
+        for (wire, icmp) in [
+            (r#"{"type":255,"code":255}"#, None),
+            (r#"{"type":255}"#, None),
+            (r#"{"type":8,"code":255}"#, Some(IcmpRule { kind: 8, code: None })),
+            (r#"{"type":8,"code":0}"#, Some(IcmpRule { kind: 8, code: Some(0) })),
+        ] {
+            assert_eq!(rule(&format!(r#"{{"protocol":3,"icmps":{wire}}}"#)).unwrap().icmp, icmp, "{wire}");
+        }
     }
 
     #[test]

@@ -286,7 +286,7 @@ pub struct ReplaceNetOutRequest {
 /// The rules are in force, and no others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplaceNetOutResponse {
-    /// How many times rules were replaced.
+    /// Grows with every change of the container's rules, also when some are added.
     #[prost(uint64, tag = "1")]
     pub generation: u64,
 }
@@ -300,7 +300,7 @@ pub struct NetOutRulesRequest {
 /// The rules in force.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NetOutRulesResponse {
-    /// How many times rules were replaced.
+    /// Grows with every change of the container's rules, also when some are added.
     #[prost(uint64, tag = "1")]
     pub generation: u64,
     /// The rules, oldest first.

@@ -86,10 +86,13 @@ impl Shared {
         let before = destinations.kinds();
         let done = destinations.add(rules).and_then(|added| {
             let done = self.allow(id, &reservation, guarded, (number, rules), (&before, &added));
-            done.inspect_err(|_| destinations.take_back(&added))
+            done.inspect_err(|_| destinations.take_back(&added)).map(|()| !added.is_empty())
         });
-        self.change(id, |entry| entry.destinations = destinations);
-        done
+        self.change(id, |entry| {
+            entry.destinations = destinations;
+            entry.added_rules += u64::from(matches!(done, Ok(true)));
+        });
+        done.map(drop)
     }
 
     /// Writes rules down and puts what they add in force.
@@ -131,29 +134,32 @@ impl Shared {
         expected: Option<u64>,
     ) -> Result<u64> {
         let _changing = self.firewall.changes();
-        let (earlier, guarded, sets, number) = {
+        let (earlier, generation, guarded, sets, number) = {
             let mut networks = self.networks();
             let entry = networks.get_mut(id).ok_or_else(|| {
                 Error::new(ErrorKind::FailedPrecondition, "a container without a network has no rules")
             })?;
             let number = entry.next_rules;
             entry.next_rules += 1;
-            (entry.reservation.clone(), entry.guarded, entry.destinations.kinds(), number)
+            let sets = entry.destinations.kinds();
+            (entry.reservation.clone(), entry.generation(), entry.guarded, sets, number)
         };
-        if let Some(expected) = expected.filter(|expected| *expected != earlier.generation) {
+        if let Some(expected) = expected.filter(|expected| *expected != generation) {
             return Err(Error::new(
                 ErrorKind::FailedPrecondition,
-                format!("rules of generation {} are in force, not {expected}", earlier.generation),
+                format!("rules of generation {generation} are in force, not {expected}"),
             ));
         }
         let mut destinations = Destinations::default();
         destinations.add(rules)?;
-        let reservation = Reservation { generation: earlier.generation + 1, ..earlier.clone() };
+        let reservation = Reservation { generation: generation + 1, ..earlier.clone() };
         let before = self.ledger.rules(id)?;
         self.ledger.replace_rules(id, &reservation, number, rules)?;
         if guarded
             && let Err(error) = self.firewall.replace(id, (&earlier, &sets), (&reservation, &destinations))
         {
+            // They are written down as rules that came together, of the generation that they are.
+            let earlier = Reservation { generation, ..earlier };
             let undone = self.ledger.replace_rules(id, &earlier, number, &before);
             if let Err(error) = undone {
                 tracing::error!(%id, %error, "rules that could not be set stay written down");
@@ -164,6 +170,7 @@ impl Shared {
         self.change(id, |entry| {
             entry.reservation = reservation;
             entry.destinations = destinations;
+            entry.added_rules = 0;
         });
         Ok(generation)
     }

@@ -74,7 +74,7 @@ impl Shared {
 
     /// Takes a container's addresses and ports back. What stands in its way is told; the others must not suffer from it.
     fn adopt(&self, id: &ContainerId, stored: Stored) -> Entry {
-        let Stored { reservation, rules, next } = stored;
+        let Stored { reservation, rules, added, next } = stored;
         self.pools.with(|pools| {
             if let Err(error) = pools.adopt_addresses(reservation.held()) {
                 tracing::error!(%id, %error, "the address of a container is another's too");
@@ -92,6 +92,7 @@ impl Shared {
         Entry {
             reservation,
             destinations,
+            added_rules: added,
             next_rules: next.max(1),
             mtu: USUAL_MTU,
             link: None,

@@ -76,6 +76,9 @@ fn after_a_restart_of_the_host_containers_are_lost_and_can_be_inspected_and_dest
         let info = engine.inspect(handle);
         assert_eq!(info["state"], "lost", "{info}");
         assert_eq!(info["properties"]["kept"], "yes");
+        let told = engine.garden().info(handle);
+        assert_eq!((&told["State"], &told["Reason"]), (&info["state"], &info["reason"]), "{told}");
+        assert!(told["Reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{told}");
         let refused = engine.gdn(["exec", handle, "true"]).expect_status(125).expect_error("lost");
         assert!(refused.stderr.contains(handle), "{}", refused.stderr);
         engine.gdn(["property", "set", handle, "more", "yes"]).expect_status(0);

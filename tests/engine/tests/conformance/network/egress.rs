@@ -128,6 +128,17 @@ fn rules_are_replaced_in_one_step_and_what_they_allowed_ends() {
     assert!(!bed.reaches("one", "192.0.2.1", 81) && !bed.pings("one", "192.0.2.1"));
     bed.engine.gdn(["net", "out", "one", "tcp,ports=80"]).expect_status(0);
     assert!(bed.reaches("one", "192.0.2.1", 80));
+    // Whoever read the rules before does not know of these.
+    for _ in 0..2 {
+        replace(&bed, &["all", "--generation", "2"]).expect_error("generation 3");
+        bed.restart();
+    }
+    bed.engine.gdn(["net", "out", "one", "tcp,ports=80"]).expect_status(0);
+    assert_eq!(
+        replace(&bed, &["all", "--generation", "3"]).text(),
+        "4\n",
+        "what was allowed already changed nothing"
+    );
     bed.finish();
 }
 
