@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gdn_traits::{ContainerRecord, Restored};
-use gdn_types::{ContainerId, ContainerState, Error, EventKind, Properties, Result};
+use gdn_types::{ContainerId, ContainerState, Error, EventKind, Properties, Result, keys};
 use tokio::task::JoinHandle;
 
 use crate::container::{Container, Phase, ProcessMark};
@@ -79,6 +79,7 @@ impl Restorer<'_> {
         };
         let mut passes: Vec<JoinHandle<()>> = Vec::new();
         for ((container, record), restored) in kept.into_iter().zip(restored) {
+            self.agree_on_ports(&container).await;
             self.revive(&container, &record, restored).await;
             let lost = container.status().lost.is_some();
             match (lost, gardener.config.after_reboot) {
@@ -111,7 +112,7 @@ impl Restorer<'_> {
     fn load(&self, record: &ContainerRecord) -> Arc<Container> {
         let container =
             Arc::new(Container::new(record.id, record.handle.clone(), record.ids, Phase::Creating));
-        let recorded = record.properties.get(gdn_types::keys::MAPPED_PORTS).and_then(ports::from_json);
+        let recorded = record.properties.get(keys::MAPPED_PORTS).and_then(ports::from_json);
         let mut status = container.status();
         status.stopped = record.stopped;
         status.recall_events(record.events.clone());
@@ -165,6 +166,22 @@ impl Restorer<'_> {
         }
         self.list_processes(container).await;
         gardener.adopt_sidecars(container).await;
+    }
+
+    /// Tells of the ports that lead into a container: a kill may have come between the mapping of one and the note of it here.
+    async fn agree_on_ports(&self, container: &Container) {
+        let gardener = self.gardener;
+        let Some(mapped) = gardener.components.networker.mapped_ports(&container.id) else { return };
+        if mapped == container.status().mapped_ports {
+            return;
+        }
+        let text = ports::to_json(&mapped);
+        container.status().mapped_ports = mapped;
+        let set = gardener.components.properties.set(&container.handle, keys::MAPPED_PORTS, &text);
+        if let Err(error) = gardener.faults.caught("properties.set", set).await {
+            // The next start finds the same.
+            tracing::warn!(handle = %container.handle, error = error.report(), "mapped ports are not written down");
+        }
     }
 
     /// Fills in the processes that run. Listed again when one ended meanwhile: the listing may be older than its exit.

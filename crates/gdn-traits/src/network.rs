@@ -73,6 +73,9 @@ pub trait Networker: Send + Sync + 'static {
     /// Bytes through the container's interface; absent without one.
     async fn metrics(&self, id: &ContainerId) -> Result<Option<NetworkStat>>;
 
+    /// The ports that lead into a known container, oldest first; absent where that is not written down here (a network plug-in).
+    fn mapped_ports(&self, id: &ContainerId) -> Option<Vec<PortMapping>>;
+
     /// How many more containers the pools can serve in all; `u64::MAX` when nothing limits them.
     fn capacity(&self) -> u64;
 

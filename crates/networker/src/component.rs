@@ -232,6 +232,10 @@ impl Networker for KernelNetworker {
         self.0.links.counters(link)
     }
 
+    fn mapped_ports(&self, id: &ContainerId) -> Option<Vec<PortMapping>> {
+        Some(self.0.networks().get(id)?.reservation.ports.clone())
+    }
+
     fn capacity(&self) -> u64 {
         self.0.pools.with(|pools| pools.capacity())
     }

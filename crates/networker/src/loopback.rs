@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
     BandwidthLimits, ContainerId, Error, NetIn, NetOutRule, NetRules, NetworkMode, NetworkStat, PoolUsage,
-    Properties, Result,
+    PortMapping, Properties, Result,
 };
 
 /// Containers with loopback only.
@@ -96,6 +96,10 @@ impl Networker for LoopbackNetworker {
 
     async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
         Ok(None)
+    }
+
+    fn mapped_ports(&self, _id: &ContainerId) -> Option<Vec<PortMapping>> {
+        None
     }
 
     fn capacity(&self) -> u64 {

@@ -19,7 +19,7 @@ use gdn_state::{Batch, Store};
 use gdn_traits::{NetworkInfo, NetworkRequest, Networker, Sandbox};
 use gdn_types::{
     BandwidthLimits, ContainerId, EngineId, Error, ErrorKind, Handle, NetIn, NetOutRule, NetRules,
-    NetworkMode, NetworkStat, PoolUsage, Properties, Result, Transport, keys,
+    NetworkMode, NetworkStat, PoolUsage, PortMapping, Properties, Result, Transport, keys,
 };
 
 use crate::component::without_network;
@@ -287,6 +287,10 @@ impl Networker for PluginNetworker {
 
     async fn metrics(&self, _id: &ContainerId) -> Result<Option<NetworkStat>> {
         Ok(None)
+    }
+
+    fn mapped_ports(&self, _id: &ContainerId) -> Option<Vec<PortMapping>> {
+        None
     }
 
     fn capacity(&self) -> u64 {

@@ -131,6 +131,37 @@ async fn everything_a_client_was_told_is_the_same_after_a_kill() {
     drop(running);
 }
 
+/// No port leads into a container that its description does not have, whenever the engine is killed over mapping one.
+#[tokio::test(start_paused = true)]
+async fn the_ports_that_lead_in_are_told_after_a_kill_at_any_point() {
+    for call in ["networker.net_in", "properties.set"] {
+        for point in Point::ALL {
+            let case = format!("kill at {call} {point:?}");
+            let bed = Bed::new().await;
+            let name = bed.create("h").await;
+            let port = |container_port| gdn_types::NetIn { container_port, ..Default::default() };
+            bed.gardener.net_in(&name, port(80)).await.unwrap();
+            bed.world.clock().arm(Site::Call(call, 1), point, Action::Crash);
+            tokio::select! {
+                _ = bed.gardener.net_in(&name, port(81)) => panic!("{case}: it was answered"),
+                () = bed.world.clock().crashed() => (),
+            }
+            bed.world.clock().disarm();
+            let bed = bed.restarted(config()).await;
+            let id = bed.world.id(&name).unwrap();
+            for _ in 0..2 {
+                let info = bed.gardener.info(&name).await.unwrap();
+                let leading_in = bed.world.networker().mapped_ports(&id).unwrap();
+                assert_eq!(info.mapped_ports, leading_in, "{case}");
+                assert!((1..=2).contains(&leading_in.len()), "{case}: {leading_in:?}");
+                let written = info.properties.get(keys::MAPPED_PORTS).unwrap();
+                assert_eq!(written.matches("HostPort").count(), leading_in.len(), "{case}: {written}");
+            }
+            bed.destroy_all(&case).await;
+        }
+    }
+}
+
 /// The claim is on its way to the disk while the parts are made: a kill then leaves traces without a record.
 #[tokio::test(start_paused = true)]
 async fn traces_without_a_record_are_gone_after_the_start() {

@@ -3418,6 +3418,23 @@ pub struct UnmapPortRequest {
 /// The port is nobody's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnmapPortResponse {}
+/// Asks for the ports that lead into a container.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListMappedPortsRequest {
+    /// The container.
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+/// The ports that lead into it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListMappedPortsResponse {
+    /// Whether they are written down here: a network plug-in keeps its own.
+    #[prost(bool, tag = "1")]
+    pub known: bool,
+    /// The ports, oldest first.
+    #[prost(message, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<super::super::super::garden::v1::PortMap>,
+}
 /// Asks for further rules.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddRulesRequest {
@@ -3789,6 +3806,36 @@ pub mod networker_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The ports that lead into a container.
+        pub async fn list_mapped_ports(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListMappedPortsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMappedPortsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/gardener.components.v1.Networker/ListMappedPorts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "gardener.components.v1.Networker",
+                        "ListMappedPorts",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Adds rules, all or none.
         pub async fn add_rules(
             &mut self,
@@ -4072,6 +4119,14 @@ pub mod networker_server {
             request: tonic::Request<super::UnmapPortRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnmapPortResponse>,
+            tonic::Status,
+        >;
+        /// The ports that lead into a container.
+        async fn list_mapped_ports(
+            &self,
+            request: tonic::Request<super::ListMappedPortsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMappedPortsResponse>,
             tonic::Status,
         >;
         /// Adds rules, all or none.
@@ -4470,6 +4525,51 @@ pub mod networker_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnmapPortSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gardener.components.v1.Networker/ListMappedPorts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListMappedPortsSvc<T: Networker>(pub Arc<T>);
+                    impl<
+                        T: Networker,
+                    > tonic::server::UnaryService<super::ListMappedPortsRequest>
+                    for ListMappedPortsSvc<T> {
+                        type Response = super::ListMappedPortsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListMappedPortsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Networker>::list_mapped_ports(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListMappedPortsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

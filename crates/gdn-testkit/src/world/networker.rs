@@ -156,6 +156,10 @@ impl Networker for FakeNetworker {
         Ok(self.0.world.host().links.contains(id).then(NetworkStat::default))
     }
 
+    fn mapped_ports(&self, id: &ContainerId) -> Option<Vec<PortMapping>> {
+        Some(self.0.world.host().ports.get(id).cloned().unwrap_or_default())
+    }
+
     fn capacity(&self) -> u64 {
         self.0.world.host().max_addresses.unwrap_or(u64::from(u8::MAX))
     }
