@@ -3,7 +3,7 @@
 use crate::attribute::{Header, Writer, message};
 use crate::name::check_name;
 use crate::set::{Data, length, type_number};
-use crate::{Chain, Element, Error, Result, Rule, Set, Table};
+use crate::{Chain, Element, Error, Result, Rule, Set, Table, userdata};
 
 mod number {
     //! `enum nf_tables_msg_types`.
@@ -123,6 +123,11 @@ impl Batch {
         self.push(table, Ok(()), Task("add table", None, number::NEW_TABLE, CREATE), |body| {
             body.string(1, &table.name);
             body.number32(2, table.flags);
+            if let Some(comment) = &table.comment {
+                let mut data = Vec::new();
+                userdata::put_text(&mut data, userdata::COMMENT, comment);
+                body.bytes(6, &data);
+            }
         })
     }
 

@@ -28,6 +28,8 @@ pub struct TableInfo {
     pub persistent: bool,
     /// The netlink port of its owner.
     pub owner: Option<u32>,
+    /// Its comment.
+    pub comment: Option<String>,
 }
 
 /// A chain that is there.
@@ -202,6 +204,7 @@ fn table(message: Message<'_>) -> Option<TableInfo> {
         owned: flags & Table::OWNER != 0,
         persistent: flags & Table::PERSIST != 0,
         owner: attributes.number32(7),
+        comment: attributes.find(6).and_then(|data| userdata::find_text(data, userdata::COMMENT)),
     })
 }
 

@@ -47,12 +47,16 @@ impl fmt::Display for Family {
     }
 }
 
+/// Bytes of a comment that count.
+const MOST_COMMENT: usize = 128;
+
 /// A table: the name under which chains, sets and maps are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     pub(crate) family: Family,
     pub(crate) name: String,
     pub(crate) flags: u32,
+    pub(crate) comment: Option<String>,
 }
 
 impl Table {
@@ -63,7 +67,7 @@ impl Table {
 
     /// A table anybody may change. The name is at most 255 printable bytes.
     pub fn new(family: Family, name: &str) -> Table {
-        Table { family, name: name.to_owned(), flags: 0 }
+        Table { family, name: name.to_owned(), flags: 0, comment: None }
     }
 
     /// Only the socket that added it may change it, and it goes with that socket (Linux 5.12).
@@ -75,6 +79,13 @@ impl Table {
     /// It stays when its owner's socket is gone, and whoever adds it again with these flags owns it (Linux 6.9).
     pub fn persistent(mut self) -> Table {
         self.flags |= Table::PERSIST;
+        self
+    }
+
+    /// With a comment, which a table gets when it is made (Linux 5.10; earlier ones do without). At most 128 bytes count.
+    pub fn comment(mut self, comment: &str) -> Table {
+        let fits = comment.char_indices().take_while(|(at, letter)| at + letter.len_utf8() <= MOST_COMMENT);
+        self.comment = Some(fits.map(|(_, letter)| letter).collect());
         self
     }
 

@@ -1,5 +1,6 @@
 //! The engine's firewall: one nftables table, changed by one atomic batch for each create, change and destroy.
 
+mod claims;
 mod guest;
 mod older;
 mod skeleton;
@@ -18,6 +19,7 @@ use gdn_types::{ContainerId, EngineId, Error, ErrorKind, IpRange, PortMapping, R
 use crate::config::NetworkerConfig;
 use crate::netout::{Added, Destinations, Family, SetKind, span_of};
 use crate::record::Reservation;
+use claims::Claim;
 use guest::Guest;
 use older::Older;
 use skeleton::{Policy, Shared};
@@ -31,6 +33,7 @@ pub(crate) struct Firewall {
     deny: Vec<IpRange>,
     resolvers: Vec<IpAddr>,
     six: bool,
+    claim: Claim,
     state: Mutex<Option<Open>>,
     /// What the kernel tracks of connections, once it was asked for.
     connections: Mutex<Option<Conntrack>>,
@@ -89,6 +92,7 @@ impl Firewall {
             deny: config.deny_networks.clone(),
             resolvers: config.dns.servers.iter().chain(&config.dns.additional).copied().collect(),
             six: config.pool6.is_some(),
+            claim: Claim::of(config),
             state: Mutex::new(None),
             connections: Mutex::new(None),
             older: Mutex::default(),
@@ -115,6 +119,18 @@ impl Firewall {
     /// `FailedPrecondition` when it has not: containers without a network can be made all the same.
     pub(crate) fn must_work(&self) -> Result<()> {
         self.with(|_| Ok(()))
+    }
+
+    /// Refuses to hand out what another engine of this host does.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming it.
+    pub(crate) fn refuse_shared(&self) -> Result<()> {
+        if self.must_work().is_err() {
+            // Containers without a network can be made all the same.
+            return Ok(());
+        }
+        self.with(|open| claims::refuse_shared(&mut open.socket, &self.name(), &self.claim))
     }
 
     /// Makes the table out of what is known, whatever was there: in one batch, so that no packet passes meanwhile. Answers
@@ -350,6 +366,7 @@ impl Firewall {
             let table = self.table(open.features);
             let mut batch = Batch::new();
             if !open.ready {
+                claims::refuse_shared(&mut open.socket, table.name(), &self.claim)?;
                 self.clear(&mut batch, &table, open)?;
                 self.fill(&mut batch, &table)?;
                 crate::host::forward_packets(self.six)?;
@@ -501,7 +518,7 @@ impl Firewall {
     }
 
     fn table(&self, features: Features) -> Table {
-        let table = Table::new(TableFamily::Inet, &self.name());
+        let table = Table::new(TableFamily::Inet, &self.name()).comment(&self.claim.text());
         if owns(features) { table.owned().persistent() } else { table }
     }
 

@@ -118,6 +118,15 @@ impl Engine {
         self.server = Some(self.spawn(command));
     }
 
+    /// Starts a server that cannot serve, and tells what it logged. The engine is to be dropped then.
+    pub fn server_that_ends(&mut self, command: Command) -> String {
+        let mut server = self.spawn(command);
+        let status = eventually(PATIENCE, || server.child.try_wait().unwrap());
+        let status = status.unwrap_or_else(|| panic!("the server serves: {}", self.log()));
+        assert!(!status.success(), "{}", self.log());
+        self.log()
+    }
+
     /// Waits until a server that was started answers.
     pub fn wait_for_server(&mut self) {
         until("the server to answer", || {

@@ -155,6 +155,7 @@ impl Shared {
 
     /// An engine whose range is somebody else's does not start.
     fn refuse_overlap(&self) -> Result<()> {
+        self.firewall.refuse_shared()?;
         let pool = self.config.pool;
         self.links.refuse_taken(pool.base().into(), pool.prefix_length())?;
         match self.config.pool6 {

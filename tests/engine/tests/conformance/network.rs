@@ -9,6 +9,7 @@ mod bandwidth;
 mod cycles;
 mod egress;
 mod mapped_ports;
+mod neighbours;
 mod plugin;
 mod restarts;
 mod spoofing;
