@@ -592,6 +592,8 @@ pub(crate) fn cgroup_error(error: gdn_cgroups::Error) -> Error {
         | gdn_cgroups::Error::NoControlFile { .. }
         | gdn_cgroups::Error::NoBlockDevice => ErrorKind::FailedPrecondition,
         gdn_cgroups::Error::Path { errno: rustix::io::Errno::NOSPC, .. } => ErrorKind::ResourceExhausted,
+        // It was waited for: what is in it does not end.
+        gdn_cgroups::Error::Busy { .. } => ErrorKind::DeadlineExceeded,
         _ => ErrorKind::Internal,
     };
     Error::new(kind, error.to_string())
