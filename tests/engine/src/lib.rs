@@ -29,6 +29,7 @@ mod gdn;
 pub mod host;
 pub mod images;
 pub mod inside;
+pub mod mounts;
 pub mod session;
 pub mod tars;
 mod wait;

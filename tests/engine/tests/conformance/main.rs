@@ -1,6 +1,7 @@
 //! The rows of docs/conformance that can be shown over gRPC.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step is a failed test")]
 
+mod bind_mounts;
 mod block_io;
 mod devices;
 mod exit_statuses;
