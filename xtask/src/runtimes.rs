@@ -66,6 +66,11 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "a runtime sets limits as the container's root, who cannot raise those of the host",
     },
     Exception {
+        test: "rlimits::a_limit_above_the_servers_is_set_where_the_host_can_and_else_cut_off_there",
+        with: ALL,
+        reason: "a runtime sets limits as the container's root, and refuses what is not its to raise",
+    },
+    Exception {
         test: "host_ids::each_container_owns_its_files_and_processes_by_ids_of_its_own",
         with: ALL,
         reason: "runtimes bind the host's device nodes, which belong to nobody inside",

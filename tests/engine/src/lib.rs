@@ -30,6 +30,7 @@ pub mod host;
 pub mod images;
 pub mod inside;
 pub mod mounts;
+pub mod rlimits;
 pub mod session;
 pub mod tars;
 mod wait;

@@ -15,6 +15,7 @@ mod network;
 mod peas;
 mod process;
 mod processes;
+mod rlimits;
 mod runtime_plugin;
 mod security;
 mod streams;

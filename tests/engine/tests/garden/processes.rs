@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 
 use engine_tests::garden::Garden;
-use engine_tests::{Engine, until};
+use engine_tests::{Engine, rlimits, until};
 use serde_json::{Value, json};
 
 fn started() -> (Engine, Garden, String) {
@@ -225,6 +225,23 @@ fn processes_get_the_limits_they_ask_for() {
     assert_eq!(garden.run(&handle, &spec).unwrap().finish().expect(0).stdout, most.stdout);
     let spec = json!({ "path": "sh", "args": ["-c", "ulimit -n; ulimit -Hn; ulimit -c"], "rlimits": { "nofile": 77, "core": 0 } });
     assert_eq!(garden.run(&handle, &spec).unwrap().finish().expect(0).text(), "77\n77\n0\n");
+    engine.finish();
+}
+
+/// Each name stands for its own limit. Values that the host's root could not set are lowered to what it has.
+#[test]
+fn each_limit_has_its_name() {
+    let (engine, garden, handle) = started();
+    let held = rlimits::of(engine.server_pid());
+    let values = rlimits::ALL.iter().zip(&held).map(|((name, _, value), held)| (*name, *value.min(&held.1)));
+    let values: Vec<_> = values.collect();
+    let asked: serde_json::Map<_, _> =
+        values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let spec = json!({ "path": "cat", "args": ["/proc/self/limits"], "rlimits": asked });
+    let told = rlimits::parse(&garden.run(&handle, &spec).unwrap().finish().expect(0).text());
+    for ((name, value), told) in values.into_iter().zip(told) {
+        assert_eq!(told, (value, value), "{name}");
+    }
     engine.finish();
 }
 
