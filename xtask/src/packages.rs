@@ -31,7 +31,11 @@ const TESTS: [Package; 16] = [
     Package { name: "crun", shows: Program("crun"), reason: "a peer to compare with" },
     Package { name: "umoci", shows: Program("umoci"), reason: "an oracle for image unpacking" },
     Package { name: "skopeo", shows: Program("skopeo"), reason: "an oracle for image formats" },
-    Package { name: "e2fsprogs", shows: Program("mkfs.ext4"), reason: "power loss tests on loop devices" },
+    Package {
+        name: "e2fsprogs",
+        shows: Program("mkfs.ext4"),
+        reason: "tests on loop devices: power loss, frozen files",
+    },
     Package { name: "xfsprogs", shows: Program("mkfs.xfs"), reason: "power loss tests on loop devices" },
     Package {
         name: "util-linux",

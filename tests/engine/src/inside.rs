@@ -33,6 +33,12 @@ pub fn lives(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok()
 }
 
+/// Whether the process waits in the kernel where no signal reaches it (state D).
+pub fn is_uninterruptible(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('D'))
+}
+
 /// Pids of all processes in a cgroup that has this text in its path, the engine's own and those of containers.
 pub fn processes_in_cgroups(text: &str) -> Vec<u32> {
     let pids =

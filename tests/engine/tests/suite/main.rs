@@ -17,3 +17,4 @@ mod readers;
 mod reboot;
 mod rounds;
 mod streams;
+mod stuck;
