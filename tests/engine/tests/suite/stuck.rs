@@ -128,6 +128,55 @@ fn a_destroy_that_could_not_be_done_can_be_asked_for_again() {
     engine.finish();
 }
 
+/// What holds a destroy up is the container's, not the engine's: clients are told that it took too long, not that the engine
+/// has a fault.
+#[test]
+fn a_destroy_that_is_held_up_is_not_told_as_a_fault_of_the_engine() {
+    let mut mounts = Mounts::new();
+    let disk = mounts.disk("disk");
+    let engine = Engine::start();
+    let handle = writer(&engine, &disk, false);
+    let frozen = Frozen::at(&disk);
+    stick(&engine, &handle);
+    let refused = try_destroy(&engine, &handle).unwrap_err();
+    frozen.thaw();
+    assert_eq!(refused.kind(), ErrorKind::DeadlineExceeded, "{}", refused.report());
+    until("the container to be gone", || engine.handles().is_empty());
+    engine.finish();
+}
+
+/// A server that is started waits for none of them, so it does not wait for many of them either.
+#[test]
+fn many_stuck_containers_do_not_keep_a_server_from_starting() {
+    const STUCK: usize = 8;
+    let mut mounts = Mounts::new();
+    let disk = mounts.disk("disk");
+    let mut engine = Engine::start();
+    let neighbour = engine.create(&[]);
+    let handles: Vec<Handle> = (0..STUCK).map(|_| writer(&engine, &disk, false)).collect();
+    let frozen = Frozen::at(&disk);
+    let stuck: Vec<u32> = handles.iter().map(|handle| stick(&engine, handle)).collect();
+    let mut destroys: Vec<_> =
+        handles.iter().map(|handle| engine.begin(["destroy", handle.as_str()])).collect();
+    until("the destroys to come back", || {
+        live(&engine);
+        !destroys.iter_mut().any(|destroy| destroy.runs())
+    });
+    for destroy in destroys {
+        destroy.finish().expect_error("is still in use");
+    }
+    engine.shell(&neighbour, "true").expect_status(0);
+
+    engine.kill_server();
+    engine.start_server(&[]);
+    engine.shell(&neighbour, "true").expect_status(0);
+    live(&engine);
+    assert!(stuck.into_iter().all(inside::is_uninterruptible), "what holds them up went away");
+    frozen.thaw();
+    until("the containers to be gone", || engine.handles() == [neighbour.as_str()]);
+    engine.finish();
+}
+
 /// A working directory is to be made where writers wait: neither the engine waits for that nor the rest of the container.
 #[test]
 fn a_start_that_waits_for_a_file_system_holds_up_no_other() {
