@@ -186,8 +186,13 @@ impl Container {
     /// Ends every process; the keeper stays, if it is there. One that cannot be reached is dealt with by [`Container::end`].
     pub(crate) async fn kill(&self) {
         self.shared.leaving.store(true, Ordering::Release);
-        if let Err(error) = self.keeper.kill().await {
-            tracing::debug!(container = %self.shared.id, %error, "the keeper does not kill");
+        match timeout(ANSWER, self.keeper.kill()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(container = %self.shared.id, %error, "the keeper does not kill")
+            }
+            // A process that does not end, or the keeper itself.
+            Err(_) => tracing::warn!(container = %self.shared.id, "its processes do not end"),
         }
     }
 

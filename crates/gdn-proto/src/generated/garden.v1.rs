@@ -965,7 +965,8 @@ pub struct WindowSize {
     #[prost(uint32, tag = "2")]
     pub rows: u32,
 }
-/// Per-process limits of setrlimit(2), soft and hard alike, in that call's units. An absent one is inherited; 0 is a limit.
+/// Per-process limits of setrlimit(2), soft and hard alike, in that call's units. An absent one is inherited; 0 is a limit. One that
+/// is above the engine's own is cut to that where the engine may not raise it (CAP_SYS_RESOURCE).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rlimits {
     /// Bytes of address space (RLIMIT_AS).
