@@ -1,5 +1,7 @@
 //! A container that pretends to be another.
 
+use engine_tests::host::Namespace;
+
 use super::*;
 
 /// S6.01, S6.07: another address, another hardware address, another route: nothing gets out but its own.
@@ -43,27 +45,78 @@ fn a_container_sends_by_its_own_addresses_only() {
     bed.finish();
 }
 
-/// A container without IPv6 addresses says nothing to the host by IPv6 (S6.02).
+/// The host has no IPv6 on the link of a container without IPv6 addresses: what such a container sends arrives at the link's
+/// end, and nothing of it at the host (S6.02).
 #[test]
 fn the_host_has_no_ipv6_on_a_link_without_ipv6_addresses() {
-    let ipv6_of = |bed: &Bed| {
-        let told = bed.engine.inspect("guest");
-        let link = told["properties"]["garden.network.interface"].as_str().unwrap().to_owned();
-        let off = bed.host.inside.must(&format!("cat /proc/sys/net/ipv6/conf/{link}/disable_ipv6"));
-        let routes = bed.host.inside.must(&format!("ip -6 route show table all dev {link}"));
-        (off.trim() == "1", !routes.trim().is_empty())
-    };
     let bed = Bed::start_with(&["--network-pool", POOL]);
     bed.engine.create(&["--handle", "guest", "--privileged"]);
-    assert_eq!(ipv6_of(&bed), (true, false));
+    let link = link_of(&bed, "guest");
+    assert_eq!(ipv6_on(&bed, &link), (false, false));
     assert!(bed.pings("guest", "192.0.2.1"));
-    let link_local = "ip -6 addr add fe80::1/64 dev eth0 nodad && ping -6 -c 1 -W 1 -I eth0 ff02::1";
-    assert_ne!(bed.engine.shell("guest", link_local).status, 0);
+    // Its own address by IPv6, and the hardware address of the host's end, without a question to anybody.
+    let set_up = "ip -6 addr add fe80::bad/64 dev eth0 nodad && \
+                  ip -6 neigh replace fe80::1 lladdr 0a:67:64:6e:00:01 dev eth0";
+    let mut inside = Namespace::command_in(bed.engine.init_pid("guest"), "sh");
+    assert!(inside.args(["-c", set_up]).status().unwrap().success());
+    // The host's own look, before that of the engine's rules.
+    bed.host.inside.must(&format!(
+        "nft 'add table ip6 ear; add chain ip6 ear heard {{ type filter hook prerouting priority -400; }}; \
+         add counter ip6 ear from_guest; add rule ip6 ear heard iifname {link} counter name from_guest'"
+    ));
+    // What came to the end of the link, and what of it the host has had a look at.
+    let received = |bed: &Bed| {
+        let told = bed.host.inside.must("nft list counter ip6 ear from_guest");
+        (statistic(bed, &link, "Ip6InReceives"), number_after(&told, "packets"))
+    };
+    let sends = |bed: &Bed, to: &str| {
+        let before = received(bed);
+        // Nobody answers, whoever hears it: the container sends as one that it is not.
+        let sent = bed.engine.shell("guest", &format!("ping -6 -c 1 -W 1 -I eth0 {to}"));
+        assert!(sent.text().contains("1 packets transmitted"), "{sent:?}");
+        let after = received(bed);
+        (after.0 - before.0, after.1 - before.1)
+    };
+    for to in ["ff02::1", "fe80::1"] {
+        let (arrived, heard) = sends(&bed, to);
+        assert!(arrived >= 1 && heard == 0, "{to}: {arrived} arrived, {heard} were heard");
+    }
+    assert_eq!(statistic(&bed, &link, "Ip6OutRequests"), 0, "the host says nothing either");
+    // The same packets are heard where the host has IPv6.
+    bed.host.inside.must(&format!("echo 0 > /proc/sys/net/ipv6/conf/{link}/disable_ipv6"));
+    for to in ["ff02::1", "fe80::1"] {
+        let (arrived, heard) = sends(&bed, to);
+        assert!(arrived >= 1 && heard >= 1, "{to}: {arrived} arrived, {heard} were heard");
+    }
+    bed.host.inside.must("nft delete table ip6 ear");
     bed.finish();
     let bed = Bed::start(&[]);
     bed.engine.create(&["--handle", "guest"]);
-    assert_eq!(ipv6_of(&bed), (false, true));
+    assert_eq!(ipv6_on(&bed, &link_of(&bed, "guest")), (true, true));
     bed.finish();
+}
+
+/// The host's end of a container's link.
+fn link_of(bed: &Bed, handle: &str) -> String {
+    bed.engine.inspect(handle)["properties"]["garden.network.interface"].as_str().unwrap().to_owned()
+}
+
+/// Whether the host has IPv6 on a link, and whether it has a route of it there.
+fn ipv6_on(bed: &Bed, link: &str) -> (bool, bool) {
+    let off = bed.host.inside.must(&format!("cat /proc/sys/net/ipv6/conf/{link}/disable_ipv6"));
+    let routes = bed.host.inside.must(&format!("ip -6 route show table all dev {link}"));
+    (off.trim() == "0", !routes.trim().is_empty())
+}
+
+/// What the kernel counts of a link's IPv6.
+fn statistic(bed: &Bed, link: &str, name: &str) -> u64 {
+    number_after(&bed.host.inside.must(&format!("cat /proc/net/dev_snmp6/{link}")), name)
+}
+
+/// The number that follows a word.
+fn number_after(told: &str, word: &str) -> u64 {
+    let mut words = told.split_whitespace().skip_while(|said| *said != word);
+    words.nth(1).and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {word} in {told}"))
 }
 
 /// The host's table of neighbours is one for all namespaces: what a container sends fills none of it (S6.01, S6.02).
