@@ -15,6 +15,7 @@ mod restarts;
 mod spoofing;
 mod strangers;
 mod streams;
+mod tables;
 
 const POOL: &str = "10.254.0.0/22";
 const POOL6: &str = "fd00:77::/48";
