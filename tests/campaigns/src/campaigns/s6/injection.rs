@@ -24,8 +24,11 @@ enum Asked {
 enum Answer {
     /// `InvalidArgument`, and no rule changes.
     Refused,
-    /// It is granted, and changes nothing but what is the container's own.
+    /// It is granted, and the container has no chain and no set of its own.
     Granted,
+    /// It is granted, and the container has a chain with one rule, which looks into one set with a name that begins so and may
+    /// log. Nothing else is there that was not.
+    Opened { set: &'static str, log: Option<&'static str> },
 }
 
 struct Case {
@@ -76,8 +79,10 @@ fn port(host_port: u32, container_port: u32, protocol: i32) -> Asked {
 }
 
 fn cases() -> Vec<Case> {
-    use Answer::{Granted, Refused};
+    use Answer::{Granted, Opened, Refused};
     use Asked::Rule;
+    // Twenty-eight bytes of a handle and a space.
+    let begins = |log| Opened { set: "ls4", log: Some(log) };
     let create = |spec| Asked::Create(Box::new(spec));
     let long = "l".repeat(255);
     vec![
@@ -86,8 +91,16 @@ fn cases() -> Vec<Case> {
         case("a handle that a shell would run", create(named("$(nft flush ruleset)")), Refused),
         case("a handle that is a pattern of a link's name", create(named("gdn%d")), Refused),
         case("a handle that is an option", create(named("-f")), Refused),
-        case("the longest handle as the prefix of a log", create(logging(&long)), Granted),
-        case("every sign of a handle in the prefix of a log", create(logging("a.b:c@d_e-f")), Granted),
+        case(
+            "the longest handle as the prefix of a log",
+            create(logging(&long)),
+            begins("llllllllllllllllllllllllllll "),
+        ),
+        case(
+            "every sign of a handle in the prefix of a log",
+            create(logging("a.b:c@d_e-f")),
+            begins("a.b:c@d_e-f "),
+        ),
         case("a network that ends a command", in_network("10.9.0.0/24; flush ruleset"), Refused),
         case("a network of two lines", in_network("10.9.0.0/24\nflush ruleset"), Refused),
         case("a network of everything", in_network("0.0.0.0/0"), Refused),
@@ -107,7 +120,11 @@ fn cases() -> Vec<Case> {
         case("an address that ends a command", Rule(tcp("10.0.0.1; flush ruleset", "")), Refused),
         case("an address with a length", Rule(tcp("10.0.0.0/8", "")), Refused),
         case("a range that ends before it begins", Rule(tcp("10.0.0.9", "10.0.0.1")), Refused),
-        case("a range of everything", Rule(tcp("0.0.0.0", "255.255.255.255")), Granted),
+        case(
+            "a range of everything",
+            Rule(tcp("0.0.0.0", "255.255.255.255")),
+            Opened { set: "s4", log: None },
+        ),
         case("a range of IPv4 as IPv6", Rule(tcp("::ffff:10.0.0.1", "::ffff:10.0.0.9")), Refused),
         case("a range of two families", Rule(tcp("10.0.0.1", "fd00::1")), Refused),
         case("port 0", to_ports(0, 0), Refused),
@@ -155,12 +172,48 @@ fn frame_of(rules: &str) -> Vec<String> {
     rules.lines().map(str::trim).filter(begins).map(str::to_owned).collect()
 }
 
-/// What names of a container's own chain and sets have in them.
-fn id_of(bed: &Bed, handle: &str) -> String {
+/// What stands in a chain, without its braces.
+fn chain_of<'a>(rules: &'a str, name: &str) -> Vec<&'a str> {
+    let begin = format!("chain {name} {{");
+    let lines = rules.lines().map(str::trim).skip_while(|line| *line != begin).skip(1);
+    lines.take_while(|line| *line != "}").collect()
+}
+
+/// The host's end of a container's link, which is its own in the shared sets.
+fn link_of(bed: &Bed, handle: &str) -> String {
     let properties = bed.engine().inspect(handle)["properties"].clone();
-    let link = properties["garden.network.interface"].as_str().unwrap();
-    // Links of one engine have four signs before it.
-    link[4..].to_owned()
+    properties["garden.network.interface"].as_str().unwrap().to_owned()
+}
+
+/// Whether a link's packets are led to a chain.
+fn leads(rules: &str, link: &str, chain: &str) -> bool {
+    let verdict = format!(": jump {chain}");
+    rules.lines().any(|line| line.contains(link) && line.contains(&verdict))
+}
+
+/// Whether a container has of the rules what the answer says, and nobody else has anything that was not there before.
+fn owns(answer: Answer, link: &str, before: &str, after: &str) -> Verdict {
+    let (known, now) = (frame_of(before), frame_of(after));
+    let differ = |one: &[String], other: &[String]| -> Vec<String> {
+        one.iter().filter(|line| !other.contains(line)).cloned().collect()
+    };
+    // Links of one engine have four signs before the container's id.
+    let id = &link[4..];
+    let Answer::Opened { set, log } = answer else {
+        return Verdict::equal(differ(&now, &known), Vec::<String>::new()).at("chains and sets");
+    };
+    let (chain, set) = (format!("c-{id}"), format!("{set}-{id}-0"));
+    let own = [format!("set {set} {{"), format!("chain {chain} {{")];
+    let logged = log.map(|prefix| format!(" log prefix \"{prefix}\"")).unwrap_or_default();
+    let (rule, looked) = (chain_of(after, &chain), format!("@{set}{logged} accept comment "));
+    Verdict::all([
+        Verdict::equal(differ(&now, &known), own).at("chains and sets"),
+        Verdict::equal(differ(&known, &now), Vec::<String>::new()).at("chains and sets that are gone"),
+        Verdict::held_unless(rule.len() != 1 || !rule[0].contains(&looked), || {
+            format!("{rule:?} and not one rule with {looked:?}")
+        }),
+        Verdict::held_unless(!leads(after, link, &chain), || format!("nothing leads from {link} to {chain}")),
+    ])
 }
 
 fn play(bed: &Bed, case: &Case, handle: &str) -> Verdict {
@@ -176,24 +229,14 @@ fn play(bed: &Bed, case: &Case, handle: &str) -> Verdict {
         (Answer::Refused, Err(status)) if status.code() == Code::InvalidArgument => {
             Verdict::held_unless(settled().is_none(), || "rules have changed".into())
         }
-        (Answer::Granted, Ok(made)) => {
+        (granted @ (Answer::Granted | Answer::Opened { .. }), Ok(made)) => {
             let whose = if made.is_empty() { handle } else { &made };
-            let id = id_of(bed, whose);
-            let after = rules(host);
-            let (known, now) = (frame_of(&before), frame_of(&after));
-            let differ = |one: &[String], other: &[String]| {
-                let new = one.iter().filter(|line| !other.contains(line) && !line.contains(&id));
-                new.cloned().collect::<Vec<_>>()
-            };
-            let (strange, gone) = (differ(&now, &known), differ(&known, &now));
-            let own = after.contains(&id);
+            let own = owns(granted, &link_of(bed, whose), &before, &rules(host));
             let left = !made.is_empty() && {
                 bed.engine().gdn(["destroy", &made]).expect_status(0);
                 settled().is_none()
             };
-            Verdict::held_unless(left || !own || !strange.is_empty() || !gone.is_empty(), || {
-                format!("of others, new: {strange:?}, gone: {gone:?}; something is left: {left}")
-            })
+            Verdict::all([own, Verdict::held_unless(left, || "something is left".into())])
         }
         (_, answer) => Verdict::Escaped(format!("the answer was {answer:?}")),
     }
@@ -217,4 +260,35 @@ pub(super) fn words(stage: &mut Stage<'_>) {
         host.command("nft").arg(rule).status().unwrap();
         Verdict::held_unless(!rules(&host).contains("weak"), || "all rules are gone".into())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "table inet t {\n\tmap owners {\n\t}\n\tchain all {\n\t\taccept\n\t}\n}\n";
+    const AFTER: &str = "table inet t {\n\tmap owners {\n\t\telements = { \"gabcxyz\" comment \"web\" : jump c-xyz }\n\t}\n\
+        \tset ls4-xyz-0 {\n\t}\n\tchain all {\n\t\taccept\n\t}\n\tchain c-xyz {\n\
+        \t\tip daddr @ls4-xyz-0 log prefix \"web \" accept comment \"web\"\n\t}\n}\n";
+
+    #[test]
+    fn whatever_is_not_a_containers_own_rule_is_seen() {
+        let opened = Answer::Opened { set: "ls4", log: Some("web ") };
+        let owns = |answer, after: &str| owns(answer, "gabcxyz", BEFORE, after) == Verdict::Held;
+        assert!(owns(opened, AFTER) && owns(Answer::Granted, BEFORE));
+        assert!(!owns(opened, BEFORE) && !owns(Answer::Granted, AFTER));
+        for (of, becomes) in [
+            ("log prefix \"web \" ", ""),
+            ("prefix \"web \"", "prefix \"other \""),
+            (" : jump c-xyz", ""),
+            ("\t\tip daddr", "\t\taccept\n\t\tip daddr"),
+            ("chain all {\n\t\taccept\n\t}\n", ""),
+            ("\tset ls4", "\tset a4-xyz-0 {\n\t}\n\tset ls4"),
+        ] {
+            assert!(
+                AFTER.contains(of) && !owns(opened, &AFTER.replace(of, becomes)),
+                "{of:?} as {becomes:?}"
+            );
+        }
+    }
 }
