@@ -42,6 +42,7 @@
 //! * [`Stage::case`] counts, names and times a case, turns a panic into [`Verdict::Broken`], and skips it when another was
 //!   asked for; loops of attempts run [`Stage::attempts`] times, and chance comes from [`Stage::dice`].
 //! * What is known not to hold is played by [`Stage::excepted`] with the reason, and told apart in every report.
+//! * What a reader of a row could take for a gap and is as it should be is told by [`Stage::accepts`].
 //! * Weak targets: [`Bed::bare`] (the probe as a runtime that does next to nothing), [`Peer`] (runc and crun of the
 //!   distribution), a container of the engine with a defence switched off ([`Bed::create`] with another spec), or a naive
 //!   way of doing the same thing.

@@ -42,8 +42,8 @@ pub struct RowReport {
     pub broken: Vec<(usize, String, String)>,
     /// Number, name and reason of those that are known not to hold.
     pub excepted: Vec<(usize, String, String)>,
-    /// Whether it cannot be played yet: then no case was, and no control.
-    pub absent: bool,
+    /// What is as it is on purpose, and why.
+    pub accepted: Vec<String>,
     /// The controls.
     pub controls: Vec<ControlReport>,
     /// What was wrong after the row.
@@ -75,7 +75,7 @@ impl RowReport {
             escaped: Vec::new(),
             broken: Vec::new(),
             excepted: Vec::new(),
-            absent: false,
+            accepted: Vec::new(),
             controls: Vec::new(),
             faults: Vec::new(),
             seconds: 0.0,
@@ -167,6 +167,11 @@ impl Report {
         for (index, (row, (number, name, reason))) in excepted.enumerate() {
             let title = if index == 0 { "\n## Excepted\n" } else { "" };
             page.push_str(&format!("{title}* {} case {number} ({name}): {reason}\n", row.id));
+        }
+        let accepted = self.rows.iter().flat_map(|row| row.accepted.iter().map(move |what| (row, what)));
+        for (index, (row, what)) in accepted.enumerate() {
+            let title = if index == 0 { "\n## Accepted\n" } else { "" };
+            page.push_str(&format!("{title}* {}: {what}\n", row.id));
         }
         page
     }

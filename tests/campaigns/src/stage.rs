@@ -83,6 +83,11 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// What the row does not hold against the target, because it is what is promised; the page tells it.
+    pub fn accepts(&mut self, what: impl Into<String>) {
+        self.report.accepted.push(what.into());
+    }
+
     /// Plays the same against a target known to be weak, which must come out as [`Verdict::Escaped`].
     pub fn control(&mut self, name: impl Into<String>, attempt: impl FnOnce(&mut Bed) -> Verdict) {
         let (red, told) = match guarded(|| attempt(self.bed)) {

@@ -129,7 +129,7 @@ pub(super) const CAMPAIGN: Campaign = Campaign {
             id: "S6.09",
             title: "a network plug-in runs nothing else and harms nobody by what it answers",
             reference: "CVE-2021-20206",
-            cases: 12,
+            cases: 15,
             attempts: 1,
             play: plugins::answers,
         },

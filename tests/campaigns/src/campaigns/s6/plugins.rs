@@ -1,35 +1,20 @@
 //! Network plug-ins: programs of the operator, whose answers are not to be trusted, and whose names are not a client's to say.
 
+mod callers;
+
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use engine_tests::images::path_text;
-use engine_tests::{Engine, eventually, until};
-use rustix::process::{Pid, Signal, kill_process_group};
+use engine_tests::host::Namespace;
+use engine_tests::until;
+use rustix::process::{Pid, Signal, getsid, kill_process, kill_process_group};
 
+use self::callers::{Caller, Careless, MOST_MEMORY_KIB, Plugged, place_in, runs};
 use crate::{Bed, Stage, Verdict};
-
-/// Does what the case has put beside it.
-const PROGRAM: &str = r#"#!/bin/sh
-here=${0%/*}
-while [ $# -gt 0 ]; do
-    [ "$1" = --action ] && action=$2
-    [ "$1" = --handle ] && handle=$2
-    shift
-done
-cat > /dev/null
-echo "$action $handle" >> "$here/calls"
-export PLUGIN="$here"
-[ -e "$here/$action.sh" ] && . "$here/$action.sh"
-exit 0
-"#;
-/// What a client would have run in its place.
-const STRANGER: &str = "#!/bin/sh\necho > \"${0%/*}/stranger-ran\"\necho > '@/stranger-ran'\n";
-/// The most that a call may add to the server's memory: far less than the longest answer of a case.
-const MOST_MEMORY_KIB: u64 = 64 << 10;
 
 /// What a plug-in does when a container comes up, and what the client is told then.
 const ANSWERS: [(&str, &str, &str); 9] = [
@@ -47,18 +32,20 @@ const ANSWERS: [(&str, &str, &str); 9] = [
         "no address",
     ),
 ];
+/// Goes into a session of its own, where nobody who ends the plug-in's process group finds it, and keeps its outputs open.
+const DAEMON: &str = "setsid sleep 1000 & echo $! > \"$here/daemon\"; exit 0";
+/// Addresses of the container that is there before, and of the host.
+const VICTIM: &str = "10.9.8.7";
+const HOST: &str = "192.0.2.2";
 
 pub(super) fn answers(stage: &mut Stage<'_>) {
-    stage.case("a type with a path in it", |bed| named_by_a_client(bed, |_| "../stranger".into()));
-    stage.case("a type that is a link", |bed| {
-        named_by_a_client(bed, |place| {
-            symlink(place.with_file_name("stranger"), place.join("link")).unwrap();
-            "link".into()
-        })
+    stage.case("a type with a path in it", |bed| {
+        named_by_a_client(Plugged::start(bed), |_| "../stranger".into())
     });
+    stage.case("a type that is a link", |bed| named_by_a_client(Plugged::start(bed), link_to_the_stranger));
     stage.case("a program that is not there", |bed| {
         let plugged = Plugged::start(bed);
-        let (program, aside) = (plugged.place.join("program"), plugged.place.join("aside"));
+        let (program, aside) = (plugged.place().join("program"), plugged.place().join("aside"));
         fs::rename(&program, &aside).unwrap();
         plugged.refuses("No such file");
         fs::rename(&aside, &program).unwrap();
@@ -67,22 +54,45 @@ pub(super) fn answers(stage: &mut Stage<'_>) {
     for (name, script, told) in ANSWERS {
         stage.case(name, |bed| {
             let plugged = Plugged::start(bed);
-            fs::write(plugged.place.join("up.sh"), script).unwrap();
+            plugged.put("up.sh", script);
             plugged.refuses(told);
             plugged.finish()
         });
     }
-    stage.control("a caller that runs what a client names", |bed| {
-        let place = place_in(bed);
-        let named = place.join("../stranger");
-        Command::new(&named).stdout(Stdio::null()).status().unwrap();
-        strangers_verdict(&place)
-    });
-    stage.control("a caller that reads whatever is answered", |bed| {
-        let place = place_in(bed);
-        fs::write(place.join("up.sh"), "dd if=/dev/zero bs=1048576 count=128 2>/dev/null").unwrap();
-        let answer = call(&place).output().unwrap().stdout.len() as u64;
-        Verdict::held_unless(answer > MOST_MEMORY_KIB << 10, || format!("{answer} bytes are kept"))
+    stage.case("a child that leaves the process group and holds the answer open", leaves_a_daemon);
+    stage.case("the address of another container", |bed| answers_an_address(bed, VICTIM));
+    stage.case("an address of the host", |bed| answers_an_address(bed, HOST));
+    stage.accepts(
+        "a child of a plug-in that leaves its process group lives on when the call is given up, until the engine's next start \
+         finds it by the mark in its environment and ends it; one that clears its environment lives for as long as it likes. \
+         The program is the operator's and runs as the host's root: what is promised is that no client and no other \
+         container waits for it",
+    );
+    stage.accepts(
+        "an address in an answer is taken as it is, also where another container or the host has it: with a plug-in the \
+         network is the plug-in's, two containers may have one address in two networks, and a container in the host's network \
+         has the host's. To the engine it is a word that it tells clients, the container's `/etc/hosts` and the plug-in; it makes \
+         no route, rule or neighbour of it, and every call says whose it is by the handle",
+    );
+    controls(stage);
+}
+
+fn controls(stage: &mut Stage<'_>) {
+    for (name, says) in [
+        (
+            "a caller that runs what a client names by a path",
+            (|_| "../stranger".into()) as fn(&Path) -> String,
+        ),
+        ("a caller that runs what a client names by a link", link_to_the_stranger),
+    ] {
+        stage.control(name, |bed| named_by_a_client(Careless::start(bed), says));
+    }
+    stage.control("a caller that keeps whatever is answered", |bed| {
+        let mut careless = Careless::start(bed);
+        let kib = 2 * MOST_MEMORY_KIB;
+        fs::write(careless.place().join("up.sh"), format!("head -c {kib}K /dev/zero | tr '\\0' x")).unwrap();
+        careless.call("program");
+        careless.finish()
     });
     stage.control("a caller that ends the plug-in alone", |bed| {
         let place = place_in(bed);
@@ -95,99 +105,111 @@ pub(super) fn answers(stage: &mut Stage<'_>) {
         kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
         Verdict::held_unless(!left.is_empty(), || format!("processes {left:?} are left"))
     });
+    stage.control("a caller that waits for the end of an answer", |bed| {
+        let place = place_in(bed);
+        fs::write(place.join("up.sh"), DAEMON).unwrap();
+        let mut child = call(&place).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        let mut answer = child.stdout.take().unwrap();
+        rustix::io::ioctl_fionbio(&answer, true).unwrap();
+        // What would block a caller that has no bound.
+        let waits = matches!(answer.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        kill_process(daemon_of(&place), Signal::KILL).unwrap();
+        until("the daemon to be gone", || runs(&place, 0).is_empty());
+        Verdict::held_unless(waits, || "the plug-in has ended, and its answer has not".into())
+    });
+    stage.control("a caller that makes a route of what is answered", |_| {
+        let host = Namespace::new();
+        let before = state_of(&host);
+        host.must(&format!("ip route add {VICTIM} dev lo"));
+        Verdict::equal(state_of(&host), before)
+    });
+}
+
+fn link_to_the_stranger(place: &Path) -> String {
+    symlink(place.with_file_name("stranger"), place.join("link")).unwrap();
+    "link".into()
 }
 
 /// A client who wants another program to make its network, by every word that it can say.
-fn named_by_a_client(bed: &mut Bed, name: impl FnOnce(&Path) -> String) -> Verdict {
-    let plugged = Plugged::start(bed);
-    let name = name(&plugged.place);
-    for (key, value) in [("network.type", &name), ("network.plugin", &name), ("type", &name)] {
-        let property = format!("{key}={value}");
-        let create = ["create", "--handle", "client", "--property", &property, plugged.engine.image()];
-        plugged.engine.gdn(create).expect_status(0);
-        plugged.engine.gdn(["destroy", "client"]).expect_status(0);
-    }
-    for words in [["--network", &name], ["--handle", &name]] {
-        let asked = plugged.engine.gdn(["create", words[0], words[1], plugged.engine.image()]);
-        if asked.status == 0 {
-            plugged.engine.gdn(["destroy", asked.text().trim()]).expect_status(0);
-        }
-    }
-    let ran = strangers_verdict(&plugged.place);
-    Verdict::all([ran, plugged.finish()])
+fn named_by_a_client(mut caller: impl Caller, name: impl FnOnce(&Path) -> String) -> Verdict {
+    let name = name(caller.place());
+    caller.asked(&name);
+    caller.finish()
 }
 
-/// Whether the stranger was run.
-fn strangers_verdict(place: &Path) -> Verdict {
-    let left = place.join("stranger-ran");
-    Verdict::held_unless(left.exists(), || "the program that was named has run".into())
+/// The client is answered while the daemon lives, others are served meanwhile, and the next start ends it.
+fn leaves_a_daemon(bed: &mut Bed) -> Verdict {
+    let mut plugged = Plugged::start(bed);
+    plugged.put("up.sh", DAEMON);
+    plugged.refuses("did not end within");
+    let daemon = daemon_of(plugged.place());
+    assert!(getsid(Some(daemon)).is_ok_and(|session| session == daemon), "it has left, and nobody ended it");
+    fs::remove_file(plugged.place().join("up.sh")).unwrap();
+    plugged.engine.create(&["--handle", "other"]);
+    plugged.engine.gdn(["exec", "other", "true"]).expect_status(0);
+    plugged.engine.gdn(["destroy", "other"]).expect_status(0);
+    plugged.restart();
+    let lives =
+        runs(plugged.place(), plugged.engine.server_pid()).contains(&daemon.as_raw_pid().unsigned_abs());
+    Verdict::all([
+        Verdict::held_unless(lives, || "the next start has not ended the daemon".into()),
+        plugged.finish(),
+    ])
 }
 
-/// An engine of its own whose networks a script makes.
-struct Plugged {
-    engine: Engine,
-    place: PathBuf,
-    memory: u64,
+/// Whom a plug-in has left behind.
+fn daemon_of(place: &Path) -> Pid {
+    let text = fs::read_to_string(place.join("daemon")).expect("the plug-in has written it down");
+    text.trim().parse().ok().and_then(Pid::from_raw).expect("it is a process id")
 }
 
-impl Plugged {
-    fn start(bed: &mut Bed) -> Self {
-        let place = place_in(bed);
-        let mut engine = Engine::new();
-        let program = path_text(&place.join("program"));
-        engine.start_server(&["--network-plugin", &program, "--network-plugin-timeout", "2s"]);
-        // The first container makes the server grow by what it needs for any.
-        engine.create(&["--handle", "first"]);
-        engine.gdn(["destroy", "first"]).expect_status(0);
-        let memory = most_memory(engine.server_pid());
-        Plugged { engine, place, memory }
-    }
-
-    /// A create fails, and the client is told why.
-    fn refuses(&self, told: &str) {
-        self.engine.gdn(["create", "--handle", "bad", self.engine.image()]).expect_error(told);
-    }
-
-    /// Nothing of the container, of the plug-in's processes and of its answer stays, and others are served.
-    fn finish(self) -> Verdict {
-        let Plugged { engine, place, memory } = self;
-        let gone = |what: &str, is_gone: &dyn Fn() -> bool| {
-            let gone = eventually(engine_tests::PATIENCE, || is_gone().then_some(()));
-            Verdict::held_unless(gone.is_none(), || format!("{what} is left"))
-        };
-        let processes = gone("a process of the plug-in", &|| runs(&place, engine.server_pid()).is_empty());
-        let grown = most_memory(engine.server_pid()).saturating_sub(memory);
-        let kept =
-            Verdict::held_unless(grown > MOST_MEMORY_KIB, || format!("the server grew by {grown} KiB"));
-        // What a plug-in that was not there could not take down is taken down when it is back.
-        let handles = gone("the container", &|| engine.handles().is_empty());
-        match fs::remove_file(place.join("up.sh")) {
-            Ok(()) => {}
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
-        }
-        engine.create(&["--handle", "good"]);
-        engine.gdn(["destroy", "good"]).expect_status(0);
-        engine.finish();
-        Verdict::all([processes, kept, handles])
-    }
+/// An answer with an address that another has: it is told, and nothing is made of it that would harm who has it.
+fn answers_an_address(bed: &mut Bed, address: &str) -> Verdict {
+    let host = Namespace::new();
+    host.must(&format!("ip addr add {HOST}/32 dev lo"));
+    let plugged = Plugged::on(bed, Some(&host));
+    let engine = &plugged.engine;
+    let answer = |address: &str| {
+        let properties = format!(r#"{{"properties":{{"garden.network.container-ip":"{address}"}}}}"#);
+        plugged.put("up.sh", &format!("printf %s '{properties}'"));
+    };
+    plugged.put("net-in.sh", r#"printf '{"host_port":6000,"container_port":80}'"#);
+    answer(VICTIM);
+    engine.create(&["--handle", "victim"]);
+    let of_victim = || {
+        let told = engine.inspect("victim");
+        let hosts = engine.gdn(["exec", "victim", "cat", "/etc/hosts"]).expect_status(0).text();
+        (told["container_ip"].clone(), told["properties"].clone(), told["mapped_ports"].clone(), hosts)
+    };
+    let before = (state_of(&host), of_victim());
+    answer(address);
+    engine.create(&["--handle", "thief"]);
+    engine.gdn(["net", "in", "thief", "0:80"]).expect_status(0);
+    engine.gdn(["net", "out", "thief", "all"]).expect_status(0);
+    let told = engine.inspect("thief")["container_ip"].clone();
+    let with = (state_of(&host), of_victim());
+    engine.gdn(["destroy", "thief"]).expect_status(0);
+    let after = (state_of(&host), of_victim());
+    let calls = fs::read_to_string(plugged.place().join("calls")).unwrap();
+    let of_both: Vec<&str> = calls.lines().filter(|call| !call.ends_with(" first")).collect();
+    let verdicts = [
+        Verdict::equal(told, address).at("the address that is told"),
+        Verdict::equal(&with, &before).at("beside the other"),
+        Verdict::equal(&after, &before).at("after the other"),
+        Verdict::equal(of_both, ["up victim", "up thief", "net-in thief", "net-out thief", "down thief"]),
+    ];
+    engine.gdn(["net", "in", "victim", "0:80"]).expect_status(0);
+    engine.gdn(["destroy", "victim"]).expect_status(0);
+    Verdict::all(verdicts.into_iter().chain([plugged.finish()]))
 }
 
-/// A new directory with the program, and the stranger beside the directory.
-fn place_in(bed: &mut Bed) -> PathBuf {
-    let scene = bed.engine().scratch().join("plug-ins");
-    if scene.exists() {
-        fs::remove_dir_all(&scene).unwrap();
-    }
-    let place = scene.join("place");
-    fs::create_dir_all(&place).unwrap();
-    for (path, text) in [
-        (place.join("program"), PROGRAM.to_owned()),
-        (scene.join("stranger"), STRANGER.replace('@', &path_text(&place))),
-    ] {
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    place
+/// What a host's network is made of.
+fn state_of(host: &Namespace) -> String {
+    host.must(
+        "ip addr; ip route show table all; ip -6 route show table all; ip rule; ip neigh; nft list ruleset; \
+         cat /proc/sys/net/ipv4/ip_forward",
+    )
 }
 
 /// The plug-in as a careless caller starts it.
@@ -195,28 +217,4 @@ fn call(place: &Path) -> Command {
     let mut command = Command::new(place.join("program"));
     command.args(["--action", "up", "--handle", "bad"]).stdin(Stdio::null()).stdout(Stdio::piped());
     command
-}
-
-/// Processes of the plug-in: its own command line and the environment of its children name its place. So does the command
-/// line of the server.
-fn runs(place: &Path, server: u32) -> Vec<u32> {
-    let place = path_text(place);
-    let pids =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| *pid != server)
-        .filter(|pid| {
-            ["cmdline", "environ"].iter().any(|file| {
-                // A process may end meanwhile.
-                let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-                String::from_utf8_lossy(&text).contains(&place)
-            })
-        })
-        .collect()
-}
-
-/// The most memory that a process has had, in KiB.
-fn most_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells it");
-    line.trim().trim_end_matches("kB").trim().parse().expect("it is a number")
 }
