@@ -39,7 +39,8 @@ pub struct VethEnds {
 
 impl Connection {
     /// Makes a pair with one message. Both ends are down and have nothing else; raise them with what they need
-    /// ([`Batch::set_link`](crate::Batch::set_link)), this end first.
+    /// ([`Batch::set_link`](crate::Batch::set_link)), the peer first: when an end rises whose other end is down, the kernel
+    /// looks at all routes of the namespace.
     ///
     /// An end that is up when the pair is made is shut off again by the kernel's worker, because the other one is still down;
     /// that takes a grace period (RCU), during which nobody can change any link.
