@@ -20,7 +20,7 @@ use crate::removal::{ANSWER, LEAVE};
 use crate::{failures, sidecars};
 
 /// How many unknown containers are removed at a time. Each may take as long as one that is stuck is waited for.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 
 /// The directory of this boot's run-time files; those of earlier boots describe nothing that exists.
 pub(crate) fn enter_boot(run_dir: &Path, boot_id: &str) -> Result<PathBuf> {

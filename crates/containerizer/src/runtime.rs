@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use gdn_launcher::protocol::{Call, Sandbox as SandboxCall};
 use gdn_traits::{
     Attachment, ContainerPlan, Containerizer, CreatedContainer, Restored, RunContext, Sandbox, SandboxSpec,
@@ -121,11 +122,9 @@ impl Containerizer for RuntimeContainerizer {
     }
 
     async fn restore(&self, known: &[ContainerId]) -> Result<Vec<Restored>> {
-        for id in restore::traces(&self.kernel)? {
-            if !known.contains(&id) {
-                delete::container(self, &id).await;
-            }
-        }
+        let unknown = restore::traces(&self.kernel)?.into_iter().filter(|id| !known.contains(id));
+        let deletions = stream::iter(unknown).map(async |id| delete::container(self, &id).await);
+        deletions.buffer_unordered(restore::AT_ONCE).collect::<()>().await;
         self.kernel.restore(known).await
     }
 
