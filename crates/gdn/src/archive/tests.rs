@@ -141,3 +141,20 @@ fn half_a_tar_is_an_error() {
     let tar = tar_of(&[(EntryType::Regular, "f", "", &[1; 2000])]);
     assert!(extract(&tar[..1500], target.path(), None).is_err());
 }
+
+#[test]
+fn what_describes_the_first_entry_is_not_taken_for_it() {
+    let mut tar = Builder::new(Vec::new());
+    tar.append_pax_extensions([("SCHILY.xattr.user.long", &[b'x'; 700][..])]).unwrap();
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    header.set_size(0);
+    tar.append_data(&mut header, "n".repeat(200), std::io::empty()).unwrap();
+    let tar = tar.into_inner().unwrap();
+    // An extended header of two blocks, a long name of one, and the directory.
+    let known = 6 * 512;
+    assert_eq!(super::first_kind(&tar[..known]), Some(EntryType::Directory));
+    for length in [0, 511, 512, 513, known - 1] {
+        assert_eq!(super::first_kind(&tar[..length]), None, "{length}");
+    }
+}

@@ -134,20 +134,23 @@ impl Inside<'_> {
 
     /// Whether the path is a directory in the container: the first entry of its tar tells.
     async fn is_directory(&self) -> bool {
-        /// Where the kind of an entry stands in its header, and the kind of a directory.
-        const KIND: (usize, u8) = (156, b'5');
+        /// More than a name and the attributes of one entry have, in bytes.
+        const MOST: usize = 4 << 20;
         let Ok(mut tar) = self.tar(&self.path).await else {
             return false;
         };
-        let mut header = Vec::new();
-        while header.len() <= KIND.0 {
+        let mut head = Vec::new();
+        while head.len() < MOST {
+            if let Some(kind) = archive::first_kind(&head) {
+                return kind.is_dir();
+            }
             match tar.next().await {
-                Ok(Some(chunk)) => header.extend_from_slice(&chunk),
+                Ok(Some(chunk)) => head.extend_from_slice(&chunk),
                 // It does not exist, or cannot be read: then it is written as it was named, and the server has its say.
                 Ok(None) | Err(_) => return false,
             }
         }
-        header[KIND.0] == KIND.1
+        false
     }
 
     async fn tar(&self, path: &str) -> anyhow::Result<TarStream> {
