@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::Cgroups;
+use gdn_cgroups::{Cgroups, Swap};
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Forget, Reply, Resize, Signal as SignalCall,
@@ -66,6 +66,8 @@ pub struct Policy {
     /// Block I/O of a container that names no limit of its own, member by member. What the kernel cannot limit is told in the
     /// log, once.
     pub io: IoLimits,
+    /// Whether a limit of memory is one of memory alone, and swap is not limited.
+    pub unlimited_swap: bool,
     /// Whether processes of unprivileged containers can gain rights by no program that they execute (`no_new_privs`).
     pub no_new_privileges: bool,
     /// What users of unprivileged containers may have of what the kernel counts by user.
@@ -76,6 +78,11 @@ pub struct Policy {
 const LEAST_QUOTA_US: u64 = 1000;
 
 impl Policy {
+    /// What a limit of memory says about swap.
+    pub(crate) fn swap(self) -> Swap {
+        if self.unlimited_swap { Swap::Unlimited } else { Swap::Counted }
+    }
+
     /// The quota of these limits: what they name, else what their shares bring.
     pub(crate) fn quota(self, cpu: &CpuLimits) -> Option<u64> {
         match (cpu.quota_us, cpu.shares, self.cpu_quota_per_share_us) {
@@ -456,7 +463,7 @@ impl Containerizer for KernelContainerizer {
     }
 
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
-        limits::change(Arc::clone(&self.cgroups), self.living(id)?, change).await
+        limits::change(Arc::clone(&self.cgroups), self.policy, self.living(id)?, change).await
     }
 
     async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()> {

@@ -17,6 +17,7 @@ pub(crate) fn resources(limits: &Limits, policy: Policy) -> Resources {
     let io = limits.io.or(policy.io);
     Resources {
         memory_bytes: given(limits.memory.bytes),
+        swap: policy.swap(),
         cpu_shares: limits.cpu.shares.map(CpuShares::get),
         cpu_quota_us: policy.quota(&limits.cpu),
         pids_max: given(limits.pids.max),
@@ -71,10 +72,11 @@ pub(crate) fn in_force(limits: EffectiveLimits) -> Result<Limits> {
 /// Changes limits of a container in use.
 pub(crate) async fn change(
     cgroups: Arc<Cgroups>,
+    policy: Policy,
     container: Arc<Container>,
     change: &LimitChange,
 ) -> Result<Limits> {
-    let changed = resources_of(change);
+    let changed = resources_of(change, policy);
     let concerns_block_io = changed.io_weight.is_some() || changed.io_max != IoMax::default();
     let changing = Arc::clone(&container);
     let limits = tokio::task::spawn_blocking(move || {
@@ -95,11 +97,12 @@ pub(crate) async fn change(
 }
 
 /// A change in the words of control groups, in which the greatest number is no limit.
-fn resources_of(change: &LimitChange) -> Resources {
+fn resources_of(change: &LimitChange, policy: Policy) -> Resources {
     let or = |value: Option<u64>, none: u64| value.map(|value| if value == 0 { none } else { value });
     let io = &change.io;
     Resources {
         memory_bytes: or(change.memory_bytes, u64::MAX),
+        swap: policy.swap(),
         cpu_shares: or(change.cpu_shares, CpuShares::ORDINARY.get()),
         cpu_quota_us: or(change.cpu_quota_us, u64::MAX),
         pids_max: or(change.pids_max, u64::MAX),
@@ -157,6 +160,8 @@ pub(crate) fn supported(cgroups: &Cgroups, mut policy: Policy) -> Result<Policy,
 
 #[cfg(test)]
 mod tests {
+    use gdn_cgroups::Swap;
+
     use super::*;
 
     #[test]
@@ -175,11 +180,23 @@ mod tests {
     }
 
     #[test]
+    fn swap_is_limited_with_memory_unless_the_operator_says_otherwise() {
+        let mut spec = gdn_types::ProcessSpec::default();
+        spec.limits = Some((CpuLimits::default(), MemoryLimits { bytes: 1 << 26 }));
+        for (unlimited_swap, swap) in [(false, Swap::Counted), (true, Swap::Unlimited)] {
+            let policy = Policy { unlimited_swap, ..Policy::default() };
+            assert_eq!(resources(&Limits::default(), policy).swap, swap);
+            assert_eq!(resources_of(&LimitChange::default(), policy).swap, swap);
+            assert_eq!(crate::sidecars::resources(&spec, policy).unwrap().swap, swap);
+        }
+    }
+
+    #[test]
     fn a_change_to_zero_takes_a_limit_away_and_gives_the_ordinary_weight() {
         let mut change = LimitChange { cpu_shares: Some(0), memory_bytes: Some(0), ..LimitChange::default() };
         change.io.weight = Some(None);
         change.io.read_iops = Some(0);
-        let changed = resources_of(&change);
+        let changed = resources_of(&change, Policy::default());
         assert_eq!((changed.cpu_shares, changed.memory_bytes), (Some(1024), Some(u64::MAX)));
         assert_eq!((changed.io_weight, changed.io_max.read_iops), (Some(500), Some(u64::MAX)));
         assert_eq!((changed.pids_max, changed.io_max.read_bps), (None, None));

@@ -215,6 +215,7 @@ pub(crate) fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources>
     let given = |value: u64| (value > 0).then_some(value);
     Some(Resources {
         memory_bytes: given(memory.bytes),
+        swap: policy.swap(),
         cpu_shares: cpu.shares.map(CpuShares::get),
         cpu_quota_us: policy.quota(cpu),
         devices: DevicePolicy::Default,

@@ -8,8 +8,7 @@ use crate::devices;
 use crate::error::{Error, Result};
 use crate::layout::Controller;
 use crate::resources::{
-    DEFAULT_PERIOD_US, DevicePolicy, EffectiveLimits, Resources, Swap, bytes_text, pids_text,
-    shares_to_weight,
+    DEFAULT_PERIOD_US, DevicePolicy, EffectiveLimits, Resources, bytes_text, pids_text, shares_to_weight,
 };
 use crate::tree::{Hierarchy, Tree, Version};
 use crate::{DeviceRule, memory};
@@ -93,12 +92,7 @@ impl Cgroup {
     /// [`Error::Value`] naming the file and the value that the kernel refused; [`Error::NoController`].
     pub fn set(&self, limits: &Resources) -> Result<()> {
         if let Some(bytes) = limits.memory_bytes {
-            memory::limit(
-                self,
-                self.home(Controller::Memory)?,
-                &bytes_text(bytes),
-                limits.swap == Swap::Counted,
-            )?;
+            memory::limit(self, self.home(Controller::Memory)?, &bytes_text(bytes), limits.swap)?;
         }
         if let Some(shares) = limits.cpu_shares {
             self.set_shares(shares)?;

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::files::keyed_lines;
 use crate::group::Cgroup;
+use crate::resources::Swap;
 use crate::tree::{Hierarchy, Version};
 
 const V1_LIMIT: &str = "memory.limit_in_bytes";
@@ -14,13 +15,19 @@ const V2_SWAP_LIMIT: &str = "memory.swap.max";
 /// v1 shows "no limit" as the largest number of pages that fits; page sizes differ, so all from here on is "no limit".
 const V1_UNLIMITED_BYTES: u64 = i64::MAX.unsigned_abs() - (1 << 20);
 
-/// Limits memory, and with `counts_swap` memory and swap together.
-pub(crate) fn limit(group: &Cgroup, home: &Hierarchy, bytes: &str, counts_swap: bool) -> Result<()> {
-    match home.version {
-        Version::V1 => limit_v1(group, home, bytes, counts_swap),
-        Version::V2 => {
+/// Limits memory, and takes any other limit of swap than that away.
+pub(crate) fn limit(group: &Cgroup, home: &Hierarchy, bytes: &str, swap: Swap) -> Result<()> {
+    match (home.version, swap) {
+        (Version::V1, Swap::Counted) => limit_v1(group, home, bytes, true),
+        (Version::V1, Swap::Unlimited) => {
+            // First, since memory cannot be raised above the sum.
+            unless_missing(group.write(home, V1_SWAP_LIMIT, "-1"))?;
+            limit_v1(group, home, bytes, false)
+        }
+        (Version::V2, swap) => {
             group.write(home, V2_LIMIT, bytes)?;
-            if counts_swap { unless_missing(group.write(home, V2_SWAP_LIMIT, "0")) } else { Ok(()) }
+            let most = if swap == Swap::Counted { "0" } else { "max" };
+            unless_missing(group.write(home, V2_SWAP_LIMIT, most))
         }
     }
 }

@@ -66,7 +66,7 @@ pub enum Swap {
     /// accounting is not an error.
     #[default]
     Counted,
-    /// Swap is not limited.
+    /// Swap is not limited, and a limit that was set before is taken away.
     Unlimited,
 }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Child;
 
-use gdn_cgroups::{Cgroups, DevicePolicy, DeviceRule, Error, Layout, Resources, shares_to_weight};
+use gdn_cgroups::{Cgroups, DevicePolicy, DeviceRule, Error, Layout, Resources, Swap, shares_to_weight};
 use ground::{Subtree, eventually, let_go, waiting_shell};
 
 /// The directories of a group in all mounted hierarchies.
@@ -43,6 +43,33 @@ fn limits_are_read_back_as_they_were_set() {
         group.set(&Resources { memory_bytes: Some(bytes), ..Resources::default() }).unwrap();
         let expected = (bytes != u64::MAX).then_some(bytes);
         assert_eq!(group.limits().unwrap().memory_bytes, expected, "raised and lowered with its swap limit");
+    }
+}
+
+#[test]
+fn swap_is_limited_with_memory_or_not_at_all() {
+    let cgroups = Subtree::new("swap");
+    let group = cgroups.create("a", &Resources::default()).unwrap();
+    let told = || {
+        let read = |file: &str| {
+            let mut places = directories(&cgroups, "swap", "a").into_iter().map(|place| place.join(file));
+            places.find_map(|path| std::fs::read_to_string(path).ok())
+        };
+        match read("memory.memsw.limit_in_bytes") {
+            // No limit is the largest number of pages.
+            Some(sum) => Some(sum.trim().parse().unwrap()).filter(|sum: &u64| *sum < 1 << 62),
+            None => match read("memory.swap.max").expect("this kernel counts swap").trim() {
+                "max" => None,
+                swap => Some(group.limits().unwrap().memory_bytes.unwrap() + swap.parse::<u64>().unwrap()),
+            },
+        }
+    };
+    use Swap::{Counted, Unlimited};
+    for (mib, swap) in [(64, Counted), (128, Unlimited), (32, Unlimited), (16, Counted), (32, Counted)] {
+        let bytes = mib << 20;
+        group.set(&Resources { memory_bytes: Some(bytes), swap, ..Resources::default() }).unwrap();
+        assert_eq!(group.limits().unwrap().memory_bytes, Some(bytes));
+        assert_eq!(told(), (swap == Counted).then_some(bytes), "{mib} {swap:?}");
     }
 }
 

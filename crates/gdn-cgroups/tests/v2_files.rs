@@ -59,6 +59,9 @@ fn limits_go_to_the_v2_files_in_v2_units() {
     // A control file takes the whole of each write; a plain file keeps what was behind it, so only starts are compared.
     assert!(content(root.path(), "memory.max").starts_with("1048576"));
     assert!(content(root.path(), "memory.swap.max").starts_with('0'));
+    group.set(&Resources { swap: Swap::Unlimited, ..limits }).unwrap();
+    assert!(content(root.path(), "memory.max").starts_with("1048576"));
+    assert!(content(root.path(), "memory.swap.max").starts_with("max"));
     assert_eq!(content(root.path(), "cpu.weight"), "10000");
     assert!(content(root.path(), "cpu.max").starts_with("150000 100000"));
     assert_eq!(content(root.path(), "pids.max"), "1000");

@@ -23,7 +23,7 @@ pub struct Limits {
 /// processor its ordinary weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitChange {
-    /// Most bytes of memory, swap included.
+    /// Most bytes of memory, swap included unless the operator leaves swap unlimited.
     pub memory_bytes: Option<u64>,
     /// Weight of the processor, in cgroup v1 shares.
     pub cpu_shares: Option<u64>,

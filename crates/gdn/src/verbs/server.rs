@@ -74,6 +74,9 @@ pub(crate) struct Server {
     /// Processor time for each share, in microseconds of each 100 ms, of containers without a quota; 0 = no quota
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     cpu_quota_per_share: u64,
+    /// Limit memory alone: what containers swap is not counted and not limited [default: memory and swap together]
+    #[arg(long)]
+    disable_swap_limit: bool,
     /// Weight of the block I/O of containers that name none, 10 to 1000; 0 = the kernel's default
     #[arg(long, value_name = "WEIGHT", default_value_t = 0)]
     default_container_blockio_weight: u64,
@@ -241,6 +244,7 @@ impl Server {
             policy: Policy {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,
+                unlimited_swap: self.disable_swap_limit,
                 io,
                 user_limits: UserLimits {
                     inotify_instances: self.max_inotify_instances,

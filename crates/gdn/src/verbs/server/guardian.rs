@@ -76,7 +76,6 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     taken("insecure-docker-registry", "images of registries are not available yet"),
     taken("port-pool-properties-path", OWN_STATE),
     switch("enable-container-network-metrics", "they are counted for every container that has a network"),
-    switch("disable-swap-limit", "the limit of memory holds for memory and swap together"),
     taken("metrics-emission-interval", SCRAPED),
     taken("dropsonde-origin", SCRAPED),
     taken("dropsonde-destination", SCRAPED),
