@@ -81,6 +81,11 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "containers of a runtime have a group in every hierarchy, so the kernel's own weight is told",
     },
     Exception {
+        test: "devices::a_rule_of_the_operator_takes_the_place_of_the_usual_one",
+        with: ALL,
+        reason: "a runtime allows the usual devices itself, whatever it is told",
+    },
+    Exception {
         test: "limits::only_the_devices_of_the_list_are_allowed",
         with: CRUN,
         reason: "crun 1.8.1 allows the console (5:1) to every container",

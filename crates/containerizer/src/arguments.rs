@@ -5,8 +5,8 @@ use gdn_namespaces::CapabilitySet;
 use gdn_traits::RunContext;
 use gdn_types::{CapabilityProfile, Error, OutputPolicy, ProcessId, ProcessSpec, Result, WindowSize};
 
-use crate::component::Policy;
 use crate::environment;
+use crate::policy::Policy;
 use crate::users::User;
 
 /// The kernel's bound on one argument (MAX_ARG_STRLEN), final NUL included.
@@ -19,7 +19,7 @@ pub(crate) fn run(
     id: &ProcessId,
     spec: &ProcessSpec,
     context: &RunContext,
-    policy: Policy,
+    policy: &Policy,
     user: &User,
 ) -> Result<Run> {
     if spec.keep_output > ProcessSpec::MAX_KEPT_OUTPUT {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gdn_cgroups::{Cgroups, Swap};
+use gdn_cgroups::Cgroups;
 use gdn_launcher::Launcher;
 use gdn_launcher::protocol::{
     Attach, Call, CloseStdin, Create, FailureKind, Forget, Reply, Resize, Signal as SignalCall,
@@ -20,18 +20,18 @@ use gdn_traits::{
     SandboxSpec, SidecarPlan, StreamOut,
 };
 use gdn_types::{
-    ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, CpuLimits, EngineId, Error, ErrorKind,
-    ExitStatus, HostIds, IoLimits, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result,
-    SeccompProfile, Signal, StreamInSpec, StreamOutSpec, WindowSize,
+    ApparmorProfile, AttachFrom, ContainerId, ContainerMetrics, EngineId, Error, ErrorKind, ExitStatus,
+    HostIds, LimitChange, Limits, ProcessId, ProcessSpec, ProcessState, Result, SeccompProfile, Signal,
+    StreamInSpec, StreamOutSpec, WindowSize,
 };
 
 use crate::apparmor::Apparmor;
 use crate::container::{Container, ForInit, Shared};
 use crate::filters::Filters;
+use crate::policy::Policy;
 use crate::removal::{Removals, Traces};
 use crate::sidecars::Sidecars;
 use crate::targets::Targets;
-use crate::user_limits::UserLimits;
 use crate::{
     arguments, binds, failures, figures, ids, limits, removal, restore, sandbox, sidecars, stop, sysctls,
     transfers, users,
@@ -55,42 +55,6 @@ pub struct ContainerizerConfig {
     pub apparmor: ApparmorProfile,
     /// Whether containers have a cgroup in every v1 hierarchy, as an external runtime makes them.
     pub every_hierarchy: bool,
-}
-
-/// What the operator of an engine decided for every container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Processor time, in microseconds of each 100 ms, for each share of a container or sidecar that names no quota; 0 = no
-    /// quota.
-    pub cpu_quota_per_share_us: u64,
-    /// Block I/O of a container that names no limit of its own, member by member. What the kernel cannot limit is told in the
-    /// log, once.
-    pub io: IoLimits,
-    /// Whether a limit of memory is one of memory alone, and swap is not limited.
-    pub unlimited_swap: bool,
-    /// Whether processes of unprivileged containers can gain rights by no program that they execute (`no_new_privs`).
-    pub no_new_privileges: bool,
-    /// What users of unprivileged containers may have of what the kernel counts by user.
-    pub user_limits: UserLimits,
-}
-
-/// The least quota that the kernel takes, in microseconds.
-const LEAST_QUOTA_US: u64 = 1000;
-
-impl Policy {
-    /// What a limit of memory says about swap.
-    pub(crate) fn swap(self) -> Swap {
-        if self.unlimited_swap { Swap::Unlimited } else { Swap::Counted }
-    }
-
-    /// The quota of these limits: what they name, else what their shares bring.
-    pub(crate) fn quota(self, cpu: &CpuLimits) -> Option<u64> {
-        match (cpu.quota_us, cpu.shares, self.cpu_quota_per_share_us) {
-            (0, None, _) | (0, _, 0) => None,
-            (0, Some(shares), each) => Some(shares.get().saturating_mul(each).max(LEAST_QUOTA_US)),
-            (named, ..) => Some(named),
-        }
-    }
 }
 
 /// Threads that read figures at most: more wait for the kernel's locks and for each other.
@@ -333,13 +297,13 @@ impl Containerizer for KernelContainerizer {
         let process = process_id(spec)?;
         if let Some(plan) = sidecar {
             let reserved = Reservation::of(&container, &process)?;
-            let started = sidecars::run(&container, self.policy, context, &process, spec, plan).await?;
+            let started = sidecars::run(&container, &self.policy, context, &process, spec, plan).await?;
             reserved.keep();
             return Ok((process, attachment(started)?));
         }
         refuse_sidecar_parts(spec)?;
         let user = self.user(&container, &spec.user).await?;
-        let run = arguments::run(&process, spec, context, self.policy, &user)?;
+        let run = arguments::run(&process, spec, context, &self.policy, &user)?;
         let reserved = Reservation::of(&container, &process)?;
         match container.keeper.call(Call::Run(run), &[]).await {
             Ok(started) => {
@@ -463,7 +427,7 @@ impl Containerizer for KernelContainerizer {
     }
 
     async fn change_limits(&self, id: &ContainerId, change: &LimitChange) -> Result<Limits> {
-        limits::change(Arc::clone(&self.cgroups), self.policy, self.living(id)?, change).await
+        limits::change(Arc::clone(&self.cgroups), &self.policy, self.living(id)?, change).await
     }
 
     async fn demote(&self, id: &ContainerId, part: Option<f64>) -> Result<()> {

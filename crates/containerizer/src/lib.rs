@@ -30,6 +30,7 @@ mod ids;
 mod limits;
 mod lookups;
 mod oom;
+mod policy;
 mod processes;
 mod removal;
 mod restore;
@@ -43,6 +44,8 @@ mod transfers;
 mod user_limits;
 mod users;
 
-pub use component::{ContainerizerConfig, KernelContainerizer, Policy};
+pub use component::{ContainerizerConfig, KernelContainerizer};
+pub use gdn_cgroups::DeviceRule;
+pub use policy::Policy;
 pub use runtime::{Runtime, RuntimeContainerizer};
 pub use user_limits::UserLimits;

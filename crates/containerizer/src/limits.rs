@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gdn_cgroups::{Cgroups, DevicePolicy, EffectiveLimits, IoMax, Resources};
+use gdn_cgroups::{Cgroups, EffectiveLimits, IoMax, Resources};
 use gdn_types::{
     CpuLimits, CpuShares, Error, IoLimits, IoWeight, LimitChange, Limits, MemoryLimits, PidLimits, Result,
 };
 
-use crate::component::{Policy, cgroup_error};
+use crate::component::cgroup_error;
 use crate::container::Container;
 use crate::failures;
+use crate::policy::Policy;
 
 /// The limits of a new container; zero is "none of ours".
-pub(crate) fn resources(limits: &Limits, policy: Policy) -> Resources {
+pub(crate) fn resources(limits: &Limits, policy: &Policy) -> Resources {
     let io = limits.io.or(policy.io);
     Resources {
         memory_bytes: given(limits.memory.bytes),
@@ -23,7 +24,7 @@ pub(crate) fn resources(limits: &Limits, policy: Policy) -> Resources {
         pids_max: given(limits.pids.max),
         io_weight: io.weight.map(IoWeight::get),
         io_max: io_max(&io),
-        devices: DevicePolicy::Default,
+        devices: policy.devices(),
         ..Resources::default()
     }
 }
@@ -43,7 +44,7 @@ fn given(value: u64) -> Option<u64> {
 }
 
 /// Whether a new container with these limits has any of block I/O.
-pub(crate) fn limits_block_io(limits: &Limits, policy: Policy) -> bool {
+pub(crate) fn limits_block_io(limits: &Limits, policy: &Policy) -> bool {
     limits.io.or(policy.io) != IoLimits::default()
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn in_force(limits: EffectiveLimits) -> Result<Limits> {
 /// Changes limits of a container in use.
 pub(crate) async fn change(
     cgroups: Arc<Cgroups>,
-    policy: Policy,
+    policy: &Policy,
     container: Arc<Container>,
     change: &LimitChange,
 ) -> Result<Limits> {
@@ -97,7 +98,7 @@ pub(crate) async fn change(
 }
 
 /// A change in the words of control groups, in which the greatest number is no limit.
-fn resources_of(change: &LimitChange, policy: Policy) -> Resources {
+fn resources_of(change: &LimitChange, policy: &Policy) -> Resources {
     let or = |value: Option<u64>, none: u64| value.map(|value| if value == 0 { none } else { value });
     let io = &change.io;
     Resources {
@@ -160,7 +161,8 @@ pub(crate) fn supported(cgroups: &Cgroups, mut policy: Policy) -> Result<Policy,
 
 #[cfg(test)]
 mod tests {
-    use gdn_cgroups::Swap;
+    use gdn_cgroups::{DevicePolicy, Swap};
+    use gdn_types::ProcessSpec;
 
     use super::*;
 
@@ -169,26 +171,45 @@ mod tests {
         let defaults = IoLimits { weight: Some(IoWeight::ORDINARY), read_bps: 5, ..IoLimits::default() };
         let policy = Policy { io: defaults, ..Policy::default() };
         let named = IoLimits { read_bps: 9, write_iops: 3, ..IoLimits::default() };
-        let made = resources(&Limits { io: named, ..Limits::default() }, policy);
+        let made = resources(&Limits { io: named, ..Limits::default() }, &policy);
         assert_eq!(
             (made.io_weight, made.io_max.read_bps, made.io_max.write_iops),
             (Some(500), Some(9), Some(3))
         );
         assert_eq!(made.io_max.write_bps, None);
-        assert!(!limits_block_io(&Limits::default(), Policy::default()));
-        assert!(limits_block_io(&Limits::default(), policy));
+        assert!(!limits_block_io(&Limits::default(), &Policy::default()));
+        assert!(limits_block_io(&Limits::default(), &policy));
     }
 
     #[test]
     fn swap_is_limited_with_memory_unless_the_operator_says_otherwise() {
-        let mut spec = gdn_types::ProcessSpec::default();
-        spec.limits = Some((CpuLimits::default(), MemoryLimits { bytes: 1 << 26 }));
+        let own = (CpuLimits::default(), MemoryLimits { bytes: 1 << 26 });
+        let spec = ProcessSpec { limits: Some(own), ..ProcessSpec::default() };
         for (unlimited_swap, swap) in [(false, Swap::Counted), (true, Swap::Unlimited)] {
             let policy = Policy { unlimited_swap, ..Policy::default() };
-            assert_eq!(resources(&Limits::default(), policy).swap, swap);
-            assert_eq!(resources_of(&LimitChange::default(), policy).swap, swap);
-            assert_eq!(crate::sidecars::resources(&spec, policy).unwrap().swap, swap);
+            assert_eq!(resources(&Limits::default(), &policy).swap, swap);
+            assert_eq!(resources_of(&LimitChange::default(), &policy).swap, swap);
+            assert_eq!(crate::sidecars::resources(&spec, &policy).unwrap().swap, swap);
         }
+    }
+
+    #[test]
+    fn the_operators_rules_for_devices_are_those_of_containers_and_of_sidecars_with_limits() {
+        let spec = ProcessSpec { limits: Some(Default::default()), ..ProcessSpec::default() };
+        let devices = |policy: &Policy| {
+            let sidecar = crate::sidecars::resources(&spec, policy).unwrap().devices;
+            let container = resources(&Limits::default(), policy).devices;
+            assert_eq!(sidecar, container);
+            // A change of limits leaves what there is.
+            assert_eq!(resources_of(&LimitChange::default(), policy).devices, DevicePolicy::Inherit);
+            container
+        };
+        assert_eq!(devices(&Policy::default()), DevicePolicy::Default);
+        let rule = "c 1:11 w".parse().unwrap();
+        let policy = Policy { device_rules: vec![rule], ..Policy::default() };
+        assert!(
+            matches!(devices(&policy), DevicePolicy::Only(rules) if rules[0] == rule && rules.len() > 10)
+        );
     }
 
     #[test]
@@ -196,7 +217,7 @@ mod tests {
         let mut change = LimitChange { cpu_shares: Some(0), memory_bytes: Some(0), ..LimitChange::default() };
         change.io.weight = Some(None);
         change.io.read_iops = Some(0);
-        let changed = resources_of(&change, Policy::default());
+        let changed = resources_of(&change, &Policy::default());
         assert_eq!((changed.cpu_shares, changed.memory_bytes), (Some(1024), Some(u64::MAX)));
         assert_eq!((changed.io_weight, changed.io_max.read_iops), (Some(500), Some(u64::MAX)));
         assert_eq!((changed.pids_max, changed.io_max.read_bps), (None, None));

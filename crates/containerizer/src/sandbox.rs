@@ -64,7 +64,7 @@ pub(crate) async fn prepare(
     containerizer.held().insert(spec.id, Held::Living(Arc::clone(&container)));
     launched.map_err(failures::keeper)?;
     let (reply, descriptors) = prepared?.map_err(|error| container.build_failure(error))?;
-    if limits::limits_block_io(&spec.limits, containerizer.policy) {
+    if limits::limits_block_io(&spec.limits, &containerizer.policy) {
         limits::join_block_io(Arc::clone(&containerizer.cgroups), Arc::clone(&container)).await?;
     }
     let [pidfd, netns] = <[OwnedFd; 2]>::try_from(descriptors)
@@ -104,7 +104,7 @@ async fn make_cgroups(
     shows_cgroups: bool,
 ) -> Result<(Cgroup, ForInit)> {
     let (cgroups, name, limits) =
-        (Arc::clone(&containerizer.cgroups), spec.id, limits::resources(&spec.limits, containerizer.policy));
+        (Arc::clone(&containerizer.cgroups), spec.id, limits::resources(&spec.limits, &containerizer.policy));
     let (privileged, ids) = (spec.privileged, ids::map(spec.privileged, spec.ids));
     tokio::task::spawn_blocking(move || {
         let cgroup = cgroups.create(name.as_str(), &limits).map_err(cgroup_error)?;

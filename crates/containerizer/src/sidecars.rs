@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gdn_cgroups::{Cgroup, Cgroups, DevicePolicy, Mode, Resources};
+use gdn_cgroups::{Cgroup, Cgroups, Mode, Resources};
 use gdn_launcher::protocol::{Call, Create, Reply, Run, Sidecar};
 use gdn_mounts::Root;
 use gdn_traits::{RunContext, SidecarPlan};
@@ -15,9 +15,10 @@ use gdn_types::{ContainerId, CpuShares, ExitStatus, IoWeight, ProcessId, Process
 use uuid::Uuid;
 
 use crate::cgroup_views::{self, View};
-use crate::component::{Policy, cgroup_error};
+use crate::component::cgroup_error;
 use crate::container::{Container, Shared};
 use crate::oom::{OomReport, Owner};
+use crate::policy::Policy;
 use crate::removal::{Removals, Traces};
 use crate::targets::Targets;
 use crate::{arguments, binds, failures, ids, limits, users};
@@ -98,7 +99,7 @@ impl Sidecars {
 /// Starts a sidecar whose name is taken. What a failure leaves is removed in the background.
 pub(crate) async fn run(
     container: &Arc<Container>,
-    policy: Policy,
+    policy: &Policy,
     context: &RunContext,
     process: &ProcessId,
     spec: &ProcessSpec,
@@ -169,7 +170,7 @@ pub(crate) async fn user(container: &Container, root: Root, asked: &str) -> Resu
 /// Makes the sidecar's group and notes it, before there is a process in it.
 pub(crate) async fn make_group(
     container: &Arc<Container>,
-    policy: Policy,
+    policy: &Policy,
     process: &ProcessId,
     spec: &ProcessSpec,
 ) -> Result<Arc<Cgroup>> {
@@ -210,7 +211,7 @@ fn note(shared: &Shared, process: ProcessId, cgroup: Cgroup, own_limit: bool) ->
 }
 
 /// The limits of its own, if it has any, be they empty.
-pub(crate) fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources> {
+pub(crate) fn resources(spec: &ProcessSpec, policy: &Policy) -> Option<Resources> {
     let (cpu, memory) = spec.limits.as_ref()?;
     let given = |value: u64| (value > 0).then_some(value);
     Some(Resources {
@@ -218,7 +219,7 @@ pub(crate) fn resources(spec: &ProcessSpec, policy: Policy) -> Option<Resources>
         swap: policy.swap(),
         cpu_shares: cpu.shares.map(CpuShares::get),
         cpu_quota_us: policy.quota(cpu),
-        devices: DevicePolicy::Default,
+        devices: policy.devices(),
         ..Resources::default()
     })
 }
@@ -323,8 +324,8 @@ mod tests {
     #[test]
     fn absent_limits_differ_from_empty_ones() {
         let spec = ProcessSpec::default();
-        assert!(resources(&spec, Policy::default()).is_none());
+        assert!(resources(&spec, &Policy::default()).is_none());
         let empty = ProcessSpec { limits: Some(Default::default()), ..spec };
-        assert!(resources(&empty, Policy::default()).unwrap().memory_bytes.is_none());
+        assert!(resources(&empty, &Policy::default()).unwrap().memory_bytes.is_none());
     }
 }

@@ -44,6 +44,14 @@ pub enum Error {
         /// Why the kernel refused it.
         errno: Errno,
     },
+    /// The text is no rule for devices.
+    #[error("device rule {rule:?}: {reason}")]
+    DeviceRule {
+        /// The rule as given.
+        rule: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A weight of block I/O that no kernel takes.
     #[error("block i/o weight {weight} is not between 10 and 1000")]
     IoWeight {

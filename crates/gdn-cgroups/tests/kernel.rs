@@ -367,8 +367,16 @@ fn only_the_usual_devices_can_be_opened() {
     assert_eq!(try_devices(&group), "null zero nokmsg nomem");
     group.set(&Resources { devices: DevicePolicy::Only(Vec::new()), ..Resources::default() }).unwrap();
     assert_eq!(try_devices(&group), "nonull nozero nokmsg nomem");
+    group.set(&Resources { devices: operators_rules(), ..Resources::default() }).unwrap();
+    assert_eq!(try_devices(&group), "null nozero kmsg nomem");
     group.set(&Resources { devices: DevicePolicy::AllowAll, ..Resources::default() }).unwrap();
     assert!(try_devices(&group).starts_with("null zero kmsg"));
+}
+
+/// What may be used by the operator's rules, the same on both versions: the first opens no more than is said.
+fn operators_rules() -> DevicePolicy {
+    let rules = ["c 1:11 r", "c 1:5 m"].map(|rule| rule.parse().unwrap());
+    DevicePolicy::Only(DeviceRule::container_devices(&rules))
 }
 
 #[test]
@@ -385,6 +393,8 @@ fn the_v2_device_program_does_the_same_in_the_cgroup2_tree() {
     let only_zero: DeviceRule = DeviceRule::container_defaults().remove(3);
     group.set(&Resources { devices: DevicePolicy::Only(vec![only_zero]), ..Resources::default() }).unwrap();
     assert_eq!(try_devices(&group), "nonull zero nokmsg nomem");
+    group.set(&Resources { devices: operators_rules(), ..Resources::default() }).unwrap();
+    assert_eq!(try_devices(&group), "null nozero kmsg nomem");
     group.set(&Resources { devices: DevicePolicy::AllowAll, ..Resources::default() }).unwrap();
     assert!(try_devices(&group).starts_with("null zero kmsg"));
     eventually("the subtree can be removed", || cgroups.remove_all().is_ok());

@@ -174,7 +174,7 @@ async fn parts(
         run_dir: layout.run.clone(),
         boot_id: boot_id.to_owned(),
         events: events.clone(),
-        policy: settings.policy,
+        policy: settings.policy.clone(),
         seccomp: settings.seccomp.clone(),
         apparmor: settings.apparmor.clone(),
         every_hierarchy: settings.runtime.is_some(),

@@ -1,7 +1,7 @@
 //! `config.json`: a container in the words of the OCI runtime specification, with the same mounts, masks, rights and limits as
 //! one that the engine builds itself.
 
-use gdn_cgroups::{DeviceAccess, DeviceKind, DeviceRule, Mode, Resources};
+use gdn_cgroups::{DeviceAccess, DeviceKind, DevicePolicy, DeviceRule, Mode, Resources};
 use gdn_launcher::protocol::Run;
 use gdn_namespaces::{CapabilitySet, IdMap};
 use gdn_types::{CapabilityProfile, Result};
@@ -138,7 +138,11 @@ fn own_mounts(privileged: bool, mode: Mode) -> Vec<Value> {
 /// The limits, which the engine has set already: a runtime that resets what it is not told of sets them again.
 pub(super) fn resources(resources: &Resources) -> Value {
     let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
-    rules.extend(DeviceRule::container_defaults().iter().map(device));
+    let devices = match &resources.devices {
+        DevicePolicy::Only(rules) => rules,
+        _ => &DeviceRule::container_defaults(),
+    };
+    rules.extend(devices.iter().map(device));
     let mut told = Map::from_iter([("devices".to_owned(), rules.into())]);
     let mut tell = |key: &str, value: Value| drop(told.insert(key.to_owned(), value));
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -218,6 +222,19 @@ mod tests {
             available: CapabilitySet::UNPRIVILEGED,
         };
         document(container).unwrap()
+    }
+
+    #[test]
+    fn the_operators_rules_for_devices_are_told() {
+        let told = |devices: DevicePolicy| {
+            let told = resources(&Resources { devices, ..Resources::default() });
+            told["devices"].as_array().unwrap().clone()
+        };
+        let rules = DeviceRule::container_devices(&["b 7:* rw".parse().unwrap()]);
+        let devices = told(DevicePolicy::Only(rules));
+        assert_eq!(devices[0], json!({ "allow": false, "access": "rwm" }));
+        assert_eq!(devices[1], json!({ "allow": true, "type": "b", "major": 7, "access": "rw" }));
+        assert_eq!(devices[2..], told(DevicePolicy::Default)[1..]);
     }
 
     /// Conformance: Q407-410

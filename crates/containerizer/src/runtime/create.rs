@@ -37,7 +37,7 @@ pub(super) async fn create(
         sandbox: container.init_pid.load(Ordering::Relaxed),
         cgroup: kernel.cgroups.path(spec.id.as_str()),
         mode: kernel.cgroups.mode(),
-        resources: limits::resources(&spec.limits, kernel.policy),
+        resources: limits::resources(&spec.limits, &kernel.policy),
         sysctls,
         capabilities: plan.capabilities,
         apparmor: kernel.apparmor.of(&plan.apparmor, spec.privileged).await?,

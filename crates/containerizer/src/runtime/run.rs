@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<(Reply, Vec<OwnedFd>)> {
     let kernel = &containerizer.kernel;
     let user = kernel.user(container, &spec.user).await?;
-    let mut run = arguments::run(id, spec, context, kernel.policy, &user)?;
+    let mut run = arguments::run(id, spec, context, &kernel.policy, &user)?;
     limit_to_available(&mut run, context.privileged)?;
     let (bundle, run) =
         prepared(Arc::clone(container), run, ids::map(context.privileged, context.ids)).await?;

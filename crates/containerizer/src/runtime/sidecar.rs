@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use gdn_cgroups::Resources;
 use gdn_launcher::protocol::{Call, Client, Reply, Run, Sidecar};
 use gdn_mounts::Root;
 use gdn_traits::{RunContext, SidecarPlan};
@@ -32,16 +33,18 @@ pub(super) async fn run(
     let kernel = &containerizer.kernel;
     let (root, user) = sidecars::user(container, Root::from_fd(plan.rootfs), &spec.user).await?;
     let dir = if spec.dir.is_empty() { "/".to_owned() } else { spec.dir.clone() };
-    let mut run = arguments::run(id, &ProcessSpec { dir, ..spec.clone() }, context, kernel.policy, &user)?;
+    let mut run = arguments::run(id, &ProcessSpec { dir, ..spec.clone() }, context, &kernel.policy, &user)?;
     limit_to_available(&mut run, context.privileged)?;
     let detached = binds::all(&spec.bind_mounts, None).await?;
-    let cgroup = sidecars::make_group(container, kernel.policy, id, spec).await?;
+    let cgroup = sidecars::make_group(container, &kernel.policy, id, spec).await?;
     let started = async {
         let name = cgroup.name().rsplit('/').next().unwrap_or_default().to_owned();
         let asked = Asked {
             run: run.clone(),
             cgroup: kernel.cgroups.path(cgroup.name()),
-            resources: sidecars::resources(spec, kernel.policy).unwrap_or_default(),
+            resources: sidecars::resources(spec, &kernel.policy)
+                // In a group within the container's, which the runtime is told to restrict as that is.
+                .unwrap_or_else(|| Resources { devices: kernel.policy.devices(), ..Resources::default() }),
             bind_mounts: spec.bind_mounts.clone(),
         };
         let stage = containerizer.stage.clone();
@@ -91,7 +94,7 @@ pub(super) async fn run(
 struct Asked {
     run: Run,
     cgroup: String,
-    resources: gdn_cgroups::Resources,
+    resources: Resources,
     bind_mounts: Vec<gdn_types::BindMount>,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::builder::RangedI64ValueParser;
 use clap::{Args, ValueEnum};
-use containerizer::{Policy, Runtime, UserLimits};
+use containerizer::{DeviceRule, Policy, Runtime, UserLimits};
 use gardener_core::{AfterReboot, CpuThrottling, Entitlement, IdPool};
 use gdn_types::{ApparmorProfile, HostIds, IoLimits, IoWeight, SeccompProfile};
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,6 +71,10 @@ pub(crate) struct Server {
     /// Refuse privileged containers
     #[arg(long)]
     disable_privileged_containers: bool,
+    /// Devices that every container may use beside the usual ones, such as "c 10:229 rwm": b or c, MAJOR:MINOR or * for any, and
+    /// what of read, write and make (mknod); takes the place of the usual rule for the same devices; may be repeated
+    #[arg(long, value_name = "RULE")]
+    device_cgroup_rule: Vec<DeviceRule>,
     /// Processor time for each share, in microseconds of each 100 ms, of containers without a quota; 0 = no quota
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     cpu_quota_per_share: u64,
@@ -175,7 +179,7 @@ impl Server {
     pub(crate) async fn perform(self, global: &Global) -> anyhow::Result<u8> {
         let log = logging::begin(self.log_level, self.log_format);
         server::require_root()?;
-        self.guardian.told()?;
+        self.guardian.told();
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
         let settings = self.settings(global, log)?;
@@ -245,6 +249,7 @@ impl Server {
                 cpu_quota_per_share_us: self.cpu_quota_per_share,
                 no_new_privileges: self.no_new_privileges,
                 unlimited_swap: self.disable_swap_limit,
+                device_rules: self.device_cgroup_rule,
                 io,
                 user_limits: UserLimits {
                     inotify_instances: self.max_inotify_instances,

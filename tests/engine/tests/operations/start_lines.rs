@@ -190,10 +190,11 @@ fn what_would_start_another_server_than_was_meant_is_refused() {
     with("[server]\nmax-container = 1\n").expect_error("line 2: gdn server has no option \"max-container\"");
     with("[server]\nmax-containers = x\n").expect_error("line 2: invalid value 'x' for '--max-containers");
     with("max-containers = 1\n").expect_error("line 1: \"max-containers\" stands before any section");
-    with("[server]\ndevice-cgroup-rule = c 1:3 rwm\n")
-        .expect_error("--device-cgroup-rule: rules for devices");
+    with("[server]\ndevice-cgroup-rule = c 1:3\n")
+        .expect_error("line 2: invalid value 'c 1:3' for '--device");
     engine.gdn(["server", "--config", "/no/such.ini"]).expect_error("cannot read the file /no/such.ini");
-    engine.gdn(["server", "--device-cgroup-rule", "c 1:3 rwm"]).expect_error("rules for devices");
+    let rule = engine.gdn(["server", "--device-cgroup-rule", "c 1:3 rx"]);
+    assert_eq!(rule.expect_error("device rule \"c 1:3 rx\": its access has other letters").status, 2);
     assert_eq!(engine.gdn(["server", "--log-level", "loud"]).expect_error("'loud'").status, 2);
     // Nothing was begun.
     assert!(!engine.root().join("state").exists());

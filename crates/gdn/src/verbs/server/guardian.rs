@@ -1,11 +1,10 @@
-//! Options of Guardian that mean nothing to this engine, or that it does not have.
+//! Options of Guardian that mean nothing to this engine.
 //!
-//! An operator's start line goes on working: what means nothing is taken with one warning, what would silently do something
-//! else is refused. docs/migration.md tells them all; a test holds it to this table.
+//! An operator's start line goes on working: what means nothing is taken with one warning. docs/migration.md tells them all; a
+//! test holds it to this table.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::failure::Advised;
 use crate::output;
 
 /// The socket that Guardian makes when it is told nothing else.
@@ -19,22 +18,16 @@ pub(crate) struct Foreign {
     pub(crate) name: &'static str,
     /// Whether a value follows.
     takes_value: bool,
-    /// Whether a start with it is refused.
-    refused: bool,
-    /// What it means here, for the warning or the refusal.
+    /// What it means here, for the warning.
     why: &'static str,
 }
 
 const fn taken(name: &'static str, why: &'static str) -> Foreign {
-    Foreign { name, takes_value: true, refused: false, why }
+    Foreign { name, takes_value: true, why }
 }
 
 const fn switch(name: &'static str, why: &'static str) -> Foreign {
-    Foreign { name, takes_value: false, refused: false, why }
-}
-
-const fn refused(name: &'static str, why: &'static str) -> Foreign {
-    Foreign { name, takes_value: true, refused: true, why }
+    Foreign { name, takes_value: false, why }
 }
 
 const NO_PROGRAMS: &str = "the engine does its work itself and runs no such program";
@@ -52,10 +45,6 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     taken("depot", OWN_STATE),
     taken("properties-path", OWN_STATE),
     taken("console-sockets-path", "terminals need no sockets in the file system"),
-    refused(
-        "device-cgroup-rule",
-        "rules for devices are not configurable: privileged containers have the usual devices",
-    ),
     taken("uid-map-start", OWN_IDS),
     taken("uid-map-length", OWN_IDS),
     taken("gid-map-start", OWN_IDS),
@@ -104,23 +93,13 @@ impl GuardianOptions {
     }
 
     /// Tells each of them once in the log.
-    ///
-    /// # Errors
-    /// The first that would silently do something else.
-    pub(super) fn told(&self) -> anyhow::Result<()> {
-        if let Some(option) = self.given.iter().find(|option| option.refused) {
-            return Err(Advised::error(
-                format!("--{}: {}", option.name, option.why),
-                "leave it out; docs/migration.md tells what there is instead",
-            ));
-        }
+    pub(super) fn told(&self) {
         for option in &self.given {
             tracing::warn!(option = format!("--{}", option.name), "{}", option.why);
         }
         if self.any() {
             tracing::info!("this is a start line of Guardian: what it does not say is as Guardian has it");
         }
-        Ok(())
     }
 }
 
@@ -193,15 +172,6 @@ mod tests {
             assert!(ours.contains(&name), "gdn server does not know --{name}");
             assert!(guide.contains(&format!("`--{name}`")), "docs/migration.md does not tell --{name}");
         }
-    }
-
-    #[test]
-    fn what_would_do_something_else_is_refused() {
-        for option in FOREIGN {
-            let options = GuardianOptions { given: vec![option] };
-            assert_eq!(options.told().is_err(), option.refused, "{}", option.name);
-        }
-        assert!(!GuardianOptions::default().any());
     }
 
     #[test]
