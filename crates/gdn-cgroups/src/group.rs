@@ -128,6 +128,11 @@ impl Cgroup {
         self.limits()
     }
 
+    /// Whether the kernel counts the group's swap: without that there is nothing to limit it by.
+    pub fn counts_swap(&self) -> bool {
+        self.tree.home(Controller::Memory).is_some_and(|home| memory::counts_swap(self, home))
+    }
+
     /// Reads the limits back from the kernel.
     ///
     /// # Errors

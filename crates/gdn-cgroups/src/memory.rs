@@ -32,6 +32,15 @@ pub(crate) fn limit(group: &Cgroup, home: &Hierarchy, bytes: &str, swap: Swap) -
     }
 }
 
+/// Whether there is a file for a limit of swap.
+pub(crate) fn counts_swap(group: &Cgroup, home: &Hierarchy) -> bool {
+    let file = match home.version {
+        Version::V1 => V1_SWAP_LIMIT,
+        Version::V2 => V2_SWAP_LIMIT,
+    };
+    home.directory.read(&group.file(file)).is_ok()
+}
+
 /// The kernel keeps memory <= memory+swap at every moment: lowering starts with memory, raising with the sum.
 fn limit_v1(group: &Cgroup, home: &Hierarchy, bytes: &str, counts_swap: bool) -> Result<()> {
     let set_sum = || unless_missing(group.write(home, V1_SWAP_LIMIT, bytes));

@@ -156,7 +156,9 @@ fn a_limit_without_its_controller_is_refused_and_a_missing_swap_file_is_not() {
     let group = cgroups.open_existing("a").unwrap().unwrap();
     let refused = group.set(&Resources { pids_max: Some(4), ..Resources::default() }).unwrap_err();
     assert!(refused.to_string().contains("pids"), "{refused}");
+    assert!(group.counts_swap());
     std::fs::remove_file(root.path().join(SUBTREE).join("a/memory.swap.max")).unwrap();
+    assert!(!group.counts_swap());
     for swap in [Swap::Counted, Swap::Unlimited] {
         group.set(&Resources { memory_bytes: Some(4096), swap, ..Resources::default() }).unwrap();
     }

@@ -1,7 +1,7 @@
 //! `config.json`: a container in the words of the OCI runtime specification, with the same mounts, masks, rights and limits as
 //! one that the engine builds itself.
 
-use gdn_cgroups::{DeviceAccess, DeviceKind, DevicePolicy, DeviceRule, Mode, Resources};
+use gdn_cgroups::{DeviceAccess, DeviceKind, DevicePolicy, DeviceRule, Mode, Resources, Swap};
 use gdn_launcher::protocol::Run;
 use gdn_namespaces::{CapabilitySet, IdMap};
 use gdn_types::{CapabilityProfile, Result};
@@ -40,6 +40,8 @@ pub(super) struct Container<'a> {
     pub(super) cgroup: String,
     pub(super) mode: Mode,
     pub(super) resources: &'a Resources,
+    /// Whether the kernel has a limit of swap to tell of.
+    pub(super) counts_swap: bool,
     /// Name and value, alternating.
     pub(super) sysctls: &'a [String],
     pub(super) seccomp: Option<Value>,
@@ -92,7 +94,7 @@ fn linux(container: &Container<'_>) -> Value {
     let mut linux = json!({
         "cgroupsPath": container.cgroup,
         "rootfsPropagation": "private",
-        "resources": resources(container.resources),
+        "resources": resources(container.resources, container.counts_swap),
         "sysctl": sysctls(container.sysctls),
     });
     if container.privileged {
@@ -136,7 +138,7 @@ fn own_mounts(privileged: bool, mode: Mode) -> Vec<Value> {
 }
 
 /// The limits, which the engine has set already: a runtime that resets what it is not told of sets them again.
-pub(super) fn resources(resources: &Resources) -> Value {
+pub(super) fn resources(resources: &Resources, counts_swap: bool) -> Value {
     let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
     let devices = match &resources.devices {
         DevicePolicy::Only(rules) => rules,
@@ -147,7 +149,14 @@ pub(super) fn resources(resources: &Resources) -> Value {
     let mut tell = |key: &str, value: Value| drop(told.insert(key.to_owned(), value));
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     if let Some(bytes) = resources.memory_bytes {
-        tell("memory", json!({ "limit": signed(bytes) }));
+        let limit = signed(bytes);
+        let mut memory = json!({ "limit": limit });
+        // Where there is no such limit, runc would fail to set it. Without it, crun takes it away where there is.
+        if counts_swap {
+            // That of memory and swap together; -1 is none.
+            memory["swap"] = if resources.swap == Swap::Counted { limit.into() } else { (-1).into() };
+        }
+        tell("memory", memory);
     }
     if let Some(max) = resources.pids_max {
         tell("pids", json!({ "limit": signed(max) }));
@@ -214,6 +223,7 @@ mod tests {
             cgroup: "/gdn-x/c".to_owned(),
             mode: Mode::Hybrid,
             resources: &limits,
+            counts_swap: true,
             sysctls: &sysctls,
             seccomp: None,
             mounts: &mounts,
@@ -225,9 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn swap_is_told_where_the_kernel_counts_it() {
+        let told = |swap, counts_swap| {
+            let limits = Resources { memory_bytes: Some(4096), swap, ..Resources::default() };
+            resources(&limits, counts_swap)["memory"].clone()
+        };
+        assert_eq!(told(Swap::Counted, true), json!({ "limit": 4096, "swap": 4096 }));
+        assert_eq!(told(Swap::Unlimited, true), json!({ "limit": 4096, "swap": -1 }));
+        assert_eq!(told(Swap::Counted, false), json!({ "limit": 4096 }));
+    }
+
+    #[test]
     fn the_operators_rules_for_devices_are_told() {
         let told = |devices: DevicePolicy| {
-            let told = resources(&Resources { devices, ..Resources::default() });
+            let told = resources(&Resources { devices, ..Resources::default() }, true);
             told["devices"].as_array().unwrap().clone()
         };
         let rules = DeviceRule::container_devices(&["b 7:* rw".parse().unwrap()]);
@@ -243,7 +264,7 @@ mod tests {
         let config = configuration(false);
         let linux = &config["linux"];
         let resources = &linux["resources"];
-        assert_eq!(resources["memory"], json!({ "limit": 64 << 20 }));
+        assert_eq!(resources["memory"], json!({ "limit": 64 << 20, "swap": 64 << 20 }));
         assert_eq!(resources["cpu"], json!({ "shares": 512, "quota": 20_000 }));
         assert_eq!(resources["pids"], json!({ "limit": 100 }));
         assert_eq!(resources["devices"][0], json!({ "allow": false, "access": "rwm" }));

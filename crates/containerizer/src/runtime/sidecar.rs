@@ -45,6 +45,7 @@ pub(super) async fn run(
             resources: sidecars::resources(spec, &kernel.policy)
                 // In a group within the container's, which the runtime is told to restrict as that is.
                 .unwrap_or_else(|| Resources { devices: kernel.policy.devices(), ..Resources::default() }),
+            counts_swap: cgroup.counts_swap(),
             bind_mounts: spec.bind_mounts.clone(),
         };
         let stage = containerizer.stage.clone();
@@ -95,6 +96,7 @@ struct Asked {
     run: Run,
     cgroup: String,
     resources: Resources,
+    counts_swap: bool,
     bind_mounts: Vec<gdn_types::BindMount>,
 }
 
@@ -115,7 +117,7 @@ impl Asked {
         let linux = &mut config["linux"];
         linux["namespaces"] = namespaces(&linux["namespaces"], init);
         linux["cgroupsPath"] = self.cgroup.clone().into();
-        linux["resources"] = config::resources(&self.resources);
+        linux["resources"] = config::resources(&self.resources, self.counts_swap);
         linux["sysctl"] = json!({});
         if let Some(config) = config.as_object_mut() {
             config.remove("hostname");
