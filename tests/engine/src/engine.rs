@@ -81,8 +81,13 @@ impl Engine {
     pub fn start_server(&mut self, options: &[&str]) {
         let mut command = Command::new(binary());
         command.args(self.server_arguments(options));
-        self.started = (None, options.iter().map(ToString::to_string).collect());
+        self.note_start(None, options);
         self.start_server_by(command);
+    }
+
+    /// Notes where (in the host's network, or in another) and how a server is started, for the one that sweeps.
+    pub fn note_start(&mut self, namespace: Option<&Namespace>, options: &[&str]) {
+        self.started = (namespace.map(Namespace::pid), options.iter().map(ToString::to_string).collect());
     }
 
     /// The words after `gdn` with which the server is started.
@@ -99,7 +104,7 @@ impl Engine {
     pub fn start_server_in(&mut self, namespace: &Namespace, options: &[&str]) {
         let mut command = namespace.command(&binary().to_string_lossy());
         command.args(self.server_arguments(options));
-        self.started = (Some(namespace.pid()), options.iter().map(ToString::to_string).collect());
+        self.note_start(Some(namespace), options);
         self.start_server_by(command);
     }
 
@@ -234,6 +239,18 @@ impl Engine {
     pub fn handles(&self) -> Vec<String> {
         let listed = self.gdn(["list", "-q", "--all"]).expect_status(0);
         listed.text().lines().map(str::to_owned).collect()
+    }
+
+    /// How much of each pool of the network is in use: subnets, prefixes of IPv6, ports of TCP and of UDP.
+    #[track_caller]
+    pub fn in_use(&self) -> [u64; 4] {
+        let told = self.gdn(["--format", "json", "capacity"]).expect_status(0);
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let pools = told["pools"].as_array().unwrap();
+        ["subnets", "ipv6-prefixes", "tcp-ports", "udp-ports"].map(|name| {
+            let pool = pools.iter().find(|pool| pool["name"] == name);
+            pool.unwrap_or_else(|| panic!("no pool of {name}: {told}"))["in_use"].as_u64().unwrap()
+        })
     }
 
     /// Does something with a client of the server.

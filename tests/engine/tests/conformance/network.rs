@@ -4,11 +4,11 @@ use std::process::Command;
 
 use engine_tests::host::{GREETING, Host};
 use engine_tests::{Engine, Gdn, until};
-use serde_json::Value;
 
 mod bandwidth;
 mod cycles;
 mod egress;
+mod kills;
 mod mapped_ports;
 mod neighbours;
 mod orphans;
@@ -85,17 +85,6 @@ impl Bed {
             self.engine.gdn(["exec", handle, "netstat", "-ltn"]).text().contains(&format!(":{port} "))
         });
         greeter
-    }
-
-    /// How much of each pool is in use: subnets, prefixes of IPv6, ports of TCP and of UDP.
-    fn in_use(&self) -> [u64; 4] {
-        let told = self.engine.gdn(["--format", "json", "capacity"]).expect_status(0).text();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let pools = told["pools"].as_array().unwrap();
-        ["subnets", "ipv6-prefixes", "tcp-ports", "udp-ports"].map(|name| {
-            let pool = pools.iter().find(|pool| pool["name"] == name);
-            pool.unwrap_or_else(|| panic!("no pool of {name}: {told}"))["in_use"].as_u64().unwrap()
-        })
     }
 
     /// Destroys every container; then nothing of them is left, in the host's namespace neither.

@@ -48,7 +48,7 @@ fn a_start_removes_the_links_and_files_of_containers_that_no_record_knows() {
     let (known, files) = (bed.named_links(), bed.engine.root().join("network"));
     let known_files =
         || fs::read_dir(&files).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
-    assert_eq!((known.len(), known_files(), bed.in_use()), (2, 1, [1, 1, 1, 0]));
+    assert_eq!((known.len(), known_files(), bed.engine.in_use()), (2, 1, [1, 1, 1, 0]));
     bed.engine.kill_server();
 
     let (names, mark) = (bed.link_names(), bed.engine.mark());
@@ -83,14 +83,14 @@ fn a_start_removes_the_links_and_files_of_containers_that_no_record_knows() {
     until("the files of nobody to be gone", || known_files() == 3);
     assert!(files.join("nobodys").exists(), "what is no container's is let alone");
 
-    assert_eq!(bed.in_use(), [2, 2, 1, 0]);
+    assert_eq!(bed.engine.in_use(), [2, 2, 1, 0]);
     assert!(bed.host.outside.reaches("192.0.2.2", 8080));
     assert!(bed.reaches("one", "192.0.2.1", 80) && !bed.reaches("one", "192.0.2.1", 81));
     let hosts = bed.engine.shell("one", "cat /etc/hosts").text();
     assert!(hosts.contains("10.254.0.2 one"), "{hosts}");
     bed.host.inside.must("busybox ping -c 1 -W 2 10.254.0.6");
     bed.engine.gdn(["destroy", "two"]).expect_status(0);
-    until("the address to be free", || bed.in_use() == [1, 1, 1, 0]);
+    until("the address to be free", || bed.engine.in_use() == [1, 1, 1, 0]);
     bed.host.inside.must(&format!("ip link del {left}"));
     bed.finish();
 }
@@ -116,6 +116,6 @@ fn a_start_is_refused_where_the_name_of_anothers_link_is_like_those_of_container
     }
     bed.serve();
     assert!(bed.reaches("one", "192.0.2.1", 80) && !bed.reaches("one", "192.0.2.7", 80));
-    assert_eq!(bed.in_use(), [1, 1, 0, 0]);
+    assert_eq!(bed.engine.in_use(), [1, 1, 0, 0]);
     bed.finish();
 }
