@@ -7,6 +7,8 @@ use std::process::Command;
 use engine_tests::{Engine, binary, images, inside, until};
 use rustix::process::{Pid, Signal};
 
+mod network;
+
 /// A boot id that no kernel has.
 const OTHER_BOOT: &str = "00000000-0000-4000-8000-000000000000\n";
 
@@ -39,20 +41,25 @@ fn remove_groups(group: &Path) {
 
 /// The server as it would start after a restart of the host.
 fn start_after_reboot(engine: &mut Engine, options: &[&str]) {
+    let command = after_reboot(engine, Command::new("unshare"), options);
+    engine.start_server_by(command);
+}
+
+/// A command that becomes such a server, made of one that runs `unshare`.
+fn after_reboot(engine: &Engine, mut unshare: Command, options: &[&str]) -> Command {
     let boot_id = engine.scratch().join("boot_id");
     fs::write(&boot_id, OTHER_BOOT).unwrap();
     // The kernel lets a user namespace mount /proc only where a whole one is in sight already.
     let whole = engine.scratch().join("proc");
     fs::create_dir_all(&whole).unwrap();
-    let mut command = Command::new("unshare");
     let script = format!(
         "mount -t proc proc {} && mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$0\" \"$@\"",
         images::path_text(&whole),
         images::path_text(&boot_id)
     );
-    command.args(["--mount", "--propagation", "slave", "/bin/sh", "-c", &script]).arg(binary());
-    command.args(engine.server_arguments(options));
-    engine.start_server_by(command);
+    unshare.args(["--mount", "--propagation", "slave", "/bin/sh", "-c", &script]).arg(binary());
+    unshare.args(engine.server_arguments(options));
+    unshare
 }
 
 fn engine_with_containers(handles: &[&str]) -> Engine {
