@@ -9,6 +9,7 @@ mod bandwidth;
 mod cycles;
 mod egress;
 mod kills;
+mod logs;
 mod mapped_ports;
 mod neighbours;
 mod orphans;
