@@ -6,6 +6,7 @@ use engine_tests::host::{GREETING, Host};
 use engine_tests::{Engine, Gdn, until};
 
 mod bandwidth;
+mod counters;
 mod cycles;
 mod egress;
 mod kills;
