@@ -102,10 +102,17 @@ impl Engine {
 
     /// Starts the server in a network namespace and waits until it answers.
     pub fn start_server_in(&mut self, namespace: &Namespace, options: &[&str]) {
+        self.begin_server_in(namespace, options);
+        self.wait_for_server();
+    }
+
+    /// Starts the server in a network namespace and leaves it to itself.
+    pub fn begin_server_in(&mut self, namespace: &Namespace, options: &[&str]) {
+        assert!(self.server.is_none(), "the server runs already");
         let mut command = namespace.command(&binary().to_string_lossy());
         command.args(self.server_arguments(options));
         self.note_start(Some(namespace), options);
-        self.start_server_by(command);
+        self.server = Some(self.spawn(command));
     }
 
     /// Starts the server by a command that becomes it, and waits until it answers.

@@ -50,8 +50,14 @@ impl Bed {
     }
 
     fn serve(&mut self) {
+        self.begin();
+        self.engine.wait_for_server();
+    }
+
+    /// Starts the server and leaves it to itself.
+    fn begin(&mut self) {
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-        self.engine.start_server_in(&self.host.inside, &options);
+        self.engine.begin_server_in(&self.host.inside, &options);
     }
 
     /// Kills the server and starts another.

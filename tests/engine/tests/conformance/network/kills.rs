@@ -12,7 +12,7 @@ use engine_tests::host::Namespace;
 use gdn_client::Client;
 use gdn_types::{
     BandwidthLimits, ContainerSpec, Egress, Error, ErrorKind, Handle, ImageRef, Limits, NetIn, NetOutRule,
-    PortRange, Protocol, Result,
+    NetworkMode, PortRange, Protocol, Result, Transport,
 };
 use serde_json::Value;
 
@@ -23,8 +23,16 @@ const ROUNDS: u64 = 8;
 const WORKERS: u64 = 4;
 /// Ports of what is outside; the first is open to every container from its create on.
 const OUTSIDE: [u16; 4] = [80, 81, 82, 83];
+/// A network that some containers name, beside the pool.
+const NAMED: &str = "10.9.0.0/24";
+/// Host ports that clients name, so few that they are in each other's way; those that are handed out come behind.
+const NAMED_PORTS: (u16, u64) = (7000, 24);
+const FIRST_OF_THE_POOL: u16 = 61001;
 /// Containers that are looked at closely after each kill.
 const PROBED: usize = 3;
+
+/// A protocol, a port of the host and one of the container.
+type Port = (String, u16, u16);
 
 /// What a client knows of its container.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +41,8 @@ struct Known {
     created: bool,
     leaving: bool,
     destroyed: bool,
-    /// Ports that were acknowledged: of the host and of the container.
-    ports: BTreeSet<(u16, u16)>,
+    /// Ports that were acknowledged.
+    ports: BTreeSet<Port>,
     /// Ports of what is outside that it reaches for certain; absent while a change of them is not acknowledged.
     open: Option<BTreeSet<u16>>,
 }
@@ -110,21 +118,37 @@ impl Worker {
             let bandwidth = BandwidthLimits { rate: 10 << 20, burst: 0 };
             spec.limits = Limits { bandwidth, ..Limits::default() };
         }
+        if random.below(3) == 0 {
+            spec.network = NetworkMode::Pool(NAMED.to_owned());
+        }
         ledger.note(handle, |_| {});
         client.create(spec).await?;
         let first = client.info(handle).await?.mapped_ports[0];
+        let first = ("tcp".to_owned(), first.host_port, first.container_port);
         ledger.acknowledge(handle, |known| {
             known.created = true;
-            known.ports.insert((first.host_port, first.container_port));
+            known.ports.insert(first);
             known.open = Some(BTreeSet::from([OUTSIDE[0]]));
         });
         for _ in 0..random.below(6) {
             let port = OUTSIDE[random.below(4) as usize];
             if random.below(3) == 0 {
-                let mapped = client.net_in(handle, NetIn { container_port: 80, ..NetIn::default() }).await?;
-                ledger.acknowledge(handle, |known| {
-                    known.ports.insert((mapped.host_port, mapped.container_port));
-                });
+                let host_port = match random.below(2) {
+                    0 => 0,
+                    _ => NAMED_PORTS.0 + random.below(NAMED_PORTS.1) as u16,
+                };
+                let transport = if random.below(3) == 0 { Transport::Udp } else { Transport::Tcp };
+                match client.net_in(handle, NetIn { host_port, container_port: 80, transport }).await {
+                    Ok(NetIn { host_port, container_port, transport }) => {
+                        let mapped = (transport.name().to_owned(), host_port, container_port);
+                        ledger.acknowledge(handle, |known| {
+                            known.ports.insert(mapped);
+                        });
+                    }
+                    // Somebody has the port that was named.
+                    Err(error) if host_port != 0 && error.kind() == ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             let mut open = ledger.of(handle.as_str()).open.expect("every change is acknowledged by now");
@@ -178,7 +202,14 @@ impl Bed {
         });
         // Part of the random moment, not a wait for anything.
         std::thread::park_timeout(extra);
-        self.restart();
+        self.engine.kill_server();
+        if random.below(2) == 0 {
+            // The next one does not come to its end either.
+            self.begin();
+            std::thread::park_timeout(Duration::from_micros(random.below(200_000)));
+            self.engine.kill_server();
+        }
+        self.serve();
         self.engine.with_client(async |_| {
             for worker in workers {
                 worker.await.unwrap();
@@ -198,7 +229,8 @@ impl Bed {
             assert!(stands || !known.created || known.leaving, "{handle} was acknowledged: {known:?}");
             assert!(!stands || !known.destroyed, "{handle} was acknowledged to be gone");
         }
-        let (mut held, mut ports) = (BTreeSet::new(), 0);
+        let mut held = BTreeSet::new();
+        let mut wanted = [0, standing.len() as u64, 0, 0];
         for handle in &standing {
             let (told, known) = (self.engine.inspect(handle), ledger.of(handle));
             let shown = self.engine.gdn(["--format", "json", "net", "show", handle]).expect_status(0).text();
@@ -209,17 +241,24 @@ impl Bed {
                 assert!(held.insert(told[key].to_string()), "{} is held twice: {told}", told[key]);
             }
             let mapped = ports_of(&shown);
-            for (port, _) in &mapped {
-                assert!(held.insert(format!("port {port}")), "port {port} is held twice: {told}");
+            wanted[0] += u64::from(told["container_ip"].as_str().unwrap().starts_with("10.254."));
+            for (protocol, port, _) in &mapped {
+                assert!(held.insert(format!("{protocol} {port}")), "{protocol} {port} is held twice: {told}");
+                let pool = if protocol == "tcp" { 2 } else { 3 };
+                wanted[pool] += u64::from(*port >= FIRST_OF_THE_POOL);
             }
             assert!(known.ports.is_subset(&mapped), "{handle}: {known:?} {shown}");
-            ports += mapped.len();
             if let Some(open) = known.open {
                 assert_eq!(allowed(&shown), open, "{handle}: {shown}");
             }
         }
-        let wanted = [standing.len(), standing.len(), ports, 0].map(|count| count as u64);
         until("the pools to be what is in use", || self.engine.in_use() == wanted);
+        let table = self.host.inside.must("nft list ruleset");
+        let named = table.split("comment \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let named: BTreeSet<&str> =
+            named.filter(|name| ledger.known.lock().unwrap().contains_key(*name)).collect();
+        let wanted: BTreeSet<&str> = standing.iter().map(String::as_str).collect();
+        assert_eq!(named, wanted, "whose rules there are: {table}");
         standing
     }
 
@@ -235,7 +274,7 @@ impl Bed {
         assert!(self.reaches(handle, "2001:db8::1", *allowed.first().unwrap()), "{handle}: {shown}");
         let greeting = format!("I am {handle}");
         let greeter = self.engine.begin(["exec", handle, "nc", "-ll", "-p", "80", "-e", "echo", &greeting]);
-        for (port, _) in ports_of(&shown) {
+        for (_, port, _) in ports_of(&shown).into_iter().filter(|(protocol, ..)| protocol == "tcp") {
             until(&format!("port {port} to lead to {handle}"), || {
                 greeted(&self.host.outside, port).contains(&greeting)
             });
@@ -250,10 +289,11 @@ fn greeted(outside: &Namespace, port: u16) -> String {
     String::from_utf8_lossy(&said.stdout).into_owned()
 }
 
-fn ports_of(shown: &Value) -> BTreeSet<(u16, u16)> {
+fn ports_of(shown: &Value) -> BTreeSet<Port> {
     let number = |port: &Value, key: &str| u16::try_from(port[key].as_u64().unwrap()).unwrap();
     let ports = shown["ports"].as_array().unwrap().iter();
-    ports.map(|port| (number(port, "host_port"), number(port, "container_port"))).collect()
+    let protocol = |port: &Value| port["protocol"].as_str().unwrap().to_owned();
+    ports.map(|port| (protocol(port), number(port, "host_port"), number(port, "container_port"))).collect()
 }
 
 /// The ports that rules of the test's kind allow.
