@@ -63,12 +63,13 @@ impl Gardener {
         self.to_its_end("net_replace", replace).await
     }
 
-    /// The rules in force.
+    /// The rules in force; of a lost container, those that were.
     ///
     /// # Errors
-    /// `ContainerNotFound`; `BeingDestroyed`; `Lost`; what the networker answers.
+    /// `ContainerNotFound`; `BeingDestroyed`; what the networker answers.
     pub async fn net_rules(self: &Arc<Self>, handle: &Handle) -> Result<NetRules> {
-        let (container, _hold) = self.hold_living(handle)?;
+        let (container, _hold) = self.hold(handle)?;
+        container.must_stay()?;
         let rules = self.components.networker.net_rules(&container.id);
         self.faults.caught("networker.net_rules", rules).await
     }

@@ -2586,7 +2586,7 @@ pub mod garden_client {
                 .insert(GrpcMethod::new("garden.v1.Garden", "ReplaceNetOut"));
             self.inner.unary(req, path, codec).await
         }
-        /// The rules of a container that are in force.
+        /// The rules of a container that are in force; of a lost one, those that were.
         pub async fn net_out_rules(
             &mut self,
             request: impl tonic::IntoRequest<super::NetOutRulesRequest>,
@@ -2850,7 +2850,7 @@ pub mod garden_server {
             tonic::Response<super::ReplaceNetOutResponse>,
             tonic::Status,
         >;
-        /// The rules of a container that are in force.
+        /// The rules of a container that are in force; of a lost one, those that were.
         async fn net_out_rules(
             &self,
             request: tonic::Request<super::NetOutRulesRequest>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gdn_types::{ContainerMetrics, CpuThrottling, Pressure, Pressures, Stall};
+use gdn_types::{ContainerMetrics, CpuThrottling, NetworkStat, Pressure, Pressures, Stall};
 use serde::Serialize;
 
 use super::{Show, columns, time};
@@ -20,9 +20,17 @@ pub(crate) struct Figures {
     pressure: PressureFigures,
     disk_total_bytes: u64,
     disk_exclusive_bytes: u64,
+    network: Option<Traffic>,
     pids: u64,
     pids_max: u64,
     age_ms: u64,
+}
+
+/// As the container sees it.
+#[derive(Debug, Serialize)]
+struct Traffic {
+    rx_bytes: u64,
+    tx_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +74,7 @@ impl From<ContainerMetrics> for Figures {
             pressure: PressureFigures::from(metrics.pressure),
             disk_total_bytes: metrics.disk.total_bytes,
             disk_exclusive_bytes: metrics.disk.exclusive_bytes,
+            network: metrics.network.map(|NetworkStat { rx_bytes, tx_bytes }| Traffic { rx_bytes, tx_bytes }),
             pids: metrics.pids.current,
             pids_max: metrics.pids.max,
             age_ms: u64::try_from(metrics.age.as_millis()).unwrap_or(u64::MAX),
@@ -96,6 +105,10 @@ impl Figures {
         let told = |(name, told): (_, &Option<PressureFigure>)| Some((name, told.as_ref()?.words()));
         facts.extend(pressures.into_iter().filter_map(told));
         facts.push(("disk", time::bytes(self.disk_total_bytes)));
+        if let Some(Traffic { rx_bytes, tx_bytes }) = &self.network {
+            facts.push(("received", time::bytes(*rx_bytes)));
+            facts.push(("sent", time::bytes(*tx_bytes)));
+        }
         facts.push(("tasks", self.pids.to_string()));
         facts
     }
@@ -255,6 +268,7 @@ mod tests {
         metrics.cpu.throttling = Some(CpuThrottling { periods: 7, throttled_periods: 3, throttled });
         let stall = Stall { avg10: 12.345, ..Stall::default() };
         metrics.pressure.memory = Some(Pressure { some: stall, full: Some(Stall::default()) });
+        metrics.network = Some(NetworkStat { rx_bytes: 2048, tx_bytes: 7 });
         let facts = Figures::from(metrics).facts();
         let fact =
             |wanted: &str| facts.iter().find(|(name, _)| *name == wanted).map(|(_, told)| told.as_str());
@@ -262,5 +276,10 @@ mod tests {
         let waited = "some 12.35% 0.00% 0.00%, all 0.00% 0.00% 0.00% of 10 s, 1 m, 5 m";
         assert!(fact("memory pressure").is_some_and(|told| told == waited || told.contains("12.3")));
         assert_eq!(fact("io pressure"), None);
+        assert_eq!((fact("received"), fact("sent")), (Some("2.0 KiB"), Some("7 B")));
+        assert_eq!(
+            Figures::from(ContainerMetrics::default()).facts().iter().find(|(name, _)| *name == "sent"),
+            None
+        );
     }
 }

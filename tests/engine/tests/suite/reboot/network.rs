@@ -28,6 +28,7 @@ fn addresses_and_ports_of_lost_containers_are_nobody_elses_until_they_are_destro
     engine.start_server_in(&host.inside, &OPTIONS);
     engine.create(&["--handle", "pool", "--publish", "80", "--publish", "53/udp"]);
     engine.create(&["--handle", "named", "--network", "10.9.0.2/24", "--publish", "8080:80"]);
+    engine.gdn(["net", "out", "named", "tcp,to=192.0.2.1,ports=80"]).expect_status(0);
     let places = [place(&engine, "pool"), place(&engine, "named")];
     assert_eq!(engine.in_use(), [1, 2, 1, 1]);
     engine.kill_server();
@@ -48,6 +49,8 @@ fn addresses_and_ports_of_lost_containers_are_nobody_elses_until_they_are_destro
                 engine.gdn(words).expect_error("lost");
             }
             engine.gdn(["net", "replace", handle]).expect_error("lost");
+            let shown = engine.gdn(["net", "show", handle]).expect_status(0).text();
+            assert_eq!(shown.contains("allows tcp,to=192.0.2.1,ports=80"), *handle == "named", "{shown}");
         }
         assert_eq!(engine.in_use(), [1, 2, 1, 1]);
         assert!(!host.outside.reaches("192.0.2.2", 8080));
