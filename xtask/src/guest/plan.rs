@@ -28,6 +28,7 @@ const OF_THE_KERNEL: [(&str, &[&str]); 4] = [
     (
         "engine-tests::conformance",
         &[
+            "bind_mounts::",
             "block_io::",
             "devices::",
             "limits::",
@@ -35,6 +36,7 @@ const OF_THE_KERNEL: [(&str, &[&str]); 4] = [
             "metrics::",
             "network::networked_creates_are_refused",
             "peas::",
+            "rlimits::",
             "security::",
             "throttling::",
         ],
@@ -52,7 +54,7 @@ const OF_THE_KERNEL: [(&str, &[&str]); 4] = [
     ),
     // Most of the others need nftables.
     ("engine-tests::operations", &["defects::the_user_decides", "hosts::a_host_is_prepared"]),
-    ("engine-tests::suite", &["kills::", "lifecycle::", "limits::"]),
+    ("engine-tests::suite", &["events::want_of_memory", "kills::", "lifecycle::", "limits::"]),
 ];
 
 /// The chosen tests of each program.
